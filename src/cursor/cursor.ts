@@ -1,0 +1,39 @@
+/**
+ * Cursor: a position in an ordered source of entries. The one interface that memtables, segments,
+ * runs and merges of them share.
+ *
+ * A cursor is at an entry (`isValid`) or off either end. Keys are unique within a cursor: a source
+ * yields one entry for a key, the newest that the cursor may see, tombstones included.
+ *
+ * Lifetime: `key` and what `value()` returns are views, valid until the cursor's next move. Who
+ * keeps them copies them.
+ */
+import type { EntryKind } from "../entry.ts";
+
+export interface Cursor {
+  /** Whether the cursor is at an entry. Everything below `kind` needs it to be. */
+  readonly isValid: boolean;
+  /** Buffer whose first `keyLength` bytes are the entry's key. The buffer may change on any move. */
+  readonly key: Uint8Array;
+  readonly keyLength: number;
+  readonly kind: EntryKind;
+
+  /** Moves to the first entry. */
+  seekToFirst(): void;
+  /** Moves to the last entry. */
+  seekToLast(): void;
+  /** Moves to the first entry at or after key[0, length). */
+  seek(key: Uint8Array, length: number): void;
+  /** Moves to the last entry at or before key[0, length). */
+  seekForPrev(key: Uint8Array, length: number): void;
+  /** Moves to the next entry; off the end after the last. */
+  next(): void;
+  /** Moves to the previous entry; off the end before the first. */
+  prev(): void;
+
+  /**
+   * The value's bytes, as the engine encoded them: a view, valid until the next move. Empty for a
+   * tombstone. May read and decode a block; throws CorruptionError if the block is damaged.
+   */
+  value(): Uint8Array;
+}

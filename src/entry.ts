@@ -1,0 +1,24 @@
+/**
+ * The words every layer shares: what an entry is, and how large its parts may be.
+ *
+ * An entry is a user key, a sequence number, a kind and, for a put, a value.
+ */
+
+/**
+ * What an entry says of its key. On disk: never change or reuse a number.
+ * 0 is never written, so that zeroed space is not an entry.
+ */
+export const EntryKind = { put: 1, tombstone: 2 } as const;
+export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
+
+/** Position of a write in the total order of writes. 0 is before the first write. */
+export type Seqno = number;
+
+/** The largest sequence number: numbers stay exact integers (u53). */
+export const MAX_SEQNO: number = Number.MAX_SAFE_INTEGER;
+
+/** Keys are 0 to 65,536 bytes long, both included. (65,536 itself does not fit a u16.) */
+export const MAX_KEY_BYTES = 65_536;
+
+/** Values are 0 to 2^30 bytes long, both included. */
+export const MAX_VALUE_BYTES: number = 2 ** 30;

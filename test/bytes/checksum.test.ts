@@ -1,0 +1,42 @@
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import xxhash from "xxhash-wasm";
+import { checksum, loadChecksum } from "../../src/bytes/checksum.ts";
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** Published values of XXH32 with seed 0. */
+const KNOWN: [string, number][] = [
+  ["", 0x02cc5d05],
+  ["a", 0x550d7456],
+  ["abc", 0x32d153ff],
+  ["Nobody inspects the spammish repetition", 0xe2293b2f],
+];
+
+describe("checksum", () => {
+  test.each(KNOWN)("of %j is the published XXH32", (text, expected) => {
+    expect(checksum(bytes(text))).toBe(expected);
+  });
+
+  describe("once WebAssembly is loaded", () => {
+    beforeAll(loadChecksum);
+
+    test("is the same function at every length, offset and kind of buffer", async () => {
+      const reference = await xxhash();
+      fc.assert(
+        fc.property(
+          fc.uint8Array({ maxLength: 600 }),
+          fc.nat(40),
+          fc.boolean(),
+          (data, start, isShared) => {
+            const buffer = isShared
+              ? new Uint8Array(new SharedArrayBuffer(data.length + start))
+              : new Uint8Array(data.length + start);
+            buffer.set(data, start);
+            expect(checksum(buffer, start)).toBe(reference.h32Raw(data) >>> 0);
+          },
+        ),
+      );
+    });
+  });
+});
