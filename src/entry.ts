@@ -22,3 +22,11 @@ export const MAX_KEY_BYTES = 65_536;
 
 /** Values are 0 to 2^30 bytes long, both included. */
 export const MAX_VALUE_BYTES: number = 2 ** 30;
+
+/** Who a file is. Its header carries this, so that a swapped or copied-in file is an error. */
+export interface FileIdentity {
+  /** 16 random bytes, drawn when the database was created. */
+  readonly databaseId: Uint8Array;
+  /** Never used twice in one database. */
+  readonly fileNumber: number;
+}
