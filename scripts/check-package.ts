@@ -1,0 +1,166 @@
+/**
+ * Checks the package as a user gets it: packs it, installs the tarball in an empty project, and
+ * fails unless
+ * - the tarball holds only what a user needs;
+ * - nothing that arrives has an install script, a build file or a native module, and nothing but
+ *   the declared dependencies arrives;
+ * - publint and @arethetypeswrong/cli find nothing;
+ * - each entry point can be imported, and the CLI starts;
+ * - the README's first TypeScript block compiles, checked strictly, and runs.
+ *
+ * Needs a build (`npm run build`) and the npm registry.
+ */
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const work = mkdtempSync(join(tmpdir(), "memkv-package-"));
+/** npm and npx are command files on Windows, which need a shell to start; Node itself must not. */
+const isWindows = process.platform === "win32";
+
+/** All that `npm install memkv` may bring. */
+const EXPECTED_PACKAGES = [
+  "graceful-fs",
+  "memkv",
+  "proper-lockfile",
+  "retry",
+  "signal-exit",
+  "xxhash-wasm",
+];
+const EXPECTED_FILES =
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|THIRD_PARTY_LICENSES\.md|dist\/.+\.(js|d\.ts))$/;
+const INSTALL_SCRIPTS = ["preinstall", "install", "postinstall"];
+
+try {
+  const tarball = pack();
+  const project = install(tarball);
+  checkInstalled(join(project, "node_modules"));
+  checkEntryPoints(project);
+  checkQuickStart(project);
+  run("npx", ["publint", "--strict", tarball], root);
+  run("npx", ["attw", tarball, "--profile", "esm-only"], root);
+  console.log("package check: ok");
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
+
+function run(command: string, args: readonly string[], cwd: string): string {
+  console.log(`$ ${command} ${args.join(" ")}`);
+  try {
+    return execFileSync(command, args, {
+      cwd,
+      shell: isWindows && command !== process.execPath,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
+    console.error(stdout ?? "", stderr ?? "");
+    throw new Error(`${command} ${args.join(" ")} failed`, { cause: error });
+  }
+}
+
+function check(condition: boolean, message: string): void {
+  if (!condition) throw new Error(message);
+}
+
+/** Path of the tarball. */
+function pack(): string {
+  check(existsSync(join(root, "dist/index.js")), "dist/ is missing: run `npm run build` first");
+  const output = run("npm", ["pack", "--json", "--pack-destination", work], root);
+  const [packed] = JSON.parse(output) as {
+    filename: string;
+    size: number;
+    unpackedSize: number;
+    files: { path: string }[];
+  }[];
+  check(packed !== undefined, "npm pack printed nothing");
+  if (packed === undefined) return "";
+  for (const file of packed.files) {
+    check(EXPECTED_FILES.test(file.path), `the tarball holds ${file.path}, which no user needs`);
+  }
+  console.log(
+    `${packed.files.length} files, ${packed.size} bytes packed, ${packed.unpackedSize} unpacked`,
+  );
+  return join(work, packed.filename);
+}
+
+/** Directory of a project of its own that has the tarball installed. */
+function install(tarball: string): string {
+  const project = join(work, "project");
+  mkdirSync(project);
+  writeFileSync(join(project, "package.json"), '{ "name": "project", "type": "module" }\n');
+  run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", tarball], project);
+  return project;
+}
+
+function checkInstalled(modules: string): void {
+  const names: string[] = [];
+  for (const entry of readdirSync(modules)) {
+    if (entry.startsWith(".")) continue;
+    names.push(
+      ...(entry.startsWith("@")
+        ? readdirSync(join(modules, entry)).map((name) => `${entry}/${name}`)
+        : [entry]),
+    );
+  }
+  check(
+    names.sort().join() === EXPECTED_PACKAGES.join(),
+    `installing brings ${names.join(", ")}; expected ${EXPECTED_PACKAGES.join(", ")}`,
+  );
+  for (const name of names) {
+    const manifest = JSON.parse(readFileSync(join(modules, name, "package.json"), "utf8")) as {
+      scripts?: Record<string, string>;
+    };
+    for (const script of INSTALL_SCRIPTS) {
+      check(manifest.scripts?.[script] === undefined, `${name} has a script ${script}`);
+    }
+  }
+  for (const file of readdirSync(modules, { recursive: true, encoding: "utf8" })) {
+    check(!/(\.node|binding\.gyp)$/.test(file), `installing brings native code: ${file}`);
+  }
+}
+
+function checkEntryPoints(project: string): void {
+  const names = { memkv: "open", "memkv/art": "ArenaArt", "memkv/fst": "FrozenLayer" };
+  for (const [entry, name] of Object.entries(names)) {
+    const script = `const m = await import("${entry}"); if (typeof m.${name} !== "function") process.exit(1);`;
+    writeFileSync(join(project, "entry.js"), script);
+    run(process.execPath, ["entry.js"], project);
+  }
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    version: string;
+  };
+  check(
+    run("npx", ["memkv", "--version"], project).trim() === version,
+    "memkv --version does not print the package's version",
+  );
+}
+
+/** The README's first ```ts block is the quick start; it must work as it is pasted. */
+function checkQuickStart(project: string): void {
+  const block = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1];
+  check(block !== undefined, "README.md has no TypeScript block");
+  writeFileSync(join(project, "quick-start.ts"), block ?? "");
+  const compiler = join(root, "node_modules/typescript/bin/tsc");
+  const options = [
+    ..."--strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false".split(
+      " ",
+    ),
+    ..."--target es2023 --lib es2023,esnext.disposable --module nodenext".split(" "),
+    ...["--types", "node", "--typeRoots", join(root, "node_modules/@types")],
+  ];
+  run(process.execPath, [compiler, ...options, "quick-start.ts"], project);
+  console.log(run(process.execPath, ["quick-start.js"], project));
+}
