@@ -17,6 +17,9 @@
  * ENOENT, ENOSPC or EIO). Wrapping them into DatabaseError is the caller's business.
  */
 
+/** `lock` may keep entries in the directory; their names begin with this, and no other file's does. */
+export const LOCK_NAME = "LOCK";
+
 /** How a file is opened. */
 export type OpenMode =
   /** Must exist; bytes are only read. */
@@ -81,7 +84,9 @@ export interface FileSystem {
   /** Creates the directory and its missing parents, each synced into its parent. No error if it exists. */
   createDirectory(path: string): Promise<void>;
 
+  /** Renames a file, replacing `to` if it exists. */
   rename(from: string, to: string): Promise<void>;
+  /** Removes a file's name; handles that are open on it go on working. */
   remove(path: string): Promise<void>;
 
   /** Makes creates, renames and removes in the directory durable. */

@@ -145,6 +145,7 @@ class MemoryFile implements File {
   }
 
   size(): number {
+    if (this.#isClosed) throw systemError("EBADF", "fstat", this.path);
     return this.#content.length;
   }
 

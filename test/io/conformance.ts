@@ -144,6 +144,7 @@ export function describeFileSystem(name: string, create: () => Promise<Subject>)
         const file = await fileSystem.open(path("a"), "create");
         await file.close();
         await file.close();
+        expect(() => file.size()).toThrow(errorWith("EBADF"));
         expect(() => file.readSync(new Uint8Array(1), 0)).toThrow(errorWith("EBADF"));
         expect(() => file.writeSync(bytes(1), 0)).toThrow(errorWith("EBADF"));
         await expect(file.write(bytes(1), 0)).rejects.toThrow(errorWith("EBADF"));
@@ -153,12 +154,16 @@ export function describeFileSystem(name: string, create: () => Promise<Subject>)
 
       test.each([
         ["a missing file to read", "ENOENT", "none", "read"],
+        ["a directory to read", "EISDIR", "d", "read"],
+        ["a directory to update", "EISDIR", "d", "update"],
+        ["a directory to create", "EEXIST", "d", "create"],
         ["a missing file to update", "ENOENT", "none", "update"],
         ["an existing file to create", "EEXIST", "a", "create"],
         ["a file in a missing directory", "ENOENT", "none/a", "create"],
         ["a file below a file", "ENOTDIR", "a/b", "create"],
       ] as const)("opening %s is %s", async (_, code, file, mode) => {
         await write("a", bytes(1));
+        await fileSystem.createDirectory(path("d"));
         await expect(fileSystem.open(path(file), mode)).rejects.toThrow(errorWith(code));
         expect(await read("a")).toEqual(bytes(1));
       });
