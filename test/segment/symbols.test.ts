@@ -1,0 +1,298 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ByteWriter } from "../../src/bytes/writer.ts";
+import { CorruptionError } from "../../src/errors.ts";
+import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
+import {
+  MAX_SYMBOLS,
+  MIN_SYMBOLS,
+  SymbolTable,
+  storedSymbolTableBytes,
+} from "../../src/segment/symbols.ts";
+
+const utf8 = new TextEncoder();
+
+/** URL-like strings whose parts come from small sets, so that there is something to learn. */
+function sampleStrings(count: number): Uint8Array[] {
+  const hosts = ["github.com", "gitlab.com", "bitbucket.org", "example.net"];
+  const words = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "parser",
+    "loader",
+    "plugin",
+    "react",
+    "-",
+    "_",
+  ];
+  let state = 12345;
+  const next = (limit: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % limit;
+  };
+  const strings: Uint8Array[] = [];
+  for (let i = 0; i < count; i++) {
+    let text = `https://${hosts[next(hosts.length)]}/`;
+    for (let part = 0; part < 4; part++) text += words[next(words.length)];
+    strings.push(utf8.encode(`${text}${next(1000)}`));
+  }
+  return strings;
+}
+
+function trained(count = 2000, maxSymbols = 1000): SymbolTable {
+  const sampler = new SymbolSampler();
+  for (const string of sampleStrings(count)) sampler.add(string, 0, string.length);
+  return trainSymbols(sampler.finish(), maxSymbols);
+}
+
+const table = trained();
+const untrained = trainSymbols(new SymbolSampler(64).finish(), 0);
+
+function encode(symbols: SymbolTable, text: Uint8Array): Uint8Array {
+  const codes = new Uint8Array(text.length * 2 + 3);
+  return codes.slice(3, symbols.encodeInto(text, 0, text.length, codes, 3));
+}
+
+function decode(symbols: SymbolTable, codes: Uint8Array, room: number): Uint8Array | number {
+  const target = new Uint8Array(room + 5);
+  const end = symbols.decodeInto(codes, 0, codes.length, target.subarray(0, room + 2), 2);
+  return end < 0 ? end : target.slice(2, end);
+}
+
+function serialized(symbols: SymbolTable): Uint8Array {
+  const writer = new ByteWriter(1);
+  symbols.serialize(writer);
+  return writer.take();
+}
+
+describe("SymbolTable", () => {
+  it("gives back any bytes, at no more than two bytes of code for one", () => {
+    for (const symbols of [table, untrained]) {
+      fc.assert(
+        fc.property(fc.uint8Array({ maxLength: 300 }), (text) => {
+          const codes = encode(symbols, text);
+          expect(codes.length).toBeLessThanOrEqual(text.length * 2);
+          expect(decode(symbols, codes, text.length)).toEqual(text);
+        }),
+      );
+    }
+  });
+
+  it("codes what it was trained on in under a third", () => {
+    let raw = 0;
+    let coded = 0;
+    for (const text of sampleStrings(2000)) {
+      const codes = encode(table, text);
+      expect(decode(table, codes, text.length)).toEqual(text);
+      raw += text.length;
+      coded += codes.length;
+    }
+    expect(coded / raw).toBeLessThan(1 / 3);
+  });
+
+  it("finds the cheapest sequence of codes", () => {
+    const { count, bytes, lengths } = table;
+    const spelled = new Map<string, number>();
+    for (let c = 0; c < count; c++) {
+      const spelling = Buffer.from(bytes.subarray(c * 16, c * 16 + lengths[c])).toString("latin1");
+      expect(spelled.has(spelling)).toBe(false);
+      spelled.set(spelling, c < 192 ? 1 : 2);
+    }
+    for (const text of sampleStrings(50)) {
+      const latin1 = Buffer.from(text).toString("latin1");
+      const costs = [0];
+      for (let end = 1; end <= latin1.length; end++) {
+        costs[end] = Number.POSITIVE_INFINITY;
+        for (let start = Math.max(0, end - 16); start < end; start++) {
+          const cost = spelled.get(latin1.slice(start, end));
+          if (cost !== undefined) costs[end] = Math.min(costs[end], costs[start] + cost);
+        }
+      }
+      expect(encode(table, text).length).toBe(costs[latin1.length]);
+    }
+  });
+
+  it("codes texts longer than a parse window", () => {
+    for (const length of [4095, 4096, 4097, 8192, 70_000]) {
+      const text = new Uint8Array(length);
+      for (let i = 0; i < length; i++) text[i] = (i * i) >> 3;
+      expect(decode(table, encode(table, text), length)).toEqual(text);
+    }
+  });
+
+  it("codes stretches of the key as tokens, wherever they lie", () => {
+    const filler = "0123456789abcdefghijklmnopqrstuvwxyz".repeat(200);
+    const keys = ["parser", "@scope/parser", `${filler}!`, "", "abc", `x${"abcd".repeat(9)}`];
+    for (const keyText of keys) {
+      const key = utf8.encode(keyText);
+      const values = [
+        keyText,
+        `https://github.com/someone/${keyText}`,
+        keyText.slice(3),
+        keyText.slice(0, -2),
+        `${keyText.slice(16, 40)}/${keyText.slice(20, 25)}`,
+        keyText.slice(5000, 5300) + keyText.slice(4090, 4100),
+        keyText.repeat(3),
+      ];
+      for (const value of values) {
+        const text = utf8.encode(value);
+        const codes = new Uint8Array(text.length * 2 + 1);
+        const end = table.encodeWithKeyInto(text, 0, text.length, key, key.length, codes, 1);
+        const target = new Uint8Array(text.length);
+        expect(table.decodeWithKeyInto(codes, 1, end, key, key.length, target, 0)).toBe(
+          text.length,
+        );
+        expect(target).toEqual(text);
+      }
+    }
+  });
+
+  it("makes a value that repeats its key two bytes longer than the rest", () => {
+    const key = utf8.encode("qqzzxxwwkk");
+    const text = utf8.encode("https://github.com/qqzzxxwwkk");
+    const prefix = encode(table, utf8.encode("https://github.com/"));
+    const codes = new Uint8Array(100);
+    const end = table.encodeWithKeyInto(text, 0, text.length, key, key.length, codes, 0);
+    expect(end).toBe(prefix.length + 2);
+  });
+
+  it("gives back any value with any key", () => {
+    const letters = fc.string({ unit: fc.constantFrom("a", "b", "c"), maxLength: 60 });
+    fc.assert(
+      fc.property(letters, letters, (keyText, valueText) => {
+        const key = utf8.encode(keyText);
+        const text = utf8.encode(valueText);
+        const codes = new Uint8Array(text.length * 2);
+        const end = table.encodeWithKeyInto(text, 0, text.length, key, key.length, codes, 0);
+        const target = new Uint8Array(text.length);
+        expect(table.decodeWithKeyInto(codes, 0, end, key, key.length, target, 0)).toBe(
+          text.length,
+        );
+        expect(target).toEqual(text);
+      }),
+    );
+  });
+
+  it("refuses codes that are cut off, unknown or tokens, and a target without room", () => {
+    const unknown = MAX_SYMBOLS - 1 - 192;
+    expect(decode(table, Uint8Array.of(192), 100)).toBe(-1);
+    expect(decode(table, Uint8Array.of(192 + (unknown >> 8), unknown & 255), 100)).toBe(-1);
+    expect(decode(table, Uint8Array.of(255, 0), 100)).toBe(-1);
+    const text = utf8.encode("https://github.com/alpha");
+    expect(decode(table, encode(table, text), text.length - 1)).toBe(-1);
+  });
+
+  it("refuses tokens that are cut off or leave the key, and never writes past the target", () => {
+    const key = utf8.encode("0123456789");
+    const refused = [
+      [255],
+      [255, 0xa0], // begins at the key's end
+      [255, 0x0a], // ends at the key's start
+      [255, 0x66],
+      [255, 0xf0], // no varint
+      [255, 0xf0, 0x80],
+      [255, 0xff, 0x01],
+      [255, 0xf0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+    ];
+    for (const codes of refused) {
+      const target = new Uint8Array(100);
+      const source = Uint8Array.from(codes);
+      expect(table.decodeWithKeyInto(source, 0, source.length, key, 10, target, 0)).toBe(-1);
+    }
+    const whole = Uint8Array.of(255, 0);
+    expect(table.decodeWithKeyInto(whole, 0, 2, key, 10, new Uint8Array(9), 0)).toBe(-1);
+    expect(table.decodeWithKeyInto(whole, 0, 2, key, 10, new Uint8Array(10), 0)).toBe(10);
+  });
+
+  it("is the same table once stored and read back, at any offset of shared memory", () => {
+    for (const symbols of [table, untrained, trained(20_000, MAX_SYMBOLS), trained(10, 300)]) {
+      const stored = serialized(symbols);
+      expect(storedSymbolTableBytes(stored, 0)).toBe(stored.length);
+      const shared = new Uint8Array(new SharedArrayBuffer(stored.length + 20), 7);
+      shared.set(stored, 3);
+      const back = SymbolTable.deserialize(shared, 3, shared.length, "x");
+      expect(back.count).toBe(symbols.count);
+      expect(back.bytes).toEqual(symbols.bytes);
+      expect(back.lengths).toEqual(symbols.lengths);
+      expect(serialized(back)).toEqual(stored);
+    }
+  });
+
+  it("refuses every stored table with a byte changed or missing", () => {
+    const stored = serialized(trained(50, 300));
+    for (let i = 0; i < stored.length; i++) {
+      const damaged = stored.slice();
+      damaged[i] ^= 1 << (i & 7);
+      expect(() => SymbolTable.deserialize(damaged, 0, damaged.length, "x")).toThrow(
+        CorruptionError,
+      );
+      expect(() => SymbolTable.deserialize(stored, 0, i, "x")).toThrow(CorruptionError);
+    }
+  });
+});
+
+describe("trainSymbols", () => {
+  it("is deterministic", () => {
+    expect(serialized(trained())).toEqual(serialized(trained()));
+  });
+
+  it("keeps to the number of symbols asked for, and always has the single bytes", () => {
+    for (const maxSymbols of [0, MIN_SYMBOLS, MIN_SYMBOLS + 1, 700, MAX_SYMBOLS, 1e6]) {
+      const symbols = trained(5000, maxSymbols);
+      expect(symbols.count).toBeGreaterThanOrEqual(MIN_SYMBOLS);
+      expect(symbols.count).toBeLessThanOrEqual(
+        Math.max(MIN_SYMBOLS, Math.min(MAX_SYMBOLS, maxSymbols)),
+      );
+      const singles = new Set<number>();
+      for (let c = 0; c < symbols.count; c++) {
+        if (symbols.lengths[c] === 1) singles.add(symbols.bytes[c * 16]);
+      }
+      expect(singles.size).toBe(256);
+    }
+  });
+
+  it("learns from strings of any bytes and lengths, empty ones among them", () => {
+    const strings = fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 60 });
+    fc.assert(
+      fc.property(strings, (texts) => {
+        const sampler = new SymbolSampler(1024);
+        for (const text of texts) sampler.add(text, 0, text.length);
+        const symbols = trainSymbols(sampler.finish(), symbolCountFor(10_000));
+        const back = SymbolTable.deserialize(serialized(symbols), 0, 1 << 20, "x");
+        for (const text of texts) {
+          expect(decode(back, encode(symbols, text), text.length)).toEqual(text);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe("SymbolSampler", () => {
+  it("keeps all while there is room, then every n-th, evenly spread", () => {
+    const sampler = new SymbolSampler(1600);
+    const text = new Uint8Array(4);
+    for (let i = 0; i < 10_000; i++) {
+      new DataView(text.buffer).setUint32(0, i);
+      sampler.add(text, 0, 4);
+      if (i === 399) expect(sampler.finish().count).toBe(400);
+    }
+    const { bytes, ends, count } = sampler.finish();
+    expect(count).toBeGreaterThan(200);
+    const view = new DataView(bytes.buffer);
+    const stride = view.getUint32(4) - view.getUint32(0);
+    expect(stride).toBe(32);
+    for (let i = 0; i < count; i++) {
+      expect(ends[i]).toBe(i * 4 + 4);
+      expect(view.getUint32(i * 4)).toBe(i * stride);
+    }
+  });
+
+  it("takes the front of a string that is too long for it", () => {
+    const sampler = new SymbolSampler(1600);
+    sampler.add(new Uint8Array(5000), 0, 5000);
+    expect(sampler.finish().ends[0]).toBe(100);
+  });
+});
