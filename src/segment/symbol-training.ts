@@ -15,20 +15,14 @@
  */
 
 import {
-  LABEL_MASK,
-  LABEL_USED,
-  SYMBOL_SHIFT,
-  type SymbolList,
-  SymbolTrie,
-} from "./symbol-trie.ts";
-import {
   MAX_SYMBOL_BYTES,
   MAX_SYMBOLS,
   MIN_SYMBOLS,
   ONE_BYTE_CODES,
-  orderSymbols,
-  type SymbolTable,
-} from "./symbols.ts";
+  type SymbolList,
+} from "./symbol-codes.ts";
+import { LABEL_MASK, LABEL_USED, SYMBOL_SHIFT, SymbolTrie } from "./symbol-trie.ts";
+import { orderSymbols, type SymbolTable } from "./symbols.ts";
 
 /** Strings to learn from: string i is bytes[ends[i - 1] (or 0), ends[i]). */
 export interface SymbolSample {

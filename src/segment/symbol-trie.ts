@@ -20,12 +20,7 @@
  *   }
  */
 
-/** Symbols as parallel arrays: symbol c is bytes[c * 16, c * 16 + lengths[c]). */
-export interface SymbolList {
-  readonly count: number;
-  readonly bytes: Uint8Array;
-  readonly lengths: Uint8Array;
-}
+import type { SymbolList } from "./symbol-codes.ts";
 
 /** Cells of byte 0 to 255 begin the array; children lie behind them, so no base is 0. */
 const ROOTS = 256;

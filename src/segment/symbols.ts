@@ -1,23 +1,9 @@
 /**
  * SymbolTable: short strings that are frequent in a segment, each with a code of one or two bytes.
  *
- * Key suffixes and values are stored as sequences of codes. Every single byte is a symbol, so any
- * bytes can be coded without an escape, at worst two bytes for one. Decoding copies symbols; it
- * needs no state, so each string is decoded on its own. Encoding finds the shortest sequence of
- * codes: from the end of the text to its start, the cheapest of the symbols that begin here plus
- * what is left behind it (greedy longest match costs 6% more).
- *
- * Codes, on disk (never change or reuse):
- *
- *   first byte 0..191     one-byte code: symbol of that number
- *   first byte 192..254   two-byte code: symbol 192 + (first - 192) * 256 + second
- *   first byte 255        key token, in values only: stands for key[offset, keyLength - tail)
- *
- *      +-----+-------------------------+-----------------+---------------+
- *      | 255 | offset nibble | tail    | offset - 15     | tail - 15     |
- *      +-----+-------------------------+-----------------+---------------+
- *                 u8, offset high        varint, where     varint, where
- *                                        the nibble is 15  the nibble is 15
+ * Key suffixes and values are stored as sequences of codes (symbol-codes.ts). Every single byte is a
+ * symbol, so any bytes can be coded without an escape, at worst two bytes for one. Decoding copies
+ * symbols; it needs no state, so each string is decoded on its own.
  *
  * Stored, a table is:
  *
@@ -42,28 +28,20 @@
 import { checksum } from "../bytes/checksum.ts";
 import { compareRanges } from "../bytes/compare.ts";
 import { readU16, readU32, writeU32 } from "../bytes/fixed.ts";
-import { VarintReader, varintSize, writeVarint } from "../bytes/varint.ts";
+import { VarintReader } from "../bytes/varint.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import { CorruptionError } from "../errors.ts";
-import { KeyStretches } from "./key-stretches.ts";
 import {
-  LABEL_MASK,
-  LABEL_USED,
-  SYMBOL_SHIFT,
+  KEY_TOKEN,
+  MAX_SYMBOL_BYTES,
+  MAX_SYMBOLS,
+  MIN_SYMBOLS,
+  NIBBLE_ESCAPE,
+  ONE_BYTE_CODES,
+  readExtra,
   type SymbolList,
-  SymbolTrie,
-} from "./symbol-trie.ts";
-
-/** Longest symbol, and the room each symbol has in memory. */
-export const MAX_SYMBOL_BYTES = 16;
-/** First bytes below this are a code of their own. */
-export const ONE_BYTE_CODES = 192;
-/** First byte of a key token. */
-const KEY_TOKEN = 255;
-/** Most symbols a table can have: 192 with one byte, 63 x 256 with two. */
-export const MAX_SYMBOLS: number = ONE_BYTE_CODES + (KEY_TOKEN - ONE_BYTE_CODES) * 256;
-/** Fewest symbols a table can have: the single bytes. */
-export const MIN_SYMBOLS = 256;
+} from "./symbol-codes.ts";
+import { SymbolEncoder } from "./symbol-encoder.ts";
 
 const LENGTH_OFFSET = 4;
 const COUNT_OFFSET = LENGTH_OFFSET + 4;
@@ -71,27 +49,27 @@ const SINGLES_OFFSET = COUNT_OFFSET + 2;
 const SYMBOLS_OFFSET = SINGLES_OFFSET + 32;
 const MAX_STORED_BYTES = SYMBOLS_OFFSET + MAX_SYMBOLS * (MAX_SYMBOL_BYTES + 1);
 
-/** Longer texts are parsed in windows of this many bytes; no symbol crosses a window's end. */
-const PARSE_WINDOW_BYTES = 4096;
-/** A parse's choice that is no symbol but a stretch of the key. */
-const TOKEN_CHOICE = 0xffff;
-const NIBBLE_ESCAPE = 15;
-
 export class SymbolTable implements SymbolList {
   /** Number of symbols, MIN_SYMBOLS to MAX_SYMBOLS; codes are below it. */
   readonly count: number;
   /** Symbol c is bytes[c * 16, c * 16 + lengths[c]). */
   readonly bytes: Uint8Array;
   readonly lengths: Uint8Array;
+  /** The same bytes as words: symbol c is words[c * 4, c * 4 + 4), zeros behind its end. */
+  readonly words: Int32Array;
   /** What only encoding needs, made at the first encoding. */
   private encoder: SymbolEncoder | undefined;
   private readonly varints: VarintReader;
 
-  /** Takes symbols in code order; the caller vouches that all 256 single bytes are among them. */
+  /**
+   * Takes symbols in code order, in bytes that are aligned to words. The caller vouches that all 256
+   * single bytes are among them.
+   */
   constructor(symbols: SymbolList) {
     this.count = symbols.count;
     this.bytes = symbols.bytes;
     this.lengths = symbols.lengths;
+    this.words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, symbols.count * 4);
     this.encoder = undefined;
     this.varints = new VarintReader();
   }
@@ -295,147 +273,6 @@ export function orderSymbols(symbols: SymbolList, isOneByte: Uint8Array): Symbol
   return new SymbolTable({ count: order.length, bytes: orderedBytes, lengths: orderedLengths });
 }
 
-/** The parse and its scratch space. */
-class SymbolEncoder {
-  private readonly table: SymbolTable;
-  private readonly trie: SymbolTrie;
-  private readonly stretches = new KeyStretches();
-  /** Coded bytes of the window from position i to its end, under the best parse. */
-  private readonly costs = new Uint32Array(PARSE_WINDOW_BYTES + 1);
-  /** The code, or TOKEN_CHOICE, that the best parse has at position i. */
-  private readonly choices = new Uint16Array(PARSE_WINDOW_BYTES);
-  /** Where choices[i] is TOKEN_CHOICE: the stretch of the key. */
-  private readonly tokenOffsets = new Uint32Array(PARSE_WINDOW_BYTES);
-  private readonly tokenLengths = new Uint32Array(PARSE_WINDOW_BYTES);
-
-  constructor(table: SymbolTable) {
-    this.table = table;
-    this.trie = new SymbolTrie(table);
-  }
-
-  encodeInto(
-    source: Uint8Array,
-    start: number,
-    end: number,
-    target: Uint8Array,
-    targetPos: number,
-  ): number {
-    for (let from = start; from < end; from += PARSE_WINDOW_BYTES) {
-      const to = Math.min(end, from + PARSE_WINDOW_BYTES);
-      this.parse(source, from, to, false);
-      targetPos = this.emit(to - from, 0, target, targetPos);
-    }
-    return targetPos;
-  }
-
-  encodeWithKeyInto(
-    source: Uint8Array,
-    start: number,
-    end: number,
-    key: Uint8Array,
-    keyLength: number,
-    target: Uint8Array,
-    targetPos: number,
-  ): number {
-    this.stretches.index(key, keyLength);
-    for (let from = start; from < end; from += PARSE_WINDOW_BYTES) {
-      const to = Math.min(end, from + PARSE_WINDOW_BYTES);
-      this.parse(source, from, to, true);
-      targetPos = this.emit(to - from, keyLength, target, targetPos);
-    }
-    return targetPos;
-  }
-
-  /** Fills `choices` for source[start, end). On equal cost the longest symbol wins: fewer copies. */
-  private parse(source: Uint8Array, start: number, end: number, hasKey: boolean): void {
-    const { costs, choices } = this;
-    const { cells } = this.trie;
-    costs[end - start] = 0;
-    for (let i = end - start - 1; i >= 0; i--) {
-      let pos = start + i;
-      let cell = source[pos++] << 1;
-      let choice = (cells[cell + 1] >> SYMBOL_SHIFT) - 1;
-      let cost = (choice < ONE_BYTE_CODES ? 1 : 2) + costs[i + 1];
-      for (let base = cells[cell]; base !== 0 && pos < end; base = cells[cell]) {
-        const byte = source[pos];
-        cell = (base + byte) << 1;
-        const entry = cells[cell + 1];
-        if ((entry & LABEL_MASK) !== (byte | LABEL_USED)) break;
-        pos++;
-        const code = (entry >> SYMBOL_SHIFT) - 1;
-        if (code >= 0) {
-          const costHere = (code < ONE_BYTE_CODES ? 1 : 2) + costs[pos - start];
-          if (costHere <= cost) {
-            cost = costHere;
-            choice = code;
-          }
-        }
-      }
-      costs[i] = cost;
-      choices[i] = choice;
-      if (hasKey) this.tryToken(source, start, i, end);
-    }
-  }
-
-  private tryToken(source: Uint8Array, start: number, i: number, end: number): void {
-    const { stretches } = this;
-    const len = stretches.longest(source, start + i, end);
-    if (len === 0) return;
-    const cost = tokenBytes(stretches.offset, stretches.tail(len)) + this.costs[i + len];
-    if (cost > this.costs[i]) return;
-    this.costs[i] = cost;
-    this.choices[i] = TOKEN_CHOICE;
-    this.tokenOffsets[i] = stretches.offset;
-    this.tokenLengths[i] = len;
-  }
-
-  private emit(length: number, keyLength: number, target: Uint8Array, targetPos: number): number {
-    const { choices } = this;
-    const { lengths } = this.table;
-    let i = 0;
-    while (i < length) {
-      const code = choices[i];
-      if (code < ONE_BYTE_CODES) {
-        target[targetPos++] = code;
-        i += lengths[code];
-      } else if (code !== TOKEN_CHOICE) {
-        const high = code - ONE_BYTE_CODES;
-        target[targetPos++] = ONE_BYTE_CODES + (high >> 8);
-        target[targetPos++] = high;
-        i += lengths[code];
-      } else {
-        const offset = this.tokenOffsets[i];
-        const len = this.tokenLengths[i];
-        targetPos = writeToken(target, targetPos, offset, keyLength - offset - len);
-        i += len;
-      }
-    }
-    return targetPos;
-  }
-}
-
-function tokenBytes(offset: number, tail: number): number {
-  return (
-    2 +
-    (offset < NIBBLE_ESCAPE ? 0 : varintSize(offset - NIBBLE_ESCAPE)) +
-    (tail < NIBBLE_ESCAPE ? 0 : varintSize(tail - NIBBLE_ESCAPE))
-  );
-}
-
-function writeToken(target: Uint8Array, pos: number, offset: number, tail: number): number {
-  target[pos++] = KEY_TOKEN;
-  target[pos++] = (Math.min(offset, NIBBLE_ESCAPE) << 4) | Math.min(tail, NIBBLE_ESCAPE);
-  if (offset >= NIBBLE_ESCAPE) pos = writeVarint(target, pos, offset - NIBBLE_ESCAPE);
-  if (tail >= NIBBLE_ESCAPE) pos = writeVarint(target, pos, tail - NIBBLE_ESCAPE);
-  return pos;
-}
-
-/** Infinite where the bytes are no varint, so that the length that follows from it is refused. */
-function readExtra(varints: VarintReader, codes: Uint8Array, end: number): number {
-  const value = varints.read(codes, end);
-  return value < 0 ? Number.POSITIVE_INFINITY : value;
-}
-
 function writeLongerSymbols(
   writer: ByteWriter,
   symbols: SymbolList,
@@ -477,16 +314,17 @@ function readSymbols(source: Uint8Array, start: number, end: number): SymbolTabl
       bytes[code * MAX_SYMBOL_BYTES] = byte;
       lengths[code++] = 1;
     }
-    for (let isFirst = true; code < groupEnd; code++, isFirst = false) {
+    for (let previousLength = 0; code < groupEnd; code++) {
       if (pos >= end) return undefined;
       const shared = source[pos] >> 4;
       const len = (source[pos++] & 15) + 1;
       if (shared >= len || len === 1 || pos + len - shared > end) return undefined;
-      if (shared > (isFirst ? 0 : lengths[code - 1])) return undefined;
+      if (shared > previousLength) return undefined;
       const to = code * MAX_SYMBOL_BYTES;
       if (shared > 0) bytes.copyWithin(to, to - MAX_SYMBOL_BYTES, to - MAX_SYMBOL_BYTES + shared);
       for (let i = shared; i < len; i++) bytes[to + i] = source[pos++];
       lengths[code] = len;
+      previousLength = len;
     }
   }
   return pos === end ? new SymbolTable({ count, bytes, lengths }) : undefined;

@@ -2,13 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError } from "../../src/errors.ts";
+import { MAX_SYMBOLS, MIN_SYMBOLS } from "../../src/segment/symbol-codes.ts";
 import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
-import {
-  MAX_SYMBOLS,
-  MIN_SYMBOLS,
-  SymbolTable,
-  storedSymbolTableBytes,
-} from "../../src/segment/symbols.ts";
+import { SymbolTable, storedSymbolTableBytes } from "../../src/segment/symbols.ts";
 
 const utf8 = new TextEncoder();
 
