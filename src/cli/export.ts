@@ -1,0 +1,122 @@
+/**
+ * `memkv export`: writes a range to a file that `build` reads back, entry by entry.
+ *
+ * TSV and lines cannot hold every key and value: what would not read back the same is an error that
+ * names the key, rather than a file that is not what the store holds. JSONL holds what JSON holds;
+ * the dates, big integers, sets and bytes that a msgpack value may hold besides become strings and
+ * arrays.
+ */
+import { type Command, Option } from "commander";
+import type { Database } from "../index.ts";
+import { type Context, DataError } from "./context.ts";
+import { FORMATS, type Format, formatOf } from "./input.ts";
+import { type Key, type Notation, toJson } from "./notation.ts";
+import { Output } from "./output.ts";
+import { type Progress, startProgress } from "./progress.ts";
+import {
+  addExamples,
+  addRangeOptions,
+  addStoreCommand,
+  type EncodingOptions,
+  notationOf,
+  type RangeOptions,
+  rangeOf,
+  withStore,
+} from "./store.ts";
+
+interface ExportOptions extends EncodingOptions, RangeOptions {
+  readonly format?: Format;
+  readonly json?: true;
+  readonly quiet?: true;
+}
+
+/** Entries between two updates of the progress bar. */
+const PROGRESS_STEP = 1000;
+
+export function addExport(program: Command, context: Context): void {
+  const command = addRangeOptions(
+    addStoreCommand(
+      program,
+      "export <directory> [output]",
+      "write entries to a file, or to standard output, for `memkv build` to read back",
+    ),
+  )
+    .addOption(
+      new Option("--format <name>", "default: by the output's name, else jsonl").choices(FORMATS),
+    )
+    .option("--json", "print { keys } as JSON when done, if the output is a file")
+    .option("--quiet", "no progress bar")
+    .action((directory: string, path: string | undefined, options: ExportOptions) =>
+      exportStore(directory, path ?? "-", options, context),
+    );
+  addExamples(command, [
+    ["memkv export my-store backup.jsonl.gz", "everything, gzipped"],
+    ["memkv export my-store pairs.tsv --prefix a", "what begins with a, as TSV"],
+    ["memkv export my-store --format lines | wc -l", "keys to another program"],
+  ]);
+}
+
+async function exportStore(
+  directory: string,
+  path: string,
+  options: ExportOptions,
+  context: Context,
+): Promise<void> {
+  const notation = notationOf(options);
+  const range = rangeOf(options, notation);
+  const isFile = path !== "-";
+  const format = options.format ?? (isFile && namesFormat(path) ? formatOf(path) : "jsonl");
+  const encoding = format === "jsonl" ? "utf8" : notation.textEncoding;
+  await withStore(directory, options, "read", async (store) => {
+    const total = store.count(range);
+    const output = isFile ? Output.toFile(path, encoding) : Output.to(context.stdout, encoding);
+    const progress = startProgress(context, total, "keys", isFile && options.quiet !== true);
+    try {
+      await output.lines(exportLines(store.entries(range), format, notation, progress));
+      await output.finish();
+    } finally {
+      progress.stop();
+    }
+    if (isFile && options.json === true) {
+      context.stdout.write(`${JSON.stringify({ keys: total })}\n`);
+    }
+  });
+}
+
+/** Whether the name says one of the formats. */
+function namesFormat(path: string): boolean {
+  return /\.(tsv|jsonl|ndjson|txt)(\.gz)?$/i.test(path);
+}
+
+function* exportLines(
+  entries: ReturnType<Database<Key, unknown>["entries"]>,
+  format: Format,
+  notation: Notation,
+  progress: Progress,
+): Generator<string> {
+  let keyCount = 0;
+  for (const [key, value] of entries) {
+    yield formatLine(key, value, format, notation);
+    if (++keyCount % PROGRESS_STEP === 0) progress.update(keyCount, keyCount);
+  }
+  progress.update(keyCount, keyCount);
+}
+
+function formatLine(key: Key, value: unknown, format: Format, notation: Notation): string {
+  if (format === "jsonl") return toJson({ key, value });
+  const keyText = notation.keyToText(key);
+  if (/[\n\r]/.test(keyText)) throw unsuited(keyText, "has a line break", format);
+  if (format === "lines") return keyText;
+  if (keyText.includes("\t")) throw unsuited(keyText, "has a tab", format);
+  const isText = typeof value === "string" || notation.valueEncoding === "binary";
+  if (!isText) throw unsuited(keyText, "has a value that is not a string", format);
+  const valueText = notation.valueToText(value);
+  if (/[\n\r]/.test(valueText)) throw unsuited(keyText, "has a line break in its value", format);
+  return `${keyText}\t${valueText}`;
+}
+
+function unsuited(key: string, problem: string, format: Format): DataError {
+  return new DataError(
+    `key ${JSON.stringify(key)} ${problem}, which ${format} cannot hold: use --format jsonl`,
+  );
+}

@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+/**
+ * The binary `memkv`: runs the command line on this process.
+ *
+ * The exit code is set rather than exited with, so that what is on its way to a pipe arrives.
+ */
+import { readFileSync } from "node:fs";
+import { run } from "./run.ts";
+
+const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+const { version } = JSON.parse(manifest) as { version: string };
+
+// Whoever reads our output may stop: `memkv scan store | head` is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
+process.exitCode = await run(process.argv.slice(2), process, version);

@@ -1,0 +1,81 @@
+/**
+ * The command line as a function: arguments and streams in, exit code out.
+ *
+ * Exit codes: 0 done, 1 the data or the system is not as needed, 2 the command line makes no sense.
+ * An error is one line on standard error; a stack trace means a bug, and says so.
+ */
+import { Command, CommanderError } from "commander";
+import { DatabaseError } from "../index.ts";
+import { addBuild } from "./build.ts";
+import { addCompact } from "./compact.ts";
+import {
+  type Context,
+  DataError,
+  EXIT_DATA,
+  EXIT_OK,
+  EXIT_USAGE,
+  type Outcome,
+  UsageError,
+} from "./context.ts";
+import { addCount } from "./count.ts";
+import { addDel } from "./del.ts";
+import { addExport } from "./export.ts";
+import { addGet } from "./get.ts";
+import { addPut } from "./put.ts";
+import { addScan } from "./scan.ts";
+import { addStats } from "./stats.ts";
+import { addVerify } from "./verify.ts";
+
+/** Runs `memkv` with the arguments after its name. `version` is what --version prints. */
+export async function run(
+  args: readonly string[],
+  context: Context,
+  version: string,
+): Promise<number> {
+  const outcome: Outcome = { exitCode: EXIT_OK };
+  const program = createProgram(context, version, outcome);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return outcome.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    context.stderr.write(`memkv: ${describe(error)}\n`);
+    return error instanceof UsageError ? EXIT_USAGE : EXIT_DATA;
+  }
+}
+
+function createProgram(context: Context, version: string, outcome: Outcome): Command {
+  const program = new Command("memkv")
+    .description("An embedded, persistent, ordered key-value database.")
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void context.stdout.write(text),
+      writeErr: (text) => void context.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, "memkv: ")),
+    })
+    .showHelpAfterError("(--help says more)")
+    .addHelpText("after", "\nmemkv <command> --help shows a command's options, and examples.");
+  addBuild(program, context, outcome);
+  addGet(program, context, outcome);
+  addPut(program, context);
+  addDel(program);
+  addScan(program, context);
+  addCount(program, context);
+  addStats(program, context);
+  addVerify(program, context, outcome);
+  addCompact(program, context);
+  addExport(program, context);
+  return program;
+}
+
+/** One line for what was foreseen; all that is known for what was not. */
+function describe(error: unknown): string {
+  const isForeseen =
+    error instanceof DataError || error instanceof UsageError || error instanceof DatabaseError;
+  if (!(error instanceof Error)) return String(error);
+  if (!isForeseen || (error instanceof DatabaseError && error.code === "MEMKV_ASSERTION")) {
+    return `a bug in memkv: ${error.stack ?? error.message}`;
+  }
+  return error.message;
+}

@@ -1,0 +1,107 @@
+/**
+ * The options that commands share, and opening a store by them.
+ */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Database, type IterationRange, open } from "../index.ts";
+import {
+  KEY_ENCODINGS,
+  type Key,
+  type KeyEncodingName,
+  Notation,
+  VALUE_ENCODINGS,
+  type ValueEncodingName,
+} from "./notation.ts";
+
+export interface EncodingOptions {
+  readonly keyEncoding: KeyEncodingName;
+  readonly valueEncoding: ValueEncodingName;
+}
+
+export interface RangeOptions {
+  readonly gt?: string;
+  readonly gte?: string;
+  readonly lt?: string;
+  readonly lte?: string;
+  readonly prefix?: string;
+}
+
+/** A command on a store that exists, with the options that say how its keys and values are encoded. */
+export function addStoreCommand(program: Command, usage: string, description: string): Command {
+  return program
+    .command(usage)
+    .description(description)
+    .addOption(
+      new Option("--key-encoding <name>", "how the store's keys are encoded")
+        .choices(KEY_ENCODINGS)
+        .default("utf8"),
+    )
+    .addOption(
+      new Option("--value-encoding <name>", "how the store's values are encoded")
+        .choices(VALUE_ENCODINGS)
+        .default("msgpack"),
+    );
+}
+
+export function addRangeOptions(command: Command): Command {
+  return command
+    .option("--gt <key>", "keys after this one")
+    .option("--gte <key>", "keys at or after this one")
+    .option("--lt <key>", "keys before this one")
+    .option("--lte <key>", "keys at or before this one")
+    .option("--prefix <text>", "keys that begin so");
+}
+
+/** Examples below a command's help, each a command line and what it does. */
+export function addExamples(
+  command: Command,
+  examples: readonly (readonly [string, string])[],
+): void {
+  const width = Math.max(...examples.map(([line]) => line.length));
+  const lines = examples.map(([line, does]) => `  $ ${line.padEnd(width)}  ${does}`);
+  command.addHelpText("after", `\nExamples:\n${lines.join("\n")}`);
+}
+
+/** Parser of an option that is a whole number. */
+export function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(number)) {
+    throw new InvalidArgumentError("It must be a whole number.");
+  }
+  return number;
+}
+
+export function notationOf(options: EncodingOptions): Notation {
+  return new Notation(options.keyEncoding, options.valueEncoding);
+}
+
+export function rangeOf(options: RangeOptions, notation: Notation): IterationRange<Key> {
+  const range: Record<string, Key> = {};
+  for (const bound of ["gt", "gte", "lt", "lte", "prefix"] as const) {
+    const argument = options[bound];
+    if (argument !== undefined) range[bound] = notation.keyFromArgument(argument);
+  }
+  return range;
+}
+
+/** "read": must exist, and may be open elsewhere. "write": must exist. "create": may be new. */
+export type Access = "read" | "write" | "create";
+
+/** Opens the store, hands it to `use`, and closes it whatever happens. */
+export async function withStore<T>(
+  directory: string,
+  options: EncodingOptions,
+  access: Access,
+  use: (store: Database<Key, unknown>) => T | Promise<T>,
+): Promise<T> {
+  const store = await open<Key, unknown>(directory, {
+    keyEncoding: options.keyEncoding,
+    valueEncoding: options.valueEncoding,
+    createIfMissing: access === "create",
+    readOnly: access === "read",
+  });
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * What the command line makes of mistakes: one clear line on standard error, exit code 1 for the
+ * data and 2 for the usage, and never a stack trace.
+ */
+import { once } from "node:events";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { describe, expect, test } from "vitest";
+import { memkv, output, start, temporaryDirectory } from "./harness.ts";
+
+/** The command must fail so, with one line that says this. */
+async function expectFailure(
+  args: readonly string[],
+  exitCode: 1 | 2,
+  complaint: string,
+  input?: string | Uint8Array,
+): Promise<void> {
+  const result = await memkv(args, input);
+  expect(result.stderr).toContain(complaint);
+  expect(result.stderr).not.toMatch(/^\s+at /m);
+  expect(result.stderr).not.toContain("a bug in memkv");
+  expect(result).toMatchObject({ exitCode, stdout: "" });
+}
+
+describe("usage", () => {
+  test.each([
+    [["sacn", "store"], "unknown command 'sacn'\n(Did you mean scan?)"],
+    [["scan", "store", "--revers"], "unknown option '--revers'\n(Did you mean --reverse?)"],
+    [["scan"], "missing required argument 'directory'"],
+    [["scan", "store", "more"], "too many arguments"],
+    [["scan", "store", "--limit", "many"], "It must be a whole number."],
+    [["scan", "store", "--limit", "-1"], "It must be a whole number."],
+    [["build", "-", "store", "--format", "csv"], "Allowed choices are lines, tsv, jsonl."],
+    [["put", "store", "k", "{", "--json"], "the value is not JSON"],
+  ])("%j", async (args, complaint) => {
+    await expectFailure(args, 2, complaint);
+  });
+
+  test("no command at all shows the help", async () => {
+    const { exitCode, stderr } = await memkv([]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain("Usage: memkv");
+  });
+
+  test("--version and --help are no mistakes", async () => {
+    expect(await output(["--version"])).toBe("1.2.3\n");
+    for (const command of [
+      "build",
+      "get",
+      "put",
+      "del",
+      "scan",
+      "count",
+      "stats",
+      "verify",
+      "compact",
+      "export",
+    ]) {
+      const help = await output([command, "--help"]);
+      expect(help).toContain(`Usage: memkv ${command}`);
+      expect(help).toContain(`  $ memkv ${command}`);
+    }
+  });
+});
+
+describe("stores", () => {
+  test.each(["get", "del", "scan", "count", "stats", "verify", "compact", "export"])(
+    "%s of a directory that is not there",
+    async (command) => {
+      const directory = join(temporaryDirectory(), "missing");
+      const key = ["get", "del"].includes(command) ? ["key"] : [];
+      await expectFailure([command, directory, ...key], 1, directory);
+    },
+  );
+
+  test("a directory of other files", async () => {
+    const directory = join(temporaryDirectory(), "photos");
+    mkdirSync(directory);
+    writeFileSync(join(directory, "cat.jpg"), "");
+    await expectFailure(["put", directory, "k", "v"], 1, directory);
+  });
+
+  test("a store whose values are encoded otherwise", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    await output(["put", directory, "k", "v", "--value-encoding", "json"]);
+    await expectFailure(["get", directory, "k"], 1, "json");
+  });
+
+  test("a key over 64 KiB", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    await output(["put", directory, "k".repeat(65_536), "v"]);
+    await expectFailure(["put", directory, "k".repeat(65_537), "v"], 1, "65536");
+  });
+});
+
+describe("input of build", () => {
+  const build = ["build", "-"];
+
+  test("a file that is not there", async () => {
+    await expectFailure(
+      ["build", "/no/such/file", "store"],
+      1,
+      "cannot read /no/such/file: no such file or directory",
+    );
+  });
+
+  test("a directory", async () => {
+    const directory = temporaryDirectory();
+    await expectFailure(
+      ["build", directory, "store"],
+      1,
+      `cannot read ${directory}: it is a directory`,
+    );
+  });
+
+  test.each([
+    ["tsv", "a\t1\nb\n", "line 2: no tab between key and value (1 entries before it are in "],
+    ["tsv", "a\t1\n\n", "line 2: no tab between key and value"],
+    ["jsonl", '{"key":"a","value":1}\n{"key":', "line 2: not JSON: "],
+    ["jsonl", '\n{"key":"a"}', 'line 2: not an object {"key": ..., "value": ...}'],
+    ["jsonl", '{"key":1,"value":1}', "line 1: the key is not a string"],
+    ["jsonl", "null", "line 1: not an object"],
+    ["jsonl", '{"key":"a","value":1}\n{"key":"\\ud800","value":1}', "line 2: "],
+    ["lines", `a\nb\n${"k".repeat(65_537)}\n`, "line 3: "],
+  ])("%s that is malformed: %j", async (format, input, complaint) => {
+    const directory = join(temporaryDirectory(), "store");
+    await expectFailure(
+      [...build, directory, "--format", format],
+      1,
+      `standard input, ${complaint}`,
+      input,
+    );
+  });
+
+  test("what came before a malformed line is in the store", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    await expectFailure(
+      [...build, directory, "--format", "tsv"],
+      1,
+      "line 3",
+      "a\t1\nb\t2\nc\nd\t4\n",
+    );
+    expect(await output(["scan", directory])).toBe("a\t1\nb\t2\n");
+  });
+
+  test("bytes that are not UTF-8", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    const input = Buffer.from("a\nb\n\xff\n", "latin1");
+    await expectFailure([...build, directory], 1, "line 3: not valid UTF-8", input);
+  });
+
+  test("damaged gzip", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    await expectFailure(
+      [...build, directory],
+      1,
+      "cannot read standard input",
+      Buffer.from([0x1f, 0x8b, 8, 0, 1, 2]),
+    );
+  });
+});
+
+describe("as a process", () => {
+  async function largeStore(): Promise<string> {
+    const directory = join(temporaryDirectory(), "store");
+    const lines = Array.from({ length: 50_000 }, (_, i) => `key-${i}\tvalue-${i}`);
+    await output(["build", "-", directory, "--format", "tsv", "--no-compact"], lines.join("\n"));
+    return directory;
+  }
+
+  test("scan ends quietly when its reader goes away", async () => {
+    const child = start(["scan", await largeStore()]);
+    const { stdout, stderr } = child;
+    if (stdout === null || stderr === null) throw new Error("no pipes");
+    const complaints = text(stderr);
+    await once(stdout, "data");
+    stdout.destroy();
+    const [exitCode] = (await once(child, "exit")) as [number | null];
+    expect({ exitCode, complaints: await complaints }).toEqual({ exitCode: 0, complaints: "" });
+  });
+
+  test("an error leaves with its exit code", async () => {
+    const child = start(["count", "/no/such/store"]);
+    const [exitCode] = (await once(child, "exit")) as [number | null];
+    expect(exitCode).toBe(1);
+  });
+
+  test.skipIf(process.platform === "win32")(
+    "build that is interrupted leaves a store that opens",
+    async () => {
+      const directory = join(temporaryDirectory(), "store");
+      const child = start(["build", "-", directory]);
+      const { stdin, stderr } = child;
+      if (stdin === null || stderr === null) throw new Error("no pipes");
+      const complaints = text(stderr);
+      stdin.on("error", () => undefined);
+      const lines = Array.from({ length: 100_000 }, (_, i) => `key-${i}\n`).join("");
+      // The pipe takes all of this only once most of it has been read and written to the store.
+      await new Promise((resolve) => stdin.write(lines, resolve));
+      child.kill("SIGINT");
+      const [exitCode] = (await once(child, "exit")) as [number | null];
+      expect(exitCode).toBe(130);
+      expect(await complaints).toMatch(/^memkv: interrupted; [\d,]+ entries are in /);
+      expect(Number(await output(["count", directory]))).toBeGreaterThan(0);
+      await output(["verify", directory]);
+    },
+  );
+});

@@ -1,0 +1,60 @@
+/**
+ * Runs the command line for tests: in this process with streams of its own, or, where a signal or a
+ * pipe is what is tested, as a process.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PassThrough, Readable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
+import { run } from "../../src/cli/run.ts";
+
+export interface Result {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `memkv` with these arguments and this standard input. */
+export async function memkv(
+  args: readonly string[],
+  input: string | Uint8Array = "",
+): Promise<Result> {
+  const stdin = Readable.from([Buffer.from(input)]);
+  const stdout = new PassThrough();
+  const stderr = new PassThrough();
+  const texts = Promise.all([text(stdout), text(stderr)]);
+  const exitCode = await run(args, { stdin, stdout, stderr }, "1.2.3");
+  stdout.end();
+  stderr.end();
+  const [out, err] = await texts;
+  return { exitCode, stdout: out, stderr: err };
+}
+
+/** What a command prints that must succeed without a word on standard error. */
+export async function output(
+  args: readonly string[],
+  input?: string | Uint8Array,
+): Promise<string> {
+  const { exitCode, stdout, stderr } = await memkv(args, input);
+  if (exitCode !== 0 || stderr !== "") {
+    throw new Error(`memkv ${args.join(" ")} ended with ${exitCode}: ${stderr}`);
+  }
+  return stdout;
+}
+
+/** A process of its own. Its exit code is null if a signal ended it. */
+export function start(args: readonly string[]): ChildProcess {
+  const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+  return spawn(process.execPath, ["--import", "tsx", main, ...args]);
+}
+
+/** An empty directory that goes when the test ends. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "memkv-cli-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
