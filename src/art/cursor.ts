@@ -1,0 +1,203 @@
+/**
+ * TreeCursor: a position in a tree, walked in either direction.
+ *
+ * The cursor stands in a bucket and decodes one key from the next, so that a step costs a few bytes
+ * of copying; between buckets it asks the tree. It keeps its key, and so stays right while the tree
+ * changes between its moves: when the tree's change count is not the one it saw, it finds its place
+ * anew by the key. If the key itself was removed meanwhile, `next` goes to the first key after it and
+ * `prev` to the last before it.
+ */
+import {
+  BucketSearch,
+  countOf,
+  decodeKey,
+  entryEnd,
+  separatorPos,
+  sharedAt,
+  tailLengthAt,
+  tailPosAt,
+} from "./bucket.ts";
+import { KeyBuffer } from "./key-buffer.ts";
+import type { Tree } from "./tree.ts";
+
+export class TreeCursor {
+  /** Whether the cursor is at a key. */
+  isValid: boolean;
+  private readonly tree: Tree;
+  private readonly buffer: KeyBuffer;
+  private readonly search: BucketSearch;
+  private bucket: number;
+  private pos: number;
+  private index: number;
+  private changeCount: number;
+
+  constructor(tree: Tree) {
+    this.isValid = false;
+    this.tree = tree;
+    this.buffer = new KeyBuffer();
+    this.search = new BucketSearch();
+    this.bucket = 0;
+    this.pos = 0;
+    this.index = 0;
+    this.changeCount = -1;
+  }
+
+  /** Buffer whose first `keyLength` bytes are the key; valid until the next move. */
+  get key(): Uint8Array {
+    return this.buffer.bytes;
+  }
+
+  get keyLength(): number {
+    return this.buffer.length;
+  }
+
+  /** The key's value, as it is now. Only before the tree changes: callers read it after a move. */
+  get value(): number {
+    return this.tree.readValue(this.bucket, this.index);
+  }
+
+  seekToFirst(): void {
+    this.enterFirst(this.tree.firstBucket());
+  }
+
+  seekToLast(): void {
+    this.enterLast(this.tree.lastBucket());
+  }
+
+  /** Moves to the first key at or after key[0, length). */
+  seek(key: Uint8Array, length: number): void {
+    const bucket = this.tree.seekBucket(key, 0, length, this.search);
+    if (bucket === 0) {
+      this.isValid = false;
+    } else if (this.search.index < countOf(this.tree.arena.words, bucket)) {
+      this.enterAtSearch(bucket, key);
+    } else {
+      this.enterFirst(this.tree.nextBucket(bucket));
+    }
+  }
+
+  /** Moves to the last key at or before key[0, length). */
+  seekForPrev(key: Uint8Array, length: number): void {
+    this.seek(key, length);
+    if (!this.isValid) this.seekToLast();
+    else if (!this.isAt(key, length)) this.prev();
+  }
+
+  next(): void {
+    if (this.changeCount !== this.tree.changeCount) {
+      const { bytes, length } = this.buffer;
+      const bucket = this.tree.seekBucket(bytes, 0, length, this.search);
+      if (bucket === 0) {
+        this.isValid = false;
+        return;
+      }
+      if (!this.returnTo(bucket)) {
+        if (this.search.index < countOf(this.tree.arena.words, bucket)) {
+          this.enterAtSearch(bucket, bytes);
+        } else {
+          this.enterFirst(this.tree.nextBucket(bucket));
+        }
+        return;
+      }
+    }
+    const { bytes, words } = this.tree.arena;
+    if (this.index + 1 < countOf(words, this.bucket)) {
+      const pos = entryEnd(bytes, this.pos);
+      this.buffer.splice(
+        sharedAt(bytes, pos),
+        bytes,
+        tailPosAt(bytes, pos),
+        tailLengthAt(bytes, pos),
+      );
+      this.pos = pos;
+      this.index++;
+    } else {
+      this.enterFirst(this.tree.nextBucket(this.bucket));
+    }
+  }
+
+  prev(): void {
+    if (this.changeCount !== this.tree.changeCount) {
+      const { bytes, length } = this.buffer;
+      const bucket = this.tree.seekBucket(bytes, 0, length, this.search);
+      if (bucket === 0) {
+        this.isValid = false;
+        return;
+      }
+      this.returnTo(bucket);
+    }
+    if (this.index > 0) {
+      this.index--;
+      this.pos = decodeKey(this.tree.arena.bytes, this.bucket, this.index, this.buffer);
+    } else {
+      this.enterLast(this.tree.previousBucket(this.bucket));
+    }
+  }
+
+  /** Takes up the place of the current key in `bucket` again; false if the key is gone. */
+  private returnTo(bucket: number): boolean {
+    const { bytes, words } = this.tree.arena;
+    const { pos, index, shared } = this.search;
+    this.bucket = bucket;
+    this.pos = pos;
+    this.index = index;
+    this.changeCount = this.tree.changeCount;
+    if (index === countOf(words, bucket) || sharedAt(bytes, pos) > shared) return false;
+    const { bytes: key, length } = this.buffer;
+    const from = sharedAt(bytes, pos);
+    const tail = tailPosAt(bytes, pos);
+    if (from + tailLengthAt(bytes, pos) !== length) return false;
+    for (let i = from; i < length; i++) if (bytes[tail + i - from] !== key[i]) return false;
+    return true;
+  }
+
+  /** Whether the current key is key[0, length). */
+  private isAt(key: Uint8Array, length: number): boolean {
+    if (this.buffer.length !== length) return false;
+    const bytes = this.buffer.bytes;
+    for (let i = length - 1; i >= 0; i--) if (bytes[i] !== key[i]) return false;
+    return true;
+  }
+
+  /** Moves to the key at which the search ended, or before which `key` belongs. */
+  private enterAtSearch(bucket: number, key: Uint8Array): void {
+    const { bytes } = this.tree.arena;
+    const pos = this.search.pos;
+    const shared = sharedAt(bytes, pos);
+    // Up to `shared` the key there equals the one before it, and that one equals the sought key.
+    if (key !== this.buffer.bytes) this.buffer.splice(0, key, 0, shared);
+    this.buffer.splice(shared, bytes, tailPosAt(bytes, pos), tailLengthAt(bytes, pos));
+    this.enter(bucket, pos, this.search.index);
+  }
+
+  private enterFirst(bucket: number): void {
+    if (bucket === 0) {
+      this.isValid = false;
+      return;
+    }
+    const { bytes } = this.tree.arena;
+    const separator = separatorPos(bucket);
+    const pos = entryEnd(bytes, separator);
+    const shared = sharedAt(bytes, pos);
+    this.buffer.splice(0, bytes, tailPosAt(bytes, separator), shared);
+    this.buffer.splice(shared, bytes, tailPosAt(bytes, pos), tailLengthAt(bytes, pos));
+    this.enter(bucket, pos, 0);
+  }
+
+  private enterLast(bucket: number): void {
+    if (bucket === 0) {
+      this.isValid = false;
+      return;
+    }
+    const index = countOf(this.tree.arena.words, bucket) - 1;
+    this.enter(bucket, decodeKey(this.tree.arena.bytes, bucket, index, this.buffer), index);
+  }
+
+  private enter(bucket: number, pos: number, index: number): void {
+    this.isValid = true;
+    this.bucket = bucket;
+    this.pos = pos;
+    this.index = index;
+    this.changeCount = this.tree.changeCount;
+  }
+}
