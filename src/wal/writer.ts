@@ -1,0 +1,202 @@
+/**
+ * WalWriter: appends records to a log, and knows how much of it is durable.
+ *
+ * A record is written where the last whole one ends, always: a record whose write failed leaves
+ * bytes there, and the next one overwrites their beginning, so they are never read as a record, nor
+ * as a part of one. Until then nothing must take them for a record that was committed: a failed
+ * write may have written all of its bytes, so its frame is zeroed. Where even that fails the writer
+ * `isBroken`.
+ *
+ * Space is taken ahead in steps of `preallocateBytes`, by writing one zero at the end of the step: a
+ * sync that need not record a new length of the file is 1.5 times as fast (bench/wal.ts). Zeros
+ * are no record, so what is left of a step at a crash means nothing.
+ *
+ * Invariants:
+ * 1. HEADER_BYTES <= durableSize <= size, or durableSize = 0 before the first sync.
+ * 2. Bytes [0, size) are the header and whole records.
+ */
+import { assert } from "../assert.ts";
+import type { FileIdentity } from "../entry.ts";
+import type { File, FileSystem } from "../io/file-system.ts";
+import {
+  encodeHeader,
+  frameRecord,
+  HEADER_BYTES,
+  logSalt,
+  MAX_LOG_BYTES,
+  type PreviousLog,
+  RECORD_HEADER_BYTES,
+} from "./format.ts";
+
+export interface WalWriterOptions {
+  readonly fileSystem: FileSystem;
+  readonly path: string;
+  readonly identity: FileIdentity;
+  /** The log before this one, which must be synced up to its end: this header vouches for it. */
+  readonly previous?: PreviousLog | undefined;
+  /** 0 (the default) takes no space ahead, which is right where the log is rarely synced. */
+  readonly preallocateBytes?: number;
+}
+
+const ZEROS: Uint8Array = new Uint8Array(RECORD_HEADER_BYTES);
+
+export class WalWriter {
+  readonly path: string;
+  readonly #file: File;
+  readonly #salt: number;
+  readonly #preallocateBytes: number;
+  #size: number;
+  #durableSize: number;
+  /** The file's length; beyond `#size` it has zeros, or what a failed write left. */
+  #allocated: number;
+  #isBroken: boolean;
+  #syncFailure: { readonly error: unknown } | undefined;
+
+  /**
+   * Creates a log and writes its header. Neither the header nor the file's name is durable before
+   * `sync` here and `syncDirectory` of the file system, which the caller owes before it appends.
+   * On failure no file remains, unless even removing it fails.
+   */
+  static async create(options: WalWriterOptions): Promise<WalWriter> {
+    const { fileSystem, path, identity, previous, preallocateBytes = 0 } = options;
+    const file = await fileSystem.open(path, "create");
+    try {
+      await file.write(encodeHeader(identity, previous), 0);
+      return new WalWriter(file, logSalt(identity), preallocateBytes);
+    } catch (error) {
+      // The first error says more than one of these would.
+      await file.close().catch(() => {});
+      await fileSystem.remove(path).catch(() => {});
+      throw error;
+    }
+  }
+
+  private constructor(file: File, salt: number, preallocateBytes: number) {
+    this.path = file.path;
+    this.#file = file;
+    this.#salt = salt;
+    this.#preallocateBytes = preallocateBytes;
+    this.#size = HEADER_BYTES;
+    this.#durableSize = 0;
+    this.#allocated = HEADER_BYTES;
+    this.#isBroken = false;
+    this.#syncFailure = undefined;
+  }
+
+  /** Bytes of header and whole records: where the next record goes, and where the log ends. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Bytes, from the start, that a sync has proved durable. */
+  get durableSize(): number {
+    return this.#durableSize;
+  }
+
+  /** Whether nothing more can be appended: a failed record could not be undone, or a sync failed. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** Whether a record of `length` bytes, its frame included, still fits the format's limit. */
+  hasRoom(length: number): boolean {
+    return this.#size + length <= MAX_LOG_BYTES;
+  }
+
+  /**
+   * Appends record[0, length): RECORD_HEADER_BYTES of room, which this fills in, then the payload.
+   * When it throws, the record is not in the log, and later ones can be appended unless `isBroken`.
+   */
+  appendSync(record: Uint8Array, length: number): void {
+    this.#frame(record, length);
+    try {
+      this.#preallocate(length);
+      this.#file.writeSync(record.subarray(0, length), this.#size);
+    } catch (error) {
+      this.#undo();
+      throw error;
+    }
+    this.#appended(length);
+  }
+
+  /** As `appendSync`, without blocking the thread. One append at a time. */
+  async append(record: Uint8Array, length: number): Promise<void> {
+    this.#frame(record, length);
+    try {
+      this.#preallocate(length);
+      await this.#file.write(record.subarray(0, length), this.#size);
+    } catch (error) {
+      this.#undo();
+      throw error;
+    }
+    this.#appended(length);
+  }
+
+  /**
+   * Makes every record appended before the call durable. When it rejects, what is durable is unknown
+   * for good: the writer is broken, and every later call rejects with the same error.
+   */
+  async sync(): Promise<void> {
+    this.#checkSyncs();
+    const size = this.#size;
+    try {
+      await this.#file.sync();
+    } catch (error) {
+      this.#syncFailure ??= { error };
+      this.#isBroken = true;
+      throw error;
+    }
+    // The system reports a failure once: a sync that began before another failed proves nothing.
+    this.#checkSyncs();
+    if (size > this.#durableSize) this.#durableSize = size;
+  }
+
+  #checkSyncs(): void {
+    if (this.#syncFailure !== undefined) throw this.#syncFailure.error;
+  }
+
+  /** Gives back the space that was taken ahead, where that is possible, and closes. Does not sync. */
+  async close(): Promise<void> {
+    if (this.#allocated > this.#size) {
+      // The log ends at `size` whether or not this succeeds.
+      await this.#file.truncate(this.#size).catch(() => {});
+      this.#allocated = this.#size;
+    }
+    await this.#file.close();
+  }
+
+  #frame(record: Uint8Array, length: number): void {
+    assert(!this.#isBroken, "append to a broken log");
+    assert(length > RECORD_HEADER_BYTES && length <= record.length, "a record has a payload");
+    assert(this.hasRoom(length), "append beyond the limit of a log");
+    frameRecord(record, length, this.#salt, this.#size, this.#durableSize);
+  }
+
+  #preallocate(length: number): void {
+    const end = this.#size + length;
+    if (this.#preallocateBytes === 0 || end <= this.#allocated) return;
+    const allocated = Math.min(end + this.#preallocateBytes, MAX_LOG_BYTES);
+    this.#file.writeSync(ZEROS.subarray(0, 1), allocated - 1);
+    this.#allocated = allocated;
+  }
+
+  #appended(length: number): void {
+    this.#size += length;
+    if (this.#size > this.#allocated) this.#allocated = this.#size;
+  }
+
+  /** Makes sure that nothing of a failed record is taken for a whole one. */
+  #undo(): void {
+    try {
+      const frame = new Uint8Array(RECORD_HEADER_BYTES);
+      const count = this.#file.readSync(frame, this.#size);
+      this.#allocated = Math.max(this.#allocated, this.#file.size());
+      // Bytes that are there can be overwritten on a full disk; zeros may stand for space not taken.
+      if (frame.some((byte) => byte !== 0)) {
+        this.#file.writeSync(ZEROS.subarray(0, count), this.#size);
+      }
+    } catch {
+      this.#isBroken = true;
+    }
+  }
+}
