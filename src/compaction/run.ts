@@ -1,0 +1,111 @@
+/**
+ * Carries out a choice: merges runs into one new run, streaming.
+ *
+ * 1. The plan (`plan.ts`) parts the inputs into units: segments to carry over, segments to merge.
+ * 2. A uniform sample of all inputs trains the coders of the new segments once for the whole run.
+ * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older.
+ * 4. Tombstones are dropped where no run older than the merge exists.
+ * 5. RunWriter cuts the output into segments. Nothing is installed here: the caller writes the
+ *    manifest, swaps the Version, and only then removes the inputs.
+ *
+ * Memory is bounded by a block a source, the writer's buffers, and the key index being built.
+ */
+import { ConcatCursor } from "../cursor/concat.ts";
+import type { Cursor } from "../cursor/cursor.ts";
+import { MergeCursor } from "../cursor/merge.ts";
+import type { SegmentMeta } from "../manifest/version.ts";
+import { type SegmentCoders, trainCoders } from "../segment/coders.ts";
+import { EntrySample } from "../segment/entry-sample.ts";
+import type { Segment } from "../segment/reader.ts";
+import { type OutputOptions, RunWriter } from "./output.ts";
+import { type PlannedSegment, planCompaction } from "./plan.ts";
+
+export interface CompactionJob {
+  /** The runs to merge, newest first, each with its segments in key order. */
+  readonly runs: readonly (readonly Segment[])[];
+  /** Whether no older run can hold any of their keys. */
+  readonly dropTombstones: boolean;
+  readonly compression: "deflate" | "none";
+  readonly output: OutputOptions;
+}
+
+/** The new run's segments in key order: written ones and carried ones. Empty if nothing is left. */
+export async function runCompaction(job: CompactionJob): Promise<SegmentMeta[]> {
+  const opened = new Map<number, Segment>();
+  for (const segment of job.runs.flat()) opened.set(segment.meta.fileNumber, segment);
+  const units = planCompaction(
+    job.runs.map((run) => run.map((segment) => segment.meta)),
+    { dropTombstones: job.dropTombstones, segmentBytes: job.output.segmentBytes },
+  );
+  const writer = new RunWriter(job.output);
+  try {
+    let coders: SegmentCoders | undefined;
+    for (const unit of units) {
+      if (unit.kind === "carry") {
+        await writer.carry(unit.segment);
+        continue;
+      }
+      coders ??= trainOn(job);
+      await writer.writeAll(mergeUnit(unit.segments, opened), coders, job.dropTombstones);
+    }
+    return await writer.finish();
+  } catch (error) {
+    await writer.abandon();
+    throw error;
+  }
+}
+
+function mergeUnit(planned: readonly PlannedSegment[], opened: Map<number, Segment>): Cursor {
+  const runs = new Map<number, Segment[]>();
+  for (const { meta, age } of planned) {
+    const segment = opened.get(meta.fileNumber);
+    if (segment === undefined) throw new RangeError(`segment ${meta.fileNumber} is not open`);
+    const run = runs.get(age);
+    if (run === undefined) runs.set(age, [segment]);
+    else run.push(segment);
+  }
+  const newestFirst = [...runs].sort(([a], [b]) => a - b);
+  const cursors = newestFirst.map(([, run]) => new ConcatCursor(run));
+  return cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
+}
+
+/** Stretches of neighbouring entries in the sample, and entries in each. */
+const SAMPLE_WINDOWS = 1024;
+const WINDOW_ENTRIES = 16;
+/** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
+const GOLDEN_RATIO = 0.618_033_988_749_894_8;
+
+function trainOn(job: CompactionJob): SegmentCoders {
+  const segments = job.runs.flat();
+  const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
+  const sample = new EntrySample();
+  for (let i = 1; i <= SAMPLE_WINDOWS && !sample.isFull; i++) {
+    let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
+    for (const segment of segments) {
+      if (ordinal < segment.meta.keyCount) {
+        const cursor = segment.cursor();
+        cursor.seekToOrdinal(ordinal);
+        sample.takeWindow(cursor, WINDOW_ENTRIES);
+        break;
+      }
+      ordinal -= segment.meta.keyCount;
+    }
+  }
+  return trainCoders(sample, { keyCount }, { compression: job.compression });
+}
+
+/** Learns from a source that has no ordinals, in one pass: windows evenly spread over `keyCount`. */
+export function trainOnCursor(
+  cursor: Cursor,
+  keyCount: number,
+  options: { readonly compression: "deflate" | "none" },
+): SegmentCoders {
+  const sample = new EntrySample();
+  const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / SAMPLE_WINDOWS));
+  cursor.seekToFirst();
+  while (cursor.isValid && !sample.isFull) {
+    sample.takeWindow(cursor, WINDOW_ENTRIES);
+    for (let i = WINDOW_ENTRIES; i < stride && cursor.isValid; i++) cursor.next();
+  }
+  return trainCoders(sample, { keyCount }, options);
+}

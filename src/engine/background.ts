@@ -1,0 +1,293 @@
+/**
+ * Background work: when sealed memtables are flushed and runs compacted, and how writers are held
+ * back when they outrun it.
+ *
+ * Two loops, at most one of each at a time, so that a long compaction never keeps a memtable from
+ * being flushed. A loop is woken when there may be work and ends when there is none. A failure ends
+ * it too: it is reported, and the next write that needs room, the next flush or the next wake tries
+ * again; nothing is lost meanwhile, since the memtable and its log stay.
+ */
+import { setImmediate } from "node:timers/promises";
+import { RunWriter } from "../compaction/output.ts";
+import { type Choice, pickCompaction } from "../compaction/pick.ts";
+import { runCompaction, trainOnCursor } from "../compaction/run.ts";
+import { MAX_SEQNO } from "../entry.ts";
+import { ClosedError } from "../errors.ts";
+import type { FileSystem } from "../io/file-system.ts";
+import type { SegmentMeta } from "../manifest/version.ts";
+import type { SegmentCoders } from "../segment/coders.ts";
+import { SegmentWriter } from "../segment/writer.ts";
+import type { Memtable } from "./memtable.ts";
+import type { OpenVersion, Sources } from "./sources.ts";
+import { isPoisoning, type VersionStore } from "./versions.ts";
+
+/** Reported when a memtable became a run. */
+export interface FlushEvent {
+  /** Entries written, tombstones included. */
+  readonly keyCount: number;
+  /** Bytes of the memtable. */
+  readonly memtableBytes: number;
+  /** Bytes of the files. */
+  readonly fileBytes: number;
+}
+
+/** Reported when runs were merged. */
+export interface CompactionEvent {
+  readonly reason: Choice["reason"];
+  /** Runs that were merged, and entries and bytes that went in and came out. */
+  readonly runCount: number;
+  readonly inputKeyCount: number;
+  readonly outputKeyCount: number;
+  readonly inputBytes: number;
+  readonly outputBytes: number;
+}
+
+/** Reported when writers begin to wait for a flush. */
+export interface StallEvent {
+  readonly sealedMemtables: number;
+}
+
+export interface BackgroundEvents {
+  flush(event: FlushEvent): void;
+  compaction(event: CompactionEvent): void;
+  stall(event: StallEvent): void;
+  error(error: unknown): void;
+}
+
+/** What background work needs of the store. */
+export interface BackgroundHost {
+  readonly fileSystem: FileSystem;
+  readonly versions: VersionStore;
+  readonly segmentBytes: number;
+  readonly compactionTrigger: number;
+  readonly compression: "deflate" | "none";
+  readonly sources: Sources;
+  replaceSources(sources: Sources): void;
+  /** File number of the oldest log that holds writes of the memtable. */
+  firstLogOf(memtable: Memtable): number;
+  /** Removes logs below a number: their writes are all in runs. */
+  removeLogsBelow(fileNumber: number): Promise<void>;
+  /** Called when it is unknown what a crash would find on disk. */
+  poison(cause: unknown): void;
+}
+
+/** Sealed memtables that may wait; a write that would seal another waits with them. */
+const MAX_SEALED_MEMTABLES = 2;
+
+export class Background {
+  private readonly host: BackgroundHost;
+  private readonly events: BackgroundEvents;
+  private flushing: Promise<void> | undefined;
+  private compacting: Promise<void> | undefined;
+  private readonly cancellation = new AbortController();
+
+  constructor(host: BackgroundHost, events: BackgroundEvents) {
+    this.host = host;
+    this.events = events;
+  }
+
+  /** Starts what is due. Failures are reported as `error` events. */
+  wake(): void {
+    if (this.cancellation.signal.aborted) return;
+    if (this.sealedCount > 0) this.flushSealed().catch(this.report);
+    if (this.pick() !== undefined) this.compactDue().catch(this.report);
+  }
+
+  /** Resolves when another memtable may be sealed; rejects if flushing fails. */
+  async waitForRoom(): Promise<void> {
+    if (this.sealedCount < MAX_SEALED_MEMTABLES) return;
+    this.events.stall({ sealedMemtables: this.sealedCount });
+    while (this.sealedCount >= MAX_SEALED_MEMTABLES) await this.flushSealed();
+  }
+
+  /** Flushes every sealed memtable, oldest first. */
+  flushSealed(): Promise<void> {
+    this.flushing ??= this.runFlushes().finally(() => {
+      this.flushing = undefined;
+    });
+    return this.flushing;
+  }
+
+  /** Merges all runs into one, after whatever is being merged. */
+  async compactAll(): Promise<void> {
+    while (this.compacting !== undefined) await this.compacting.catch(() => {});
+    this.cancellation.signal.throwIfAborted();
+    const { runs } = this.host.versions.current.version;
+    const hasTombstones = runs.some((run) => run.some((meta) => meta.tombstoneCount > 0));
+    if (runs.length < 2 && !hasTombstones) return;
+    await this.startCompaction(() =>
+      this.compact({ start: 0, end: runs.length, reason: "manual" }),
+    );
+  }
+
+  /** Cancels compaction, lets a flush end, and starts nothing more. */
+  async stop(): Promise<void> {
+    this.cancellation.abort(new ClosedError("the database was closed during the compaction"));
+    // Whoever waits for these promises has their failures.
+    await this.compacting?.catch(() => {});
+    await this.flushing?.catch(() => {});
+  }
+
+  private get sealedCount(): number {
+    return this.host.sources.memtables.length - 1;
+  }
+
+  private readonly report = (error: unknown): void => {
+    if (!(error instanceof ClosedError)) this.events.error(error);
+  };
+
+  private async runFlushes(): Promise<void> {
+    while (this.sealedCount > 0) await this.flushOldest();
+    this.wake();
+  }
+
+  private async flushOldest(): Promise<void> {
+    const { host } = this;
+    const { memtables } = host.sources;
+    const memtable = memtables[memtables.length - 1];
+    const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);
+    const run = await this.writeMemtable(memtable);
+    await this.install(
+      run,
+      (runs) => (run.length > 0 ? [run, ...runs] : runs),
+      { oldestWal, lastSeqno: Math.max(memtable.lastSeqno, host.versions.manifest.lastSeqno) },
+      (sources) => sources.memtables.filter((other) => other !== memtable),
+    );
+    await host.removeLogsBelow(oldestWal);
+    this.events.flush({
+      keyCount: total(run, "keyCount"),
+      memtableBytes: memtable.byteLength,
+      fileBytes: total(run, "fileBytes"),
+    });
+  }
+
+  private async writeMemtable(memtable: Memtable): Promise<SegmentMeta[]> {
+    const { host } = this;
+    if (memtable.keyCount === 0) return [];
+    const coders = trainOnCursor(memtable.cursor(MAX_SEQNO), memtable.keyCount, {
+      compression: host.compression,
+    });
+    const writer = new RunWriter(this.output(undefined));
+    try {
+      const isOldest = host.versions.current.version.runs.length === 0;
+      await writer.writeAll(memtable.cursor(MAX_SEQNO), coders, isOldest);
+      return await writer.finish();
+    } catch (error) {
+      await writer.abandon();
+      throw error;
+    }
+  }
+
+  private pick(): Choice | undefined {
+    const { versions, compactionTrigger } = this.host;
+    return pickCompaction(versions.current.version, { trigger: compactionTrigger });
+  }
+
+  private compactDue(): Promise<void> {
+    return (
+      this.compacting ??
+      this.startCompaction(async () => {
+        for (let choice = this.pick(); choice !== undefined; choice = this.pick()) {
+          await this.compact(choice);
+        }
+      })
+    );
+  }
+
+  private startCompaction(work: () => Promise<void>): Promise<void> {
+    this.compacting = work().finally(() => {
+      this.compacting = undefined;
+    });
+    return this.compacting;
+  }
+
+  private async compact(choice: Choice): Promise<void> {
+    const { host } = this;
+    const inputs = host.versions.current;
+    inputs.hold();
+    try {
+      const chosen = inputs.version.runs.slice(choice.start, choice.end);
+      const run = await runCompaction({
+        runs: inputs.runs.slice(choice.start, choice.end),
+        dropTombstones: choice.end === inputs.version.runs.length,
+        compression: host.compression,
+        output: this.output(this.cancellation.signal),
+      });
+      const existing = new Set(chosen.flat().map((meta) => meta.fileNumber));
+      await this.install(
+        run.filter((meta) => !existing.has(meta.fileNumber)),
+        (runs) => {
+          // Flushes may have put newer runs in front meanwhile; the chosen ones still stand together.
+          const start = runs.indexOf(chosen[0]);
+          const rest = runs.slice(start + chosen.length);
+          return [...runs.slice(0, start), ...(run.length > 0 ? [run] : []), ...rest];
+        },
+        {},
+        (sources) => sources.memtables,
+      );
+      this.events.compaction({
+        reason: choice.reason,
+        runCount: chosen.length,
+        inputKeyCount: total(chosen.flat(), "keyCount"),
+        outputKeyCount: total(run, "keyCount"),
+        inputBytes: total(chosen.flat(), "fileBytes"),
+        outputBytes: total(run, "fileBytes"),
+      });
+    } finally {
+      inputs.release();
+    }
+  }
+
+  /** Makes new segments part of the database, or removes them if that fails. */
+  private async install(
+    added: readonly SegmentMeta[],
+    changeRuns: (runs: OpenVersion["version"]["runs"]) => OpenVersion["version"]["runs"],
+    progress: { readonly oldestWal?: number; readonly lastSeqno?: number },
+    remainingMemtables: (sources: Sources) => readonly Memtable[],
+  ): Promise<void> {
+    const { host } = this;
+    try {
+      await host.versions.edit(
+        added,
+        (manifest) => ({
+          ...manifest,
+          ...progress,
+          version: { runs: changeRuns(manifest.version.runs) },
+        }),
+        (version) => {
+          host.replaceSources({ memtables: remainingMemtables(host.sources), version });
+        },
+      );
+    } catch (error) {
+      if (isPoisoning(error)) host.poison(error);
+      else for (const meta of added) await host.versions.removeFile(meta);
+      throw error;
+    }
+  }
+
+  private output(signal: AbortSignal | undefined): ConstructorParameters<typeof RunWriter>[0] {
+    const { fileSystem, versions, segmentBytes } = this.host;
+    return {
+      segmentBytes,
+      create: (coders: SegmentCoders): Promise<SegmentWriter> => {
+        const fileNumber = versions.allocateFileNumber();
+        const { databaseId } = versions.manifest;
+        return SegmentWriter.create({
+          fileSystem,
+          path: versions.pathOf({ fileNumber }),
+          identity: { databaseId, fileNumber },
+          coders,
+        });
+      },
+      remove: (meta: SegmentMeta): Promise<void> => versions.removeFile(meta),
+      pause: async (): Promise<void> => {
+        await setImmediate();
+        signal?.throwIfAborted();
+      },
+    };
+  }
+}
+
+function total(segments: readonly SegmentMeta[], field: "keyCount" | "fileBytes"): number {
+  return segments.reduce((sum, meta) => sum + meta[field], 0);
+}

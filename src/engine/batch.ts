@@ -1,0 +1,189 @@
+/**
+ * The commit record: the operations of one group of writes, encoded once.
+ *
+ * The same bytes are appended to the WAL and then read back to apply them to the memtable, and again
+ * at recovery. A group is atomic: it is one WAL record, so it is there whole or not at all.
+ *
+ * ```
+ * offset 0                 RECORD_HEADER_BYTES    + 8        + 12
+ *        +-----------------+----------------------+----------+--------------+
+ *        | frame (wal)     | first seqno u53 LE   | count u32| operations   |
+ *        +-----------------+----------------------+----------+--------------+
+ * operation:  kind u8 (EntryKind) | key length varint | key | and for a put: value length varint | value
+ * ```
+ * Operation i of the record has sequence number first + i.
+ */
+import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
+import { VarintReader } from "../bytes/varint.ts";
+import { ByteWriter } from "../bytes/writer.ts";
+import { EntryKind, MAX_KEY_BYTES, MAX_SEQNO, MAX_VALUE_BYTES } from "../entry.ts";
+import { CorruptionError } from "../errors.ts";
+import { RECORD_HEADER_BYTES } from "../wal/format.ts";
+
+const SEQNO_OFFSET = 0;
+const COUNT_OFFSET = SEQNO_OFFSET + 8;
+const OPERATIONS_OFFSET = COUNT_OFFSET + 4;
+
+/** Bytes of a commit record: one value of the greatest size and its key fit. */
+export const MAX_RECORD_BYTES: number = MAX_VALUE_BYTES + 2 ** 20;
+
+/** Operations being gathered into one commit record. */
+export class RecordBuilder {
+  /** The record: room for the WAL's frame, then the payload. */
+  readonly writer: ByteWriter;
+  operationCount = 0;
+  /** Bytes of all keys, and of all values: what the memtable needs to know to make room. */
+  keyBytes = 0;
+  valueBytes = 0;
+
+  constructor() {
+    this.writer = new ByteWriter(512);
+    this.writer.reserve(RECORD_HEADER_BYTES + OPERATIONS_OFFSET);
+    this.writer.length = RECORD_HEADER_BYTES + OPERATIONS_OFFSET;
+  }
+
+  put(key: Uint8Array, keyLength: number, value: Uint8Array): void {
+    this.appendKey(EntryKind.put, key, keyLength);
+    this.writer.varint(value.length);
+    this.writer.append(value);
+    this.valueBytes += value.length;
+  }
+
+  delete(key: Uint8Array, keyLength: number): void {
+    this.appendKey(EntryKind.tombstone, key, keyLength);
+  }
+
+  /** Takes back every operation after the first `mark.operationCount`. */
+  rewind(mark: RecordMark): void {
+    this.writer.length = mark.length;
+    this.operationCount = mark.operationCount;
+    this.keyBytes = mark.keyBytes;
+    this.valueBytes = mark.valueBytes;
+  }
+
+  mark(): RecordMark {
+    return {
+      length: this.writer.length,
+      operationCount: this.operationCount,
+      keyBytes: this.keyBytes,
+      valueBytes: this.valueBytes,
+    };
+  }
+
+  /** Completes the payload's head, once the group's place in the order of writes is known. */
+  number(firstSeqno: number): void {
+    writeU53(this.writer.buffer, RECORD_HEADER_BYTES + SEQNO_OFFSET, firstSeqno);
+    writeU32(this.writer.buffer, RECORD_HEADER_BYTES + COUNT_OFFSET, this.operationCount);
+  }
+
+  private appendKey(kind: EntryKind, key: Uint8Array, keyLength: number): void {
+    const writer = this.writer;
+    writer.u8(kind);
+    writer.varint(keyLength);
+    writer.append(key, 0, keyLength);
+    this.keyBytes += keyLength;
+    this.operationCount++;
+  }
+}
+
+/** A point in a record's making that `rewind` goes back to. */
+export interface RecordMark {
+  readonly length: number;
+  readonly operationCount: number;
+  readonly keyBytes: number;
+  readonly valueBytes: number;
+}
+
+/** What a record's operations are read into: a memtable, as the engine applies them. */
+export interface OperationTarget {
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    seqno: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+  ): void;
+}
+
+/** A record's payload, checked as far as its head. */
+export class RecordReader {
+  readonly firstSeqno: number;
+  readonly operationCount: number;
+  private readonly payload: Uint8Array;
+  private readonly file: string;
+  private readonly offset: number;
+
+  /** `file` and `offset` say where the payload is from, for errors. */
+  constructor(payload: Uint8Array, file: string, offset: number) {
+    this.payload = payload;
+    this.file = file;
+    this.offset = offset;
+    if (payload.length < OPERATIONS_OFFSET) {
+      throw this.damaged(`at least ${OPERATIONS_OFFSET} bytes`, `${payload.length}`, 0);
+    }
+    this.firstSeqno = readU53(payload, SEQNO_OFFSET);
+    this.operationCount = readU32(payload, COUNT_OFFSET);
+    if (this.firstSeqno < 1 || this.firstSeqno + this.operationCount - 1 > MAX_SEQNO) {
+      throw this.damaged("a sequence number", `${this.firstSeqno}`, SEQNO_OFFSET);
+    }
+  }
+
+  /** Bytes of all keys and values, at most: enough to make room in a memtable before applying. */
+  get contentBytes(): number {
+    return this.payload.length - OPERATIONS_OFFSET;
+  }
+
+  /** Hands every operation to `target`, in order. */
+  apply(target: OperationTarget): void {
+    const payload = this.payload;
+    const end = payload.length;
+    const reader = new VarintReader();
+    let pos = OPERATIONS_OFFSET;
+    for (let i = 0; i < this.operationCount; i++) {
+      const kind = payload[pos];
+      if (pos >= end || (kind !== EntryKind.put && kind !== EntryKind.tombstone)) {
+        throw this.damaged("an operation's kind", pos < end ? `${kind}` : "the end", pos);
+      }
+      reader.pos = pos + 1;
+      const keyLength = this.readLength(reader, MAX_KEY_BYTES);
+      const keyStart = reader.pos;
+      reader.pos += keyLength;
+      let valueLength = 0;
+      if (kind === EntryKind.put) valueLength = this.readLength(reader, MAX_VALUE_BYTES);
+      pos = reader.pos + valueLength;
+      target.add(
+        payload,
+        keyStart,
+        keyStart + keyLength,
+        this.firstSeqno + i,
+        kind,
+        payload,
+        reader.pos,
+        pos,
+      );
+    }
+    if (pos !== end) throw this.damaged(`the end at ${pos}`, `${end - pos} more bytes`, pos);
+  }
+
+  /** A length within `max` whose bytes are all there. */
+  private readLength(reader: VarintReader, max: number): number {
+    const start = reader.pos;
+    const length = reader.read(this.payload, this.payload.length);
+    if (length < 0 || length > max || reader.pos + length > this.payload.length) {
+      throw this.damaged(`a length up to ${max} within the record`, `${length}`, start);
+    }
+    return length;
+  }
+
+  private damaged(expected: string, actual: string, pos: number): CorruptionError {
+    return new CorruptionError("damaged commit record", {
+      file: this.file,
+      offset: this.offset + pos,
+      expected,
+      actual,
+    });
+  }
+}

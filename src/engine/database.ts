@@ -1,0 +1,349 @@
+/**
+ * Database: what users open. Keys and values of their types over the byte store.
+ *
+ * Reads are synchronous and see every write that was acknowledged. Writes return a promise that
+ * resolves when the write is as durable as asked; a rejected write did not happen. `open` makes one.
+ */
+import { EventEmitter } from "node:events";
+import { InvalidArgumentError } from "../errors.ts";
+import { MemoryFileSystem } from "../io/memory.ts";
+import { NodeFileSystem } from "../io/node.ts";
+import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
+import { MAX_RECORD_BYTES, type RecordBuilder } from "./batch.ts";
+import type { Codecs, Pin } from "./iteration.ts";
+import { createKeyCodec, describe, type KeyEncoding, type KeyEncodingOption } from "./key-codec.ts";
+import {
+  type OpenOptions,
+  resolveDurability,
+  resolveOptions,
+  type WriteOptions,
+} from "./options.ts";
+import { type Moment, ReadView } from "./read-view.ts";
+import type { RecoveryReport } from "./recovery.ts";
+import { Snapshot } from "./snapshot.ts";
+import { type DatabaseStats, readStats } from "./stats.ts";
+import { Store, type VerifyProgress, type VerifyReport } from "./store.ts";
+import { createValueCodec, type ValueEncoding, type ValueEncodingOption } from "./value-codec.ts";
+
+/** One operation of a batch. */
+export type BatchOperation<K = string, V = unknown> =
+  | { readonly type: "put"; readonly key: K; readonly value: V }
+  | { readonly type: "delete"; readonly key: K };
+
+/** What a database emits. */
+export interface DatabaseEvents {
+  /** A memtable became a run. */
+  readonly flush: [event: FlushEvent];
+  /** Runs were merged. */
+  readonly compaction: [event: CompactionEvent];
+  /** Writers began to wait for a flush. */
+  readonly stall: [event: StallEvent];
+  /**
+   * Background work failed, or the lock was lost. The database goes on as far as it can: reads
+   * always, writes unless they throw. Without a listener the error is only logged.
+   */
+  readonly error: [error: unknown];
+}
+
+export class Database<K = string, V = unknown> extends ReadView<K, V> {
+  private readonly store: Store;
+  private readonly emitter: EventEmitter;
+
+  /** Use `open`. */
+  constructor(store: Store, codecs: Codecs<K, V>, emitter: EventEmitter) {
+    super(codecs);
+    this.store = store;
+    this.emitter = emitter;
+  }
+
+  /** Directory of the database; `:memory:` for one in memory. */
+  get location(): string {
+    return this.store.directory;
+  }
+
+  /** What the open that made this database found: records replayed, bytes dropped, orphans removed. */
+  get recovery(): RecoveryReport {
+    return this.store.recovery;
+  }
+
+  /**
+   * Stores a value under a key, replacing what was there.
+   *
+   * Resolves when the write is as durable as asked: after fdatasync for `"sync"`, after write() for
+   * `"os"`. Writes that are under way together share one system call and at most one sync.
+   *
+   * @throws InvalidArgumentError (MEMKV_INVALID_ARGUMENT): the key or value cannot be encoded, or is
+   *   too long (keys 64 KiB, values 1 GiB); `undefined` is not a value. Nothing was written.
+   * @throws ClosedError, ReadOnlyError, LockedError: the database takes no writes.
+   * @throws DatabaseError MEMKV_IO: the log could not be written (disk full); the write did not
+   *   happen, and later ones may. MEMKV_POISONED: a sync failed; whether this write survives is
+   *   unknown until the database is reopened, and no later one is taken.
+   */
+  put(key: K, value: V, options?: WriteOptions): Promise<void> {
+    return this.write((record) => this.encodePut(record, key, value), options);
+  }
+
+  /** Removes a key; no error if it is not there. Durability and errors as for `put`. */
+  delete(key: K, options?: WriteOptions): Promise<void> {
+    return this.write((record) => this.encodeDelete(record, key), options);
+  }
+
+  /**
+   * Applies operations in order, all or none: readers see them at once, and so does recovery. If
+   * one of them is bad, nothing of the batch is written. Durability and errors as for `put`; the
+   * keys and values of one batch are at most 1 GiB together.
+   */
+  batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
+    return this.write((record) => {
+      if (!Array.isArray(operations)) {
+        throw new InvalidArgumentError(`batch takes an array, not ${describe(operations)}`);
+      }
+      const start = record.writer.length;
+      for (let i = 0; i < operations.length; i++) {
+        this.encodeOperation(record, operations[i], i);
+        if (record.writer.length - start > MAX_RECORD_BYTES) {
+          throw new InvalidArgumentError(
+            `a batch is at most ${MAX_RECORD_BYTES} bytes long; this one is longer at operation ${i}`,
+          );
+        }
+      }
+    }, options);
+  }
+
+  /**
+   * The database as it is now, to be read later. Cheap to take; until it is closed it keeps what it
+   * sees in memory and on disk. `using` closes it.
+   */
+  snapshot(): Snapshot<K, V> {
+    const { sources, visibleSeqno } = this.moment();
+    return new Snapshot(this.codecs, () => this.pinAt(sources, visibleSeqno));
+  }
+
+  /** Makes every write acknowledged so far durable, whatever durability it asked for. */
+  async sync(): Promise<void> {
+    this.store.checkWritable();
+    await this.store.sync();
+  }
+
+  /** Moves every write accepted so far from memory into a run. Resolves when that is durable. */
+  async flush(): Promise<void> {
+    this.store.checkWritable();
+    await this.store.flush();
+  }
+
+  /**
+   * Flushes, and merges all runs into one, dropping what was overwritten or deleted. Takes time and
+   * disk space in proportion to what is merged; reads and writes go on meanwhile.
+   *
+   * @throws ClosedError if the database is closed before it is done; nothing is lost.
+   */
+  async compact(): Promise<void> {
+    this.store.checkWritable();
+    await this.store.compact();
+  }
+
+  /**
+   * Reads every segment whole and checks every checksum, the order of keys, counts and ordinals.
+   * Other calls go on meanwhile.
+   *
+   * @throws CorruptionError for the first damage found, with file, offset, expected and found.
+   */
+  async verify(options?: {
+    readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
+  }): Promise<VerifyReport> {
+    this.store.checkOpen();
+    return this.store.verify(options?.onProgress);
+  }
+
+  /** What the database consists of and has done, in numbers. Cheap. */
+  stats(): DatabaseStats {
+    this.store.checkOpen();
+    return readStats(this.store);
+  }
+
+  /**
+   * Waits for the writes that were accepted, cancels compaction, and lets go of everything. Calls
+   * after it throw ClosedError. Idempotent: every call returns the same promise.
+   */
+  close(): Promise<void> {
+    return this.store.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Calls `listener` at every such event. */
+  on<E extends keyof DatabaseEvents>(
+    event: E,
+    listener: (...args: DatabaseEvents[E]) => void,
+  ): this {
+    this.emitter.on(event, listener);
+    return this;
+  }
+
+  /** As `on`, for the next such event only. */
+  once<E extends keyof DatabaseEvents>(
+    event: E,
+    listener: (...args: DatabaseEvents[E]) => void,
+  ): this {
+    this.emitter.once(event, listener);
+    return this;
+  }
+
+  /** Takes back `on`. */
+  off<E extends keyof DatabaseEvents>(
+    event: E,
+    listener: (...args: DatabaseEvents[E]) => void,
+  ): this {
+    this.emitter.off(event, listener);
+    return this;
+  }
+
+  protected override moment(): Moment {
+    this.store.checkOpen();
+    return this.store;
+  }
+
+  protected override pin(): Pin {
+    const { sources, visibleSeqno } = this.moment();
+    return this.pinAt(sources, visibleSeqno);
+  }
+
+  private pinAt(sources: Moment["sources"], seqno: number): Pin {
+    const { store } = this;
+    sources.version.hold();
+    return {
+      sources,
+      seqno,
+      checkOpen: (): void => store.checkOpen(),
+      release: (): void => sources.version.release(),
+    };
+  }
+
+  private write(
+    encode: (record: RecordBuilder) => void,
+    options: WriteOptions | undefined,
+  ): Promise<void> {
+    try {
+      this.store.checkWritable();
+      const durability = resolveDurability(options, this.store.options.durability);
+      return this.store.committer.write(encode, durability);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  private encodeOperation(
+    record: RecordBuilder,
+    operation: BatchOperation<K, V>,
+    index: number,
+  ): void {
+    try {
+      if (operation.type === "put") this.encodePut(record, operation.key, operation.value);
+      else if (operation.type === "delete") this.encodeDelete(record, operation.key);
+      else {
+        const { type } = operation as { readonly type: unknown };
+        throw new InvalidArgumentError(`type must be "put" or "delete", not ${describe(type)}`);
+      }
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new InvalidArgumentError(`operation ${index} of the batch: ${message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  private encodePut(record: RecordBuilder, key: K, value: V): void {
+    const { key: keyCodec, value: valueCodec } = this.codecs;
+    const bytes = valueCodec.encode(value);
+    record.put(keyCodec.buffer, keyCodec.encode(key), bytes);
+  }
+
+  private encodeDelete(record: RecordBuilder, key: K): void {
+    const keyCodec = this.codecs.key;
+    const length = keyCodec.encode(key);
+    record.delete(keyCodec.buffer, length);
+  }
+}
+
+/** The type of keys under an encoding. */
+export type KeyOf<E> = E extends "utf8"
+  ? string
+  : E extends "binary"
+    ? Uint8Array
+    : E extends KeyEncoding<infer K>
+      ? K
+      : string;
+
+/** The type of values under an encoding. */
+export type ValueOf<E> = E extends "utf8"
+  ? string
+  : E extends "binary"
+    ? Uint8Array
+    : E extends ValueEncoding<infer V>
+      ? V
+      : unknown;
+
+type WithEncodings<KE, VE> = Omit<
+  OpenOptions<unknown, unknown>,
+  "keyEncoding" | "valueEncoding"
+> & {
+  readonly keyEncoding?: KE | undefined;
+  readonly valueEncoding?: VE | undefined;
+};
+
+/**
+ * Opens the database in a directory, founding it if there is none.
+ *
+ * `":memory:"` is a database of its own in memory, gone when it is closed. The types of keys and
+ * values follow from the encodings; `open<string, User>(...)` says them outright.
+ *
+ * Cost: reads the manifest, the key index of every segment, and replays the log; independent of the
+ * amount of values.
+ *
+ * @throws InvalidArgumentError for an unknown or ill-typed option, or an encoding other than the one
+ *   that the database was created with.
+ * @throws LockedError (MEMKV_LOCKED): another open database has the directory.
+ * @throws DatabaseError MEMKV_NOT_FOUND, MEMKV_EXISTS, MEMKV_NOT_A_DATABASE: see `createIfMissing`
+ *   and `errorIfExists`, and the message.
+ * @throws UnsupportedVersionError: a newer memkv wrote the files.
+ * @throws CorruptionError: a file is damaged or missing.
+ */
+export function open<
+  KE extends KeyEncodingOption<unknown> = "utf8",
+  VE extends ValueEncodingOption<unknown> = "msgpack",
+>(directory: string, options?: WithEncodings<KE, VE>): Promise<Database<KeyOf<KE>, ValueOf<VE>>>;
+export function open<K, V>(directory: string, options?: OpenOptions<K, V>): Promise<Database<K, V>>;
+export async function open<K, V>(
+  directory: string,
+  options?: OpenOptions<K, V>,
+): Promise<Database<K, V>> {
+  if (typeof directory !== "string" || directory === "") {
+    throw new InvalidArgumentError(`directory must be a path, not ${describe(directory)}`);
+  }
+  const resolved = resolveOptions(options);
+  const codecs: Codecs<K, V> = {
+    key: createKeyCodec(resolved.keyEncoding),
+    value: createValueCodec(resolved.valueEncoding),
+  };
+  const emitter = new EventEmitter();
+  const isInMemory = directory === ":memory:" && resolved.fileSystem === undefined;
+  const fileSystem =
+    resolved.fileSystem ?? (isInMemory ? new MemoryFileSystem() : new NodeFileSystem());
+  const store = await Store.open(
+    fileSystem,
+    directory,
+    { ...resolved, keyEncoding: codecs.key.name, valueEncoding: codecs.value.name },
+    {
+      flush: (event) => emitter.emit("flush", event),
+      compaction: (event) => emitter.emit("compaction", event),
+      stall: (event) => emitter.emit("stall", event),
+      error: (error) => {
+        resolved.logger.error?.(String(error));
+        if (emitter.listenerCount("error") > 0) emitter.emit("error", error);
+      },
+    },
+  );
+  return new Database(store, codecs, emitter);
+}

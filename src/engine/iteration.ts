@@ -1,0 +1,141 @@
+/**
+ * Iteration over a range, as users see it: entries, keys or values, either way.
+ *
+ * An iterable is a recipe; its iterator is what reads. The moment that an iteration sees is taken
+ * when the iterator is made, which is when a `for...of` begins, and held until it ends: at the last
+ * entry, on `break`, or by `return()`. Writes made meanwhile are not seen.
+ */
+import type { Cursor } from "../cursor/cursor.ts";
+import { EntryKind } from "../entry.ts";
+import type { KeyCodec } from "./key-codec.ts";
+import {
+  type Iteration,
+  isEmptyRange,
+  isWithinLower,
+  isWithinUpper,
+  seekToLower,
+  seekToUpper,
+} from "./range.ts";
+import { cursorOver } from "./reads.ts";
+import type { Sources } from "./sources.ts";
+import type { ValueCodec } from "./value-codec.ts";
+
+/** A moment that is held on to: reads of it stay possible until `release`. */
+export interface Pin {
+  readonly sources: Sources;
+  readonly seqno: number;
+  /** Throws ClosedError once what the pin was taken from is closed. */
+  checkOpen(): void;
+  release(): void;
+}
+
+/** What to make of the entry that a cursor stands at. */
+export type Projection<K, V, T> = (cursor: Cursor, codecs: Codecs<K, V>) => T;
+
+/** The encodings of a database. */
+export interface Codecs<K, V> {
+  readonly key: KeyCodec<K>;
+  readonly value: ValueCodec<V>;
+}
+
+export class EntryIterable<K, V, T> implements Iterable<T> {
+  private readonly takePin: () => Pin;
+  private readonly iteration: Iteration;
+  private readonly codecs: Codecs<K, V>;
+  private readonly project: Projection<K, V, T>;
+
+  constructor(
+    takePin: () => Pin,
+    iteration: Iteration,
+    codecs: Codecs<K, V>,
+    project: Projection<K, V, T>,
+  ) {
+    this.takePin = takePin;
+    this.iteration = iteration;
+    this.codecs = codecs;
+    this.project = project;
+  }
+
+  [Symbol.iterator](): EntryIterator<K, V, T> {
+    return new EntryIterator(this.takePin(), this.iteration, this.codecs, this.project);
+  }
+}
+
+export class EntryIterator<K, V, T> implements IterableIterator<T> {
+  private readonly pin: Pin;
+  private readonly iteration: Iteration;
+  private readonly codecs: Codecs<K, V>;
+  private readonly project: Projection<K, V, T>;
+  private readonly cursor: Cursor;
+  private remaining: number;
+  private isStarted: boolean;
+  private isDone: boolean;
+
+  constructor(pin: Pin, iteration: Iteration, codecs: Codecs<K, V>, project: Projection<K, V, T>) {
+    this.pin = pin;
+    this.iteration = iteration;
+    this.codecs = codecs;
+    this.project = project;
+    this.cursor = cursorOver(pin.sources, pin.seqno);
+    this.remaining = iteration.limit;
+    this.isStarted = false;
+    this.isDone = false;
+  }
+
+  next(): IteratorResult<T, undefined> {
+    if (this.isDone) return { done: true, value: undefined };
+    this.pin.checkOpen();
+    if (!this.advance()) return this.return();
+    this.remaining--;
+    return {
+      done: false,
+      value: this.project(this.cursor, this.codecs),
+    };
+  }
+
+  /** Ends the iteration and lets go of its moment. Idempotent. */
+  return(): IteratorResult<T, undefined> {
+    if (!this.isDone) {
+      this.isDone = true;
+      this.pin.release();
+    }
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  [Symbol.dispose](): void {
+    this.return();
+  }
+
+  /** Moves to the next entry to yield; false where there is none. */
+  private advance(): boolean {
+    if (this.remaining <= 0) return false;
+    const cursor = this.cursor;
+    const { bounds, isReverse } = this.iteration;
+    if (!this.isStarted) {
+      this.isStarted = true;
+      if (isEmptyRange(bounds)) return false;
+      if (isReverse) seekToUpper(cursor, bounds.upper);
+      else seekToLower(cursor, bounds.lower);
+    } else {
+      this.step(cursor);
+    }
+    for (; cursor.isValid && this.isWithin(cursor); this.step(cursor)) {
+      if (cursor.kind === EntryKind.put) return true;
+    }
+    return false;
+  }
+
+  private step(cursor: Cursor): void {
+    if (this.iteration.isReverse) cursor.prev();
+    else cursor.next();
+  }
+
+  private isWithin(cursor: Cursor): boolean {
+    const { bounds, isReverse } = this.iteration;
+    return isReverse ? isWithinLower(cursor, bounds.lower) : isWithinUpper(cursor, bounds.upper);
+  }
+}

@@ -1,0 +1,324 @@
+/**
+ * Memtable: the entries of the newest writes, ordered by key, in memory.
+ *
+ * A tree (art/tree.ts) maps each key to the head of its *version chain*: the entries of that key,
+ * newest first. A reader at a sequence number follows the chain to the first entry at or below it,
+ * and so sees the moment it pinned, whatever was written since. Entries live in a second shared
+ * buffer, the version heap, which only grows:
+ *
+ *   offset 0          4            8             12             16
+ *          +----------+------------+-------------+--------------+-------------+---------+
+ *          | previous | seqno low  | seqno high, | value length | value bytes | 0 to 7  |
+ *          | version  |            | kind        |              |             | unused  |
+ *          +----------+------------+-------------+--------------+-------------+---------+
+ *   previous     u32   reference of the next older entry of the key; 0 is none
+ *   seqno low    u32   the lower 32 bits of the seqno
+ *   high, kind   u32   the upper 21 bits in bits 0-20, the kind in bits 24-31
+ *   value length u32   at most MAX_VALUE_BYTES; 0 for a tombstone
+ *
+ * A reference is an offset in units of 8 bytes, so that 32 bits address 32 GiB. What limits a
+ * memtable is the platform: a SharedArrayBuffer of Node 20 ends at 4 GiB (MAX_HEAP_BYTES).
+ *
+ * Invariants:
+ *   1. Seqnos ascend from `add` to `add`, so a chain descends strictly from its head.
+ *   2. An entry is written whole before the tree refers to it, and never changed afterwards.
+ *   3. Unit 0 of the heap is unused, so that reference 0 is none.
+ *
+ * Source: multi-version timestamp ordering, Reed, "Naming and Synchronization in a Decentralized
+ * Computer System" (MIT 1978), section 4; kept as a chain a key as in Neumann, Mühlbauer, Kemper,
+ * "Fast Serializable Multi-Version Concurrency Control" (SIGMOD 2015), section 2.1.
+ */
+import { MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "../art/arena.ts";
+import { TreeCursor } from "../art/cursor.ts";
+import { NO_VALUE, Tree } from "../art/tree.ts";
+import { assert } from "../assert.ts";
+import type { Cursor } from "../cursor/cursor.ts";
+import { EntryKind } from "../entry.ts";
+import { InvalidArgumentError } from "../errors.ts";
+
+/** What `find` returns for a key with no version to be seen. Otherwise a version's reference. */
+export const NO_VERSION = -1;
+
+/** The largest version heap: what one SharedArrayBuffer may hold on Node 20. */
+export const MAX_HEAP_BYTES: number = 2 ** 32 - 8;
+
+const UNIT_BYTES = 8;
+const UNIT_WORDS = UNIT_BYTES / 4;
+const VERSION_HEADER_BYTES = 16;
+
+/**
+ * What `canHold` reckons for a key beyond its bytes, and how often it counts those. The tree mostly
+ * takes less than a key's own bytes; should it take more than reckoned, it moves to a larger arena.
+ */
+const KEY_OVERHEAD_BYTES = 64;
+const KEY_BYTES_FACTOR = 2;
+
+export interface MemtableOptions {
+  /**
+   * Bytes to reserve for keys and structure, and again for entries with their values. Reserving
+   * costs address space, not memory: a page is backed by memory once something is written to it.
+   * Default 64 MiB.
+   */
+  readonly capacityBytes?: number;
+  /** Bytes to reserve for entries and values in place of `capacityBytes`. At most MAX_HEAP_BYTES. */
+  readonly heapBytes?: number;
+}
+
+export class Memtable {
+  /** Sequence numbers of the first and last entry; 0 while there is none. */
+  firstSeqno: number;
+  lastSeqno: number;
+  /** Entries that are tombstones, shadowed ones included: at least the number of deleted keys. */
+  tombstoneCount: number;
+  /** Entries, shadowed ones included. */
+  entryCount: number;
+
+  private readonly tree: Tree;
+  private readonly heapBytes: Uint8Array;
+  private readonly heapWords: Uint32Array;
+  /** First free unit of the heap. */
+  private heapTop: number;
+
+  constructor(options: MemtableOptions = {}) {
+    const { capacityBytes = 64 * 2 ** 20, heapBytes = capacityBytes } = options;
+    assert(heapBytes <= MAX_HEAP_BYTES, "a version heap fits one SharedArrayBuffer");
+    this.firstSeqno = 0;
+    this.lastSeqno = 0;
+    this.tombstoneCount = 0;
+    this.entryCount = 0;
+    this.tree = new Tree(Math.min(Math.max(capacityBytes, MIN_ARENA_BYTES), MAX_ARENA_BYTES), 4);
+    const heap = new SharedArrayBuffer(alignUp(Math.max(heapBytes, 65_536)));
+    this.heapBytes = new Uint8Array(heap);
+    this.heapWords = new Uint32Array(heap);
+    this.heapTop = 1;
+  }
+
+  /**
+   * Options of a memtable that can certainly hold one batch: `canHold` of an empty one is true for
+   * the same arguments. Undefined where the batch is too large for any memtable.
+   */
+  static optionsFor(
+    operationCount: number,
+    keyBytes: number,
+    valueBytes: number,
+  ): MemtableOptions | undefined {
+    const heapBytes = alignUp(UNIT_BYTES + heapBytesFor(operationCount, valueBytes));
+    const capacityBytes = 2 * MIN_ARENA_BYTES + arenaBytesFor(operationCount, keyBytes);
+    if (heapBytes > MAX_HEAP_BYTES || capacityBytes > MAX_ARENA_BYTES) return undefined;
+    return { capacityBytes, heapBytes };
+  }
+
+  /** Keys, deleted ones included. */
+  get keyCount(): number {
+    return this.tree.size;
+  }
+
+  /** Bytes of memory in use by keys, structure, entries and values. */
+  get byteLength(): number {
+    return this.tree.byteLength + this.heapTop * UNIT_BYTES;
+  }
+
+  /**
+   * Whether that many more entries certainly fit, with keys of `keyBytes` and values of `valueBytes`
+   * in all. O(1) and conservative: it takes every key for a new one.
+   */
+  canHold(operationCount: number, keyBytes: number, valueBytes: number): boolean {
+    return (
+      this.heapTop * UNIT_BYTES + heapBytesFor(operationCount, valueBytes) <=
+        this.heapBytes.length &&
+      this.tree.byteLength + arenaBytesFor(operationCount, keyBytes) <= this.tree.arena.capacity
+    );
+  }
+
+  /**
+   * Adds an entry for key[keyStart, keyEnd) with the value value[valueStart, valueEnd), which is
+   * empty for a tombstone. Both are copied. The caller has asked `canHold`, and `seqno` is above all
+   * before it.
+   */
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    seqno: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    assert(seqno > this.lastSeqno, "sequence numbers ascend");
+    const ref = this.heapTop;
+    const valueLength = valueEnd - valueStart;
+    const end = ref * UNIT_BYTES + VERSION_HEADER_BYTES + valueLength;
+    assert(end <= this.heapBytes.length, "the caller asked canHold");
+    const previous = this.tree.locate(key, keyStart, keyEnd);
+    const words = this.heapWords;
+    const word = ref * UNIT_WORDS;
+    words[word] = previous === NO_VALUE ? 0 : previous;
+    words[word + 1] = seqno % 0x1_0000_0000;
+    words[word + 2] = Math.floor(seqno / 0x1_0000_0000) | (kind << 24);
+    words[word + 3] = valueLength;
+    this.copyValue(end - valueLength, value, valueStart, valueEnd);
+    this.tree.assign(ref);
+    this.heapTop = Math.ceil(end / UNIT_BYTES);
+    if (this.entryCount === 0) this.firstSeqno = seqno;
+    this.lastSeqno = seqno;
+    this.entryCount++;
+    if (kind === EntryKind.tombstone) this.tombstoneCount++;
+  }
+
+  /** Reference of the newest entry of key[0, length) at or below `seqno`, or NO_VERSION. */
+  find(key: Uint8Array, length: number, seqno: number): number {
+    const head = this.tree.get(key, 0, length);
+    return head === NO_VALUE ? NO_VERSION : this.visible(head, seqno);
+  }
+
+  seqnoOf(ref: number): number {
+    const word = ref * UNIT_WORDS;
+    return (this.heapWords[word + 2] & 0x1f_ffff) * 0x1_0000_0000 + this.heapWords[word + 1];
+  }
+
+  kindOf(ref: number): EntryKind {
+    return (this.heapWords[ref * UNIT_WORDS + 2] >>> 24) as EntryKind;
+  }
+
+  /** A view of the entry's value; it stays valid, and unchanged, as long as the memtable. */
+  valueOf(ref: number): Uint8Array {
+    const start = ref * UNIT_BYTES + VERSION_HEADER_BYTES;
+    return this.heapBytes.subarray(start, start + this.heapWords[ref * UNIT_WORDS + 3]);
+  }
+
+  /**
+   * A cursor over the newest entry at or below `seqno` of each key, tombstones included. It stays
+   * right while entries are added between its moves.
+   */
+  cursor(seqno: number): Cursor {
+    return new MemtableCursor(this, new TreeCursor(this.tree), seqno);
+  }
+
+  /** The first entry of the chain from `head` at or below `seqno`, or NO_VERSION. */
+  visible(head: number, seqno: number): number {
+    let ref = head;
+    while (ref !== 0 && this.seqnoOf(ref) > seqno) ref = this.heapWords[ref * UNIT_WORDS];
+    return ref === 0 ? NO_VERSION : ref;
+  }
+
+  private copyValue(target: number, value: Uint8Array, start: number, end: number): void {
+    if (end - start < 64) {
+      const { heapBytes } = this;
+      for (let i = start; i < end; i++) heapBytes[target + i - start] = value[i];
+    } else {
+      this.heapBytes.set(value.subarray(start, end), target);
+    }
+  }
+}
+
+function alignUp(bytes: number): number {
+  return Math.ceil(bytes / UNIT_BYTES) * UNIT_BYTES;
+}
+
+function heapBytesFor(operationCount: number, valueBytes: number): number {
+  return operationCount * (VERSION_HEADER_BYTES + UNIT_BYTES - 1) + valueBytes;
+}
+
+function arenaBytesFor(operationCount: number, keyBytes: number): number {
+  return operationCount * KEY_OVERHEAD_BYTES + keyBytes * KEY_BYTES_FACTOR;
+}
+
+class MemtableCursor implements Cursor {
+  private readonly memtable: Memtable;
+  private readonly keys: TreeCursor;
+  private readonly seqno: number;
+  private ref: number;
+
+  constructor(memtable: Memtable, keys: TreeCursor, seqno: number) {
+    this.memtable = memtable;
+    this.keys = keys;
+    this.seqno = seqno;
+    this.ref = NO_VERSION;
+  }
+
+  get isValid(): boolean {
+    return this.keys.isValid;
+  }
+
+  get key(): Uint8Array {
+    return this.keys.key;
+  }
+
+  get keyLength(): number {
+    return this.keys.keyLength;
+  }
+
+  get kind(): EntryKind {
+    return this.memtable.kindOf(this.ref);
+  }
+
+  value(): Uint8Array {
+    return this.memtable.valueOf(this.ref);
+  }
+
+  seekToFirst(): void {
+    this.keys.seekToFirst();
+    this.skipForwards();
+  }
+
+  seekToLast(): void {
+    this.keys.seekToLast();
+    this.skipBackwards();
+  }
+
+  seek(key: Uint8Array, length: number): void {
+    this.keys.seek(key, length);
+    this.skipForwards();
+  }
+
+  seekForPrev(key: Uint8Array, length: number): void {
+    this.keys.seekForPrev(key, length);
+    this.skipBackwards();
+  }
+
+  next(): void {
+    this.keys.next();
+    this.skipForwards();
+  }
+
+  prev(): void {
+    this.keys.prev();
+    this.skipBackwards();
+  }
+
+  /** Moves on to a key that has a version to be seen, from the current one. */
+  private skipForwards(): void {
+    while (this.keys.isValid && !this.isVisible()) this.keys.next();
+  }
+
+  private skipBackwards(): void {
+    while (this.keys.isValid && !this.isVisible()) this.keys.prev();
+  }
+
+  private isVisible(): boolean {
+    this.ref = this.memtable.visible(this.keys.value, this.seqno);
+    return this.ref !== NO_VERSION;
+  }
+}
+
+/**
+ * A memtable of the usual size, or as much larger as it takes to hold one batch with these totals.
+ * Throws InvalidArgumentError for a batch that no memtable can hold.
+ */
+export function createMemtable(
+  capacityBytes: number,
+  operationCount: number,
+  keyBytes: number,
+  valueBytes: number,
+): Memtable {
+  const memtable = new Memtable({ capacityBytes });
+  if (memtable.canHold(operationCount, keyBytes, valueBytes)) return memtable;
+  const options = Memtable.optionsFor(operationCount, keyBytes, valueBytes);
+  if (options === undefined) {
+    throw new InvalidArgumentError(
+      `a batch of ${operationCount} operations with ${keyBytes} bytes of keys and ${valueBytes} of values is too large: split it`,
+    );
+  }
+  return new Memtable(options);
+}

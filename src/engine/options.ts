@@ -1,0 +1,200 @@
+/**
+ * Options of `open`: their meaning, defaults and limits, and the check that says what is wrong.
+ */
+import { InvalidArgumentError } from "../errors.ts";
+import type { FileSystem } from "../io/file-system.ts";
+import { describe, type KeyEncodingOption } from "./key-codec.ts";
+import { VALUE_ENCODINGS, type ValueEncodingOption } from "./value-codec.ts";
+
+/**
+ * When a write's promise resolves.
+ * - `"sync"`: after fdatasync; it survives a power cut. Writes that wait together share one sync.
+ * - `"os"`: after write(); it survives a crash of the process, not of the machine.
+ */
+export type Durability = "sync" | "os";
+
+/** What `open` does about a damaged log. See docs/durability.md for each mode's promise. */
+export type RecoveryMode = "tolerate-tail" | "absolute" | "point-in-time" | "salvage";
+
+/** Where messages about background work go. Each method may be missing. */
+export interface Logger {
+  debug?(message: string): void;
+  info?(message: string): void;
+  warn?(message: string): void;
+  error?(message: string): void;
+}
+
+export interface OpenOptions<K = string, V = unknown> {
+  /** Default `"utf8"`: strings in order of their UTF-8 bytes. */
+  readonly keyEncoding?: KeyEncodingOption<K> | undefined;
+  /** Default `"msgpack"`: what JSON can hold, and dates, bigints, sets and byte arrays. */
+  readonly valueEncoding?: ValueEncodingOption<V> | undefined;
+  /** Default `"sync"`. Each write may choose for itself. */
+  readonly durability?: Durability | undefined;
+  /** Default `"tolerate-tail"`: a torn last record is normal, damage before it is an error. */
+  readonly recovery?: RecoveryMode | undefined;
+  /** Bytes of memory at which a memtable is sealed and flushed. Default 64 MiB; at least 64 KiB. */
+  readonly memtableBytes?: number | undefined;
+  /** Hard budget for decoded value blocks. Default 32 MiB; 0 for none. */
+  readonly blockCacheBytes?: number | undefined;
+  /** Bytes at which compaction cuts a run into segments. Default 64 MiB; at least 64 KiB. */
+  readonly segmentBytes?: number | undefined;
+  /** Runs of like size that are merged into one. Default 4; at least 2. */
+  readonly compactionTrigger?: number | undefined;
+  /** How blocks of long values are compressed. Default `"deflate"`. */
+  readonly compression?: "deflate" | "none" | undefined;
+  /** Create the database, and its directory, if there is none. Default true. */
+  readonly createIfMissing?: boolean | undefined;
+  /** Refuse to open an existing database. Default false. */
+  readonly errorIfExists?: boolean | undefined;
+  /**
+   * Open for reading alone: nothing is written, no lock is taken, and what another process writes
+   * after the open is not seen. Default false.
+   */
+  readonly readOnly?: boolean | undefined;
+  /** Where the files are. Default: the system's, or memory for `":memory:"`. */
+  readonly fileSystem?: FileSystem | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** Options of a single write. */
+export interface WriteOptions {
+  /** Default: the database's. */
+  readonly durability?: Durability | undefined;
+}
+
+/** Options with every default filled in; the file system is chosen by the caller. */
+export interface ResolvedOptions<K, V> {
+  readonly keyEncoding: KeyEncodingOption<K>;
+  readonly valueEncoding: ValueEncodingOption<V>;
+  readonly durability: Durability;
+  readonly recovery: RecoveryMode;
+  readonly memtableBytes: number;
+  readonly blockCacheBytes: number;
+  readonly segmentBytes: number;
+  readonly compactionTrigger: number;
+  readonly compression: "deflate" | "none";
+  readonly createIfMissing: boolean;
+  readonly errorIfExists: boolean;
+  readonly readOnly: boolean;
+  readonly fileSystem: FileSystem | undefined;
+  readonly logger: Logger;
+}
+
+const MEBIBYTE = 2 ** 20;
+
+/** One option's check: returns what is accepted, in words, if the value is not. */
+type Check = (value: unknown) => string | undefined;
+
+const oneOf =
+  (...accepted: readonly string[]): Check =>
+  (value) =>
+    typeof value === "string" && accepted.includes(value)
+      ? undefined
+      : accepted.map((name) => `"${name}"`).join(" or ");
+
+const wholeNumber =
+  (min: number, max: number): Check =>
+  (value) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+      ? undefined
+      : `a whole number from ${min} to ${max}`;
+
+const boolean: Check = (value) => (typeof value === "boolean" ? undefined : "true or false");
+
+const encoding =
+  (names: readonly string[]): Check =>
+  (value) => {
+    if (typeof value === "string" && names.includes(value)) return undefined;
+    const custom = value as { name?: unknown; encode?: unknown; decode?: unknown } | null;
+    const isCustom =
+      typeof custom === "object" &&
+      typeof custom?.name === "string" &&
+      custom.name.length > 0 &&
+      custom.name.length <= 255 &&
+      typeof custom.encode === "function" &&
+      typeof custom.decode === "function";
+    if (isCustom && !names.includes(custom.name as string)) return undefined;
+    return `${names.map((name) => `"${name}"`).join(", ")} or an object { name, encode, decode } with a name of its own`;
+  };
+
+const methods =
+  (kind: string, ...names: readonly string[]): Check =>
+  (value) => {
+    const isObject = typeof value === "object" && value !== null;
+    if (isObject && names.every((name) => typeof Reflect.get(value, name) === "function")) {
+      return undefined;
+    }
+    return `${kind}${names.length > 0 ? ` with ${names.join(", ")}` : ""}`;
+  };
+
+const CHECKS: Record<keyof OpenOptions, Check> = {
+  keyEncoding: encoding(["utf8", "binary"]),
+  valueEncoding: encoding(VALUE_ENCODINGS),
+  durability: oneOf("sync", "os"),
+  recovery: oneOf("tolerate-tail", "absolute", "point-in-time", "salvage"),
+  memtableBytes: wholeNumber(2 ** 16, 2 ** 30),
+  blockCacheBytes: wholeNumber(0, 2 ** 40),
+  segmentBytes: wholeNumber(2 ** 16, 2 ** 30),
+  compactionTrigger: wholeNumber(2, 64),
+  compression: oneOf("deflate", "none"),
+  createIfMissing: boolean,
+  errorIfExists: boolean,
+  readOnly: boolean,
+  fileSystem: methods("a FileSystem", "open", "list", "stat", "rename", "remove", "lock"),
+  logger: methods("a Logger object"),
+};
+
+/** Fills in the defaults. Throws InvalidArgumentError naming the option and what is accepted. */
+export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedOptions<K, V> {
+  checkOptions(options, CHECKS);
+  return {
+    keyEncoding: options.keyEncoding ?? "utf8",
+    valueEncoding: options.valueEncoding ?? "msgpack",
+    durability: options.durability ?? "sync",
+    recovery: options.recovery ?? "tolerate-tail",
+    memtableBytes: options.memtableBytes ?? 64 * MEBIBYTE,
+    blockCacheBytes: options.blockCacheBytes ?? 32 * MEBIBYTE,
+    segmentBytes: options.segmentBytes ?? 64 * MEBIBYTE,
+    compactionTrigger: options.compactionTrigger ?? 4,
+    compression: options.compression ?? "deflate",
+    createIfMissing: options.createIfMissing ?? true,
+    errorIfExists: options.errorIfExists ?? false,
+    readOnly: options.readOnly ?? false,
+    fileSystem: options.fileSystem,
+    logger: options.logger ?? {},
+  };
+}
+
+const WRITE_CHECKS: Record<keyof WriteOptions, Check> = { durability: oneOf("sync", "os") };
+
+/** The durability that a write asks for. */
+export function resolveDurability(
+  options: WriteOptions | undefined,
+  otherwise: Durability,
+): Durability {
+  if (options === undefined) return otherwise;
+  checkOptions(options, WRITE_CHECKS);
+  return options.durability ?? otherwise;
+}
+
+function checkOptions(options: unknown, checks: Record<string, Check>): void {
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidArgumentError(`options must be an object, not ${describe(options)}`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
+    if (check === undefined) {
+      throw new InvalidArgumentError(
+        `unknown option "${name}": accepted are ${Object.keys(checks).join(", ")}`,
+      );
+    }
+    if (value === undefined) continue;
+    const accepted = check(value);
+    if (accepted !== undefined) {
+      throw new InvalidArgumentError(
+        `option "${name}" must be ${accepted}, not ${describe(value)}`,
+      );
+    }
+  }
+}

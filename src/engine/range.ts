@@ -1,0 +1,180 @@
+/**
+ * Ranges of keys: what users write, checked, and what the engine walks.
+ *
+ * A user's range has gt or gte, lt or lte, and a prefix; they are intersected. The engine's bounds
+ * are bytes with a flag each, since "after k" has no key of its own when k is as long as a key can be.
+ */
+import { compareBytes, compareRanges, prefixEnd } from "../bytes/compare.ts";
+import type { Cursor } from "../cursor/cursor.ts";
+import { InvalidArgumentError } from "../errors.ts";
+import { describe, type KeyCodec } from "./key-codec.ts";
+
+/** A range of keys. Every field is optional; all that are given must hold. */
+export interface KeyRange<K> {
+  /** Keys after this one. */
+  readonly gt?: K | undefined;
+  /** Keys at or after this one. */
+  readonly gte?: K | undefined;
+  /** Keys before this one. */
+  readonly lt?: K | undefined;
+  /** Keys at or before this one. */
+  readonly lte?: K | undefined;
+  /** Keys that begin with this one's bytes. */
+  readonly prefix?: K | undefined;
+}
+
+/** A range of keys, and how to go through it. */
+export interface IterationRange<K> extends KeyRange<K> {
+  /** From the last key to the first. Default false. */
+  readonly reverse?: boolean | undefined;
+  /** At most this many entries; -1 or Infinity for all. Default all. */
+  readonly limit?: number | undefined;
+}
+
+/** One end of a range: a key, and whether the key itself is within. */
+export interface Bound {
+  readonly key: Uint8Array;
+  readonly isInclusive: boolean;
+}
+
+/** A checked range in bytes; an end that is undefined is open. */
+export interface Bounds {
+  readonly lower: Bound | undefined;
+  readonly upper: Bound | undefined;
+}
+
+const KEY_RANGE_FIELDS = ["gt", "gte", "lt", "lte", "prefix"];
+const ITERATION_FIELDS = [...KEY_RANGE_FIELDS, "reverse", "limit"];
+
+/** Bounds of a range. Throws InvalidArgumentError for a field that is unknown or of the wrong type. */
+export function toBounds<K>(
+  range: KeyRange<K> | undefined,
+  codec: KeyCodec<K>,
+  accepted: readonly string[] = KEY_RANGE_FIELDS,
+): Bounds {
+  if (range === undefined) return { lower: undefined, upper: undefined };
+  checkFields(range, accepted);
+  let lower: Bound | undefined;
+  let upper: Bound | undefined;
+  const encode = (key: K): Uint8Array => {
+    const length = codec.encode(key);
+    return codec.buffer.slice(0, length);
+  };
+  if (range.gte !== undefined) lower = { key: encode(range.gte), isInclusive: true };
+  if (range.gt !== undefined) {
+    lower = greaterLower(lower, { key: encode(range.gt), isInclusive: false });
+  }
+  if (range.lte !== undefined) upper = { key: encode(range.lte), isInclusive: true };
+  if (range.lt !== undefined) {
+    upper = lesserUpper(upper, { key: encode(range.lt), isInclusive: false });
+  }
+  if (range.prefix !== undefined) {
+    const prefix = codec.buffer.slice(0, codec.encodePrefix(range.prefix));
+    lower = greaterLower(lower, { key: prefix, isInclusive: true });
+    const end = prefixEnd(prefix);
+    if (end !== undefined) upper = lesserUpper(upper, { key: end, isInclusive: false });
+  }
+  return { lower, upper };
+}
+
+/** How many entries an iteration may yield, and in which direction, beside its bounds. */
+export interface Iteration {
+  readonly bounds: Bounds;
+  readonly isReverse: boolean;
+  readonly limit: number;
+}
+
+export function toIteration<K>(
+  range: IterationRange<K> | undefined,
+  codec: KeyCodec<K>,
+): Iteration {
+  const bounds = toBounds(range, codec, ITERATION_FIELDS);
+  const reverse = range?.reverse ?? false;
+  if (typeof reverse !== "boolean") {
+    throw new InvalidArgumentError(`reverse must be a boolean, not ${describe(reverse)}`);
+  }
+  const limit = range?.limit ?? -1;
+  const isCount = limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= -1);
+  if (!isCount) {
+    throw new InvalidArgumentError(
+      `limit must be a whole number from 0, or -1 or Infinity for all, not ${describe(limit)}`,
+    );
+  }
+  return { bounds, isReverse: reverse, limit: limit === -1 ? Number.POSITIVE_INFINITY : limit };
+}
+
+/** Whether no key can be within. */
+export function isEmptyRange({ lower, upper }: Bounds): boolean {
+  if (lower === undefined || upper === undefined) return false;
+  const order = compareBytes(lower.key, upper.key);
+  return order > 0 || (order === 0 && !(lower.isInclusive && upper.isInclusive));
+}
+
+/** Moves to the first entry at or after the lower bound. */
+export function seekToLower(cursor: Cursor, lower: Bound | undefined): void {
+  if (lower === undefined) {
+    cursor.seekToFirst();
+    return;
+  }
+  cursor.seek(lower.key, lower.key.length);
+  if (!lower.isInclusive && isAtKey(cursor, lower.key)) cursor.next();
+}
+
+/** Moves to the last entry at or before the upper bound. */
+export function seekToUpper(cursor: Cursor, upper: Bound | undefined): void {
+  if (upper === undefined) {
+    cursor.seekToLast();
+    return;
+  }
+  cursor.seekForPrev(upper.key, upper.key.length);
+  if (!upper.isInclusive && isAtKey(cursor, upper.key)) cursor.prev();
+}
+
+/** Whether a valid cursor stands within the upper bound. */
+export function isWithinUpper(cursor: Cursor, upper: Bound | undefined): boolean {
+  if (upper === undefined) return true;
+  const order = compareKey(cursor, upper.key);
+  return order < 0 || (order === 0 && upper.isInclusive);
+}
+
+/** Whether a valid cursor stands within the lower bound. */
+export function isWithinLower(cursor: Cursor, lower: Bound | undefined): boolean {
+  if (lower === undefined) return true;
+  const order = compareKey(cursor, lower.key);
+  return order > 0 || (order === 0 && lower.isInclusive);
+}
+
+function isAtKey(cursor: Cursor, key: Uint8Array): boolean {
+  return cursor.isValid && compareKey(cursor, key) === 0;
+}
+
+function compareKey(cursor: Cursor, key: Uint8Array): number {
+  return compareRanges(cursor.key, 0, cursor.keyLength, key, 0, key.length);
+}
+
+function greaterLower(a: Bound | undefined, b: Bound): Bound {
+  if (a === undefined) return b;
+  const order = compareBytes(a.key, b.key);
+  if (order === 0) return a.isInclusive ? b : a;
+  return order > 0 ? a : b;
+}
+
+function lesserUpper(a: Bound | undefined, b: Bound): Bound {
+  if (a === undefined) return b;
+  const order = compareBytes(a.key, b.key);
+  if (order === 0) return a.isInclusive ? b : a;
+  return order < 0 ? a : b;
+}
+
+function checkFields(range: unknown, accepted: readonly string[]): void {
+  if (typeof range !== "object" || range === null) {
+    throw new InvalidArgumentError(`a range must be an object, not ${describe(range)}`);
+  }
+  for (const field of Object.keys(range)) {
+    if (!accepted.includes(field)) {
+      throw new InvalidArgumentError(
+        `unknown range option "${field}": accepted are ${accepted.join(", ")}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,372 @@
+/**
+ * What `open` does before the database can be used: find or found the manifest, replay the logs,
+ * remove what no one needs.
+ *
+ * 1. The manifest names the live segments and the oldest log that is still needed. A directory
+ *    without one is a new database if it holds nothing else (a log without a record may be there:
+ *    founding was interrupted), and otherwise not a memkv database.
+ * 2. Logs from the oldest needed on are replayed in order into memtables. Each record's sequence
+ *    numbers must follow on those before, so a log that is missing is noticed; what the runs hold
+ *    already is skipped.
+ * 3. A legal torn tail (docs/durability.md) is cut off the newest log, so that it is never mistaken
+ *    for damage once newer logs follow it.
+ * 4. Files of ours that the manifest does not name are removed: outputs of work that a crash cut
+ *    short, and logs whose writes are all in runs.
+ *
+ * Every step may be cut short by a crash and is then done again from the start at the next open.
+ */
+import { CorruptionError, DatabaseError } from "../errors.ts";
+import { type FileSystem, joinPath } from "../io/file-system.ts";
+import { TEMPORARY_SUFFIX } from "../io/replace.ts";
+import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
+import { HEADER_BYTES } from "../wal/format.ts";
+import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/reader.ts";
+import { WalWriter } from "../wal/writer.ts";
+import { RecordReader } from "./batch.ts";
+import { type NumberedFile, parseFileName, segmentFileName, walFileName } from "./files.ts";
+import { createMemtable, type Memtable } from "./memtable.ts";
+import type { ResolvedOptions } from "./options.ts";
+
+/** File number of a database's first log. */
+const FIRST_FILE_NUMBER = 1;
+
+/** What a database is founded with. */
+export interface Founding {
+  readonly keyEncoding: string;
+  readonly valueEncoding: string;
+  /** 16 random bytes. */
+  readonly databaseId: Uint8Array;
+}
+
+export type OpenMode = Pick<
+  ResolvedOptions<unknown, unknown>,
+  "createIfMissing" | "errorIfExists" | "readOnly" | "recovery" | "memtableBytes"
+>;
+
+/** What the last open found and did. */
+export interface RecoveryReport {
+  /** Whether the database was founded by this open. */
+  readonly created: boolean;
+  /** Log records, and the writes in them, that were replayed. */
+  readonly recordsReplayed: number;
+  readonly writesReplayed: number;
+  /** Bytes at the end of, or inside, logs that were not replayed; one element for each log with any. */
+  readonly dropped: readonly DroppedBytes[];
+  /** Names of files that were removed because nothing refers to them. */
+  readonly orphansRemoved: readonly string[];
+}
+
+/** Bytes of a log that were not replayed, and why that is legal. */
+export interface DroppedBytes {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly reason: string;
+}
+
+/** Writes that were replayed, and the oldest log that has any of them. */
+export interface RecoveredMemtable {
+  readonly memtable: Memtable;
+  readonly firstLog: number;
+}
+
+export interface RecoveredLog {
+  readonly fileNumber: number;
+  readonly end: number;
+}
+
+export interface Recovered {
+  readonly manifest: Manifest;
+  /** Newest first; each but the first is full. None if nothing was replayed. */
+  readonly memtables: readonly RecoveredMemtable[];
+  readonly lastSeqno: number;
+  readonly nextFileNumber: number;
+  /** The logs that are still needed, oldest first, and where the records of each end. */
+  readonly logs: readonly RecoveredLog[];
+  /**
+   * Whether records were left out that a later replay would stumble over, as "point-in-time" and
+   * "salvage" may: what was recovered must be flushed and the logs dropped before new writes.
+   */
+  readonly mustRebase: boolean;
+  readonly report: RecoveryReport;
+}
+
+/** The manifest of the database in the directory; a new one where there is none and that is allowed. */
+export async function findManifest(
+  fileSystem: FileSystem,
+  directory: string,
+  mode: OpenMode,
+  founding: () => Founding,
+): Promise<{ readonly manifest: Manifest; readonly created: boolean }> {
+  const manifest = await readManifest(fileSystem, directory);
+  if (manifest !== undefined) {
+    if (mode.errorIfExists) {
+      throw new DatabaseError(
+        "MEMKV_EXISTS",
+        `there is a database in ${directory} already, and errorIfExists is true`,
+      );
+    }
+    return { manifest, created: false };
+  }
+  const strangers = await strangersIn(fileSystem, directory);
+  if (strangers.length > 0) {
+    throw new DatabaseError(
+      "MEMKV_NOT_A_DATABASE",
+      `${directory} is not a memkv database: it has no MANIFEST but holds ${strangers.slice(0, 3).join(", ")}${strangers.length > 3 ? ", ..." : ""}; open an empty or a new directory`,
+    );
+  }
+  if (!mode.createIfMissing || mode.readOnly) throw notFound(directory);
+  return { manifest: await found(fileSystem, directory, founding()), created: true };
+}
+
+export function notFound(directory: string): DatabaseError {
+  return new DatabaseError(
+    "MEMKV_NOT_FOUND",
+    `there is no database in ${directory}: check the path, or open it with createIfMissing: true`,
+  );
+}
+
+/**
+ * Writes the first log, then the first manifest: so there is no manifest without the log that it
+ * calls the oldest needed, and a log that is missing is always noticed.
+ */
+async function found(
+  fileSystem: FileSystem,
+  directory: string,
+  { databaseId, keyEncoding, valueEncoding }: Founding,
+): Promise<Manifest> {
+  const path = joinPath(directory, walFileName(FIRST_FILE_NUMBER));
+  if ((await fileSystem.stat(path)) !== undefined) await fileSystem.remove(path);
+  const log = await WalWriter.create({
+    fileSystem,
+    path,
+    identity: { databaseId, fileNumber: FIRST_FILE_NUMBER },
+  });
+  try {
+    await log.sync();
+  } finally {
+    await log.close();
+  }
+  await fileSystem.syncDirectory(directory);
+  const manifest: Manifest = {
+    databaseId,
+    keyEncoding,
+    valueEncoding,
+    nextFileNumber: FIRST_FILE_NUMBER + 1,
+    lastSeqno: 0,
+    oldestWal: FIRST_FILE_NUMBER,
+    version: { runs: [] },
+  };
+  await writeManifest(fileSystem, directory, manifest);
+  return manifest;
+}
+
+/** Names in the directory that neither a lock nor an interrupted founding accounts for. */
+async function strangersIn(fileSystem: FileSystem, directory: string): Promise<string[]> {
+  const strangers: string[] = [];
+  for (const name of await fileSystem.list(directory)) {
+    if (isLockName(name) || name === `MANIFEST${TEMPORARY_SUFFIX}`) continue;
+    const isFirstLog = name === walFileName(FIRST_FILE_NUMBER);
+    const size = isFirstLog ? (await fileSystem.stat(joinPath(directory, name)))?.size : undefined;
+    if (size === undefined || size > HEADER_BYTES) strangers.push(name);
+  }
+  return strangers;
+}
+
+/** What locking leaves in the directory. */
+function isLockName(name: string): boolean {
+  return name === "LOCK" || name === "LOCK.lock";
+}
+
+/** Replays the logs and cleans up. The manifest's segments are opened by the caller. */
+export async function recover(
+  fileSystem: FileSystem,
+  directory: string,
+  manifest: Manifest,
+  created: boolean,
+  mode: OpenMode,
+): Promise<Recovered> {
+  const names = await fileSystem.list(directory);
+  const files = names.map(parseFileName).filter((file) => file !== undefined);
+  const logs = files
+    .filter((file) => file.kind === "wal" && file.fileNumber >= manifest.oldestWal)
+    .sort((a, b) => a.fileNumber - b.fileNumber);
+  const replay = new Replay(manifest, mode);
+  const dropped: DroppedBytes[] = [];
+  const recoveredLogs: RecoveredLog[] = [];
+  let recordsReplayed = 0;
+  let isStopped = false;
+  for (const { fileNumber, end } of await chainLogs(fileSystem, directory, manifest, logs, mode)) {
+    const path = joinPath(directory, walFileName(fileNumber));
+    const isNewest = fileNumber === logs.at(-1)?.fileNumber;
+    if (isStopped) {
+      const size = (await fileSystem.stat(path))?.size ?? 0;
+      dropped.push({ file: path, offset: 0, bytes: size, reason: "an earlier log is damaged" });
+      continue;
+    }
+    const wal = await replayWal(
+      {
+        fileSystem,
+        path,
+        identity: { databaseId: manifest.databaseId, fileNumber },
+        isNewest,
+        end,
+        mode: mode.recovery,
+      },
+      (payload, offset) => replay.apply(payload, path, offset, fileNumber),
+    );
+    isStopped = wal.isStopped;
+    recordsReplayed += wal.records;
+    recoveredLogs.push({ fileNumber, end: wal.endOffset });
+    if (wal.droppedBytes > 0) dropped.push(describeDropped(path, wal));
+    if (isNewest && !mode.readOnly) await cutTail(fileSystem, path, wal);
+  }
+  const orphansRemoved = mode.readOnly
+    ? []
+    : await removeOrphans(fileSystem, directory, manifest, names);
+  return {
+    manifest,
+    memtables: replay.memtables,
+    lastSeqno: replay.lastSeqno,
+    nextFileNumber: Math.max(manifest.nextFileNumber, ...files.map((file) => file.fileNumber + 1)),
+    logs: recoveredLogs,
+    mustRebase: replay.hasGap || (dropped.length > 0 && allowsGaps(mode.recovery)),
+    report: {
+      created,
+      recordsReplayed,
+      writesReplayed: replay.writeCount,
+      dropped,
+      orphansRemoved,
+    },
+  };
+}
+
+/** Whether a mode may leave out records that others follow. */
+function allowsGaps(recovery: OpenMode["recovery"]): boolean {
+  return recovery === "point-in-time" || recovery === "salvage";
+}
+
+/**
+ * The logs with the end that the header of the next one states. Throws where one is missing: the
+ * oldest that the manifest needs, or one that a later log's header names.
+ */
+async function chainLogs(
+  fileSystem: FileSystem,
+  directory: string,
+  manifest: Manifest,
+  logs: readonly NumberedFile[],
+  mode: OpenMode,
+): Promise<{ readonly fileNumber: number; readonly end: number | undefined }[]> {
+  const chain: { fileNumber: number; end: number | undefined }[] = [];
+  let expected: number | undefined = manifest.oldestWal;
+  for (let i = 0; i < logs.length; i++) {
+    const { fileNumber } = logs[i];
+    if (expected !== undefined && fileNumber !== expected && !allowsGaps(mode.recovery)) break;
+    const next = logs.at(i + 1);
+    const previous =
+      next === undefined
+        ? undefined
+        : await readPreviousLog(fileSystem, joinPath(directory, next.name), {
+            databaseId: manifest.databaseId,
+            fileNumber: next.fileNumber,
+          });
+    const isNeighbour = previous?.fileNumber === fileNumber;
+    chain.push({ fileNumber, end: isNeighbour ? previous.end : undefined });
+    // What the next log must have before it is this log; if it names another, that one is missing.
+    expected = previous === undefined || isNeighbour ? undefined : previous.fileNumber;
+    if (expected !== undefined && !allowsGaps(mode.recovery)) break;
+  }
+  const isWhole = expected === undefined && chain.length === logs.length;
+  if (isWhole || allowsGaps(mode.recovery)) return chain;
+  throw new CorruptionError("a log is missing", {
+    file: joinPath(directory, walFileName(expected ?? manifest.oldestWal)),
+    offset: 0,
+    expected: "a log that the manifest or the log after it names",
+    actual: "no such file",
+  });
+}
+
+function describeDropped(file: string, wal: WalReport): DroppedBytes {
+  return {
+    file,
+    offset: wal.droppedOffset ?? wal.endOffset,
+    bytes: wal.droppedBytes,
+    reason: wal.reason ?? "",
+  };
+}
+
+/** Files of ours that nothing refers to. Files that are not ours are left alone. */
+async function removeOrphans(
+  fileSystem: FileSystem,
+  directory: string,
+  manifest: Manifest,
+  names: readonly string[],
+): Promise<string[]> {
+  const live = new Set(
+    manifest.version.runs.flat().map((meta) => segmentFileName(meta.fileNumber)),
+  );
+  const orphans = names.filter((name) => {
+    if (name === `MANIFEST${TEMPORARY_SUFFIX}`) return true;
+    const file = parseFileName(name);
+    if (file === undefined) return false;
+    return file.kind === "wal" ? file.fileNumber < manifest.oldestWal : !live.has(name);
+  });
+  for (const name of orphans) await fileSystem.remove(joinPath(directory, name));
+  if (orphans.length > 0) await fileSystem.syncDirectory(directory);
+  return orphans;
+}
+
+/** Records into memtables. */
+class Replay {
+  /** Newest first. */
+  memtables: RecoveredMemtable[] = [];
+  lastSeqno: number;
+  writeCount = 0;
+  /** Whether records are missing in the middle: only in modes that allow it. */
+  hasGap = false;
+  private readonly flushedSeqno: number;
+  private readonly mode: OpenMode;
+
+  constructor(manifest: Manifest, mode: OpenMode) {
+    this.flushedSeqno = manifest.lastSeqno;
+    this.lastSeqno = manifest.lastSeqno;
+    this.mode = mode;
+  }
+
+  apply(payload: Uint8Array, path: string, offset: number, fileNumber: number): void {
+    const record = new RecordReader(payload, path, offset);
+    const lastSeqno = record.firstSeqno + record.operationCount - 1;
+    if (lastSeqno <= this.flushedSeqno) return;
+    if (record.firstSeqno !== this.lastSeqno + 1) {
+      const { recovery } = this.mode;
+      const isForward = record.firstSeqno > this.lastSeqno;
+      if (!isForward || (recovery !== "salvage" && recovery !== "point-in-time")) {
+        throw new CorruptionError("writes are missing before this log record", {
+          file: path,
+          offset,
+          expected: `sequence number ${this.lastSeqno + 1}`,
+          actual: `${record.firstSeqno}`,
+        });
+      }
+      this.hasGap = true;
+    }
+    if (this.hasGap && this.mode.recovery === "point-in-time") return;
+    record.apply(this.memtableFor(record, fileNumber));
+    this.lastSeqno = lastSeqno;
+    this.writeCount += record.operationCount;
+  }
+
+  private memtableFor(record: RecordReader, fileNumber: number): Memtable {
+    const { operationCount, contentBytes } = record;
+    const newest = this.memtables[0]?.memtable;
+    if (newest?.canHold(operationCount, contentBytes, contentBytes)) return newest;
+    const memtable = createMemtable(
+      this.mode.memtableBytes,
+      operationCount,
+      contentBytes,
+      contentBytes,
+    );
+    this.memtables.unshift({ memtable, firstLog: fileNumber });
+    return memtable;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Snapshot: the database as it was at one moment, for as long as it is kept open.
+ *
+ * It pins the memtables and the Version of its moment, and a sequence number. Writes, flushes and
+ * compactions go on; what they replace stays readable, in memory and on disk, until the snapshot is
+ * closed. So a snapshot costs nothing to take, and space while it is kept.
+ */
+import { ClosedError } from "../errors.ts";
+import type { Codecs, Pin } from "./iteration.ts";
+import { type Moment, ReadView } from "./read-view.ts";
+
+export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
+  private readonly takePin: () => Pin;
+  private readonly held: Pin;
+  private readonly at: Moment;
+  private isClosed: boolean;
+
+  /** `takePin` pins the moment that the snapshot stands for, now and each time it is called. */
+  constructor(codecs: Codecs<K, V>, takePin: () => Pin) {
+    super(codecs);
+    this.takePin = takePin;
+    this.held = takePin();
+    this.at = { sources: this.held.sources, visibleSeqno: this.held.seqno };
+    this.isClosed = false;
+  }
+
+  /** Lets go of the moment. Idempotent. Iterations over the snapshot end with ClosedError. */
+  close(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.held.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  protected override moment(): Moment {
+    this.checkOpen();
+    return this.at;
+  }
+
+  protected override pin(): Pin {
+    this.checkOpen();
+    const pin = this.takePin();
+    return { ...pin, checkOpen: (): void => this.checkOpen() };
+  }
+
+  private checkOpen(): void {
+    if (this.isClosed) throw new ClosedError("the snapshot is closed");
+    this.held.checkOpen();
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * What a database consists of, in numbers. Everything here is kept up to date anyway, so asking is
+ * cheap. Memory figures count the bytes that the structures allocate: arenas and buffers, not the
+ * process's resident size.
+ */
+import type { Run } from "../manifest/version.ts";
+import { Section } from "../segment/format.ts";
+import type { Store } from "./store.ts";
+
+/** One run, newest first in `DatabaseStats.runs`. */
+export interface RunStats {
+  readonly segmentCount: number;
+  /** Entries, tombstones included. */
+  readonly keyCount: number;
+  readonly tombstoneCount: number;
+  readonly fileBytes: number;
+}
+
+export interface DatabaseStats {
+  /** Newest first. Each entry is in one run; a key may be in several, the newest of which counts. */
+  readonly runs: readonly RunStats[];
+  /** Keys in memtables, sealed ones included. */
+  readonly memtableKeyCount: number;
+  /** Bytes of memory, by part. */
+  readonly memory: {
+    readonly memtables: number;
+    readonly keyIndex: number;
+    readonly filter: number;
+    readonly valueIndex: number;
+    readonly blockCache: number;
+    readonly total: number;
+  };
+  /** Bytes of files, by part; `other` is what the segments hold beside the parts named. */
+  readonly disk: {
+    readonly log: number;
+    readonly keyIndex: number;
+    readonly filter: number;
+    readonly values: number;
+    readonly other: number;
+    readonly total: number;
+  };
+  readonly blockCache: {
+    readonly capacityBytes: number;
+    readonly bytes: number;
+    readonly hits: number;
+    readonly misses: number;
+  };
+  /** Sequence number of the newest visible write: how many writes this database has had. */
+  readonly lastSeqno: number;
+}
+
+export function readStats(store: Store): DatabaseStats {
+  const { memtables, version } = store.sources;
+  const memory = { memtables: 0, keyIndex: 0, filter: 0, valueIndex: 0 };
+  for (const memtable of memtables) memory.memtables += memtable.byteLength;
+  const disk = { keyIndex: 0, filter: 0, values: 0, segments: 0 };
+  for (const segment of version.runs.flat()) {
+    memory.keyIndex += segment.memory.keyIndex;
+    memory.filter += segment.memory.filter;
+    memory.valueIndex += segment.memory.valueIndex;
+    const { sections } = segment;
+    disk.keyIndex += sections[Section.keyIndex].length;
+    disk.filter += sections[Section.filter].length;
+    disk.values +=
+      sections[Section.valueBlocks].length +
+      sections[Section.blockIndex].length +
+      sections[Section.valueSymbols].length;
+    disk.segments += segment.meta.fileBytes;
+  }
+  const { blockCache } = store;
+  return {
+    runs: version.version.runs.map(statsOfRun),
+    memtableKeyCount: memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0),
+    memory: { ...memory, blockCache: blockCache.bytes, total: sum(memory) + blockCache.bytes },
+    disk: {
+      log: store.logBytes,
+      keyIndex: disk.keyIndex,
+      filter: disk.filter,
+      values: disk.values,
+      other: disk.segments - disk.keyIndex - disk.filter - disk.values,
+      total: store.logBytes + disk.segments,
+    },
+    blockCache: {
+      capacityBytes: blockCache.capacityBytes,
+      bytes: blockCache.bytes,
+      hits: blockCache.hits,
+      misses: blockCache.misses,
+    },
+    lastSeqno: store.visibleSeqno,
+  };
+}
+
+function statsOfRun(run: Run): RunStats {
+  return {
+    segmentCount: run.length,
+    keyCount: run.reduce((total, meta) => total + meta.keyCount, 0),
+    tombstoneCount: run.reduce((total, meta) => total + meta.tombstoneCount, 0),
+    fileBytes: run.reduce((total, meta) => total + meta.fileBytes, 0),
+  };
+}
+
+function sum(parts: Readonly<Record<string, number>>): number {
+  return Object.values(parts).reduce((total, bytes) => total + bytes, 0);
+}

@@ -1,0 +1,451 @@
+/**
+ * Store: the database below the encodings. Bytes in, bytes out.
+ *
+ * It owns the directory's lock, the sources that reads look at, the log and memtable that writes go
+ * to, and the parts that move data from one to the other: `Committer` (writes), `Background` (flush
+ * and compaction) and `VersionStore` (the live Version). `Database` puts keys and values of the
+ * user's types on top.
+ *
+ * Invariants:
+ * 1. `sources.memtables[0]` is the memtable being written, and `wal` the log of its newest writes.
+ * 2. Every write above the manifest's lastSeqno is in a memtable and in a log from oldestWal on.
+ * 3. `visibleSeqno` is the newest write that readers see; it never goes back.
+ */
+import { randomBytes } from "node:crypto";
+import { loadChecksum } from "../bytes/checksum.ts";
+import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
+import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
+import { BlockCache } from "../segment/block-cache.ts";
+import { WalWriter } from "../wal/writer.ts";
+import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
+import { type CommitHost, Committer } from "./commit.ts";
+import { walFileName } from "./files.ts";
+import { createMemtable, type Memtable } from "./memtable.ts";
+import type { ResolvedOptions } from "./options.ts";
+import {
+  findManifest,
+  notFound,
+  type Recovered,
+  type RecoveredLog,
+  type RecoveryReport,
+  recover,
+} from "./recovery.ts";
+import type { Sources } from "./sources.ts";
+import { VersionStore } from "./versions.ts";
+
+/** Options of the store: those of `open`, with the encodings reduced to their names. */
+export interface StoreOptions
+  extends Omit<ResolvedOptions<unknown, unknown>, "keyEncoding" | "valueEncoding" | "fileSystem"> {
+  readonly keyEncoding: string;
+  readonly valueEncoding: string;
+}
+
+/** With more logs than this to replay, their writes are flushed at open: small sessions add up. */
+const MAX_LOGS_AT_OPEN = 8;
+
+/** How far `verify` has come. */
+export interface VerifyProgress {
+  readonly segmentsDone: number;
+  readonly segmentCount: number;
+  readonly bytesDone: number;
+  readonly bytes: number;
+}
+
+/** What `verify` read without finding damage. */
+export interface VerifyReport {
+  readonly segments: number;
+  /** Entries of all segments, tombstones included. */
+  readonly keys: number;
+  readonly bytes: number;
+}
+
+/** Memtables above this size are flushed by `close`; smaller ones stay in the log. */
+const FLUSH_AT_CLOSE_BYTES = 2 ** 20;
+
+export class Store implements CommitHost, BackgroundHost {
+  readonly fileSystem: FileSystem;
+  readonly directory: string;
+  readonly options: StoreOptions;
+  readonly versions: VersionStore;
+  readonly blockCache: BlockCache;
+  readonly recovery: RecoveryReport;
+  readonly background: Background;
+  readonly committer: Committer;
+  sources: Sources;
+  visibleSeqno: number;
+  private readonly events: BackgroundEvents;
+  private readonly directoryLock: DirectoryLock;
+  /** The log being written; undefined until the first write. */
+  private log: WalWriter | undefined;
+  /** The logs that are still needed, oldest first; the last one's end is that of `log`, if open. */
+  private logs: RecoveredLog[];
+  private readonly firstLogs: WeakMap<Memtable, number>;
+  private closing: Promise<void> | undefined;
+
+  private constructor(
+    fileSystem: FileSystem,
+    directory: string,
+    options: StoreOptions,
+    lock: DirectoryLock,
+    versions: VersionStore,
+    blockCache: BlockCache,
+    recovered: Recovered,
+    events: BackgroundEvents,
+  ) {
+    this.fileSystem = fileSystem;
+    this.directory = directory;
+    this.options = options;
+    this.directoryLock = lock;
+    this.versions = versions;
+    this.blockCache = blockCache;
+    this.recovery = recovered.report;
+    this.events = events;
+    this.log = undefined;
+    this.logs = [...recovered.logs];
+    this.firstLogs = new WeakMap();
+    for (const { memtable, firstLog } of recovered.memtables) {
+      this.firstLogs.set(memtable, firstLog);
+    }
+    const memtables = recovered.memtables.map(({ memtable }) => memtable);
+    if (memtables.length === 0) memtables.push(createMemtable(options.memtableBytes, 0, 0, 0));
+    this.sources = { memtables, version: versions.current };
+    this.visibleSeqno = recovered.lastSeqno;
+    this.committer = new Committer(this, recovered.lastSeqno);
+    this.background = new Background(this, events);
+  }
+
+  /** Opens or founds the database in a directory. */
+  static async open(
+    fileSystem: FileSystem,
+    directory: string,
+    options: StoreOptions,
+    events: BackgroundEvents,
+  ): Promise<Store> {
+    await loadChecksum();
+    if (!options.createIfMissing || options.readOnly) {
+      if ((await fileSystem.stat(directory)) === undefined) throw notFound(directory);
+    } else {
+      await fileSystem.createDirectory(directory);
+    }
+    let store: Store | undefined;
+    let lostCause: Error | undefined;
+    const lock = options.readOnly
+      ? UNLOCKED
+      : await fileSystem.lock(directory, (cause) => {
+          lostCause = cause;
+          store?.loseLock(cause);
+        });
+    try {
+      store = await Store.openLocked(fileSystem, directory, options, lock, events);
+      if (lostCause !== undefined) store.loseLock(lostCause);
+      return store;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  private static async openLocked(
+    fileSystem: FileSystem,
+    directory: string,
+    options: StoreOptions,
+    lock: DirectoryLock,
+    events: BackgroundEvents,
+  ): Promise<Store> {
+    const { manifest, created } = await findManifest(fileSystem, directory, options, () => ({
+      keyEncoding: options.keyEncoding,
+      valueEncoding: options.valueEncoding,
+      databaseId: randomBytes(16),
+    }));
+    checkEncoding("keyEncoding", manifest.keyEncoding, options.keyEncoding);
+    checkEncoding("valueEncoding", manifest.valueEncoding, options.valueEncoding);
+    const recovered = await recover(fileSystem, directory, manifest, created, options);
+    const blockCache = new BlockCache(options.blockCacheBytes);
+    const versions = await VersionStore.open(manifest, recovered.nextFileNumber, {
+      fileSystem,
+      directory,
+      blockCache,
+      onLeftover: (path, cause) => options.logger.warn?.(`${path} was left over: ${String(cause)}`),
+    });
+    const store = new Store(
+      fileSystem,
+      directory,
+      options,
+      lock,
+      versions,
+      blockCache,
+      recovered,
+      events,
+    );
+    try {
+      if (!options.readOnly) await store.start(recovered);
+    } catch (error) {
+      await versions.close();
+      throw error;
+    }
+    return store;
+  }
+
+  /** Sees to what recovery left to do. */
+  private async start(recovered: Recovered): Promise<void> {
+    if (recovered.mustRebase || recovered.logs.length > MAX_LOGS_AT_OPEN) {
+      await this.committer.exclusive(() => this.rotate(0, 0, 0));
+      await this.background.flushSealed();
+    } else {
+      this.background.wake();
+    }
+  }
+
+  get memtable(): Memtable {
+    return this.sources.memtables[0];
+  }
+
+  /** Whether log and memtable take one more record with these totals before they are rotated. */
+  hasRoom(
+    recordBytes: number,
+    operationCount: number,
+    keyBytes: number,
+    valueBytes: number,
+  ): boolean {
+    const { memtable } = this;
+    const isFull = memtable.byteLength >= this.options.memtableBytes && memtable.keyCount > 0;
+    return (
+      !isFull &&
+      memtable.canHold(operationCount, keyBytes, valueBytes) &&
+      this.wal.hasRoom(recordBytes)
+    );
+  }
+
+  /** Throws if there is no log yet; `prepareLog` makes one. */
+  get wal(): WalWriter {
+    if (this.log === undefined) throw new ReadOnlyError();
+    return this.log;
+  }
+
+  get isLogReady(): boolean {
+    return this.log !== undefined;
+  }
+
+  /** Creates the log of the first write since the open. */
+  async prepareLog(): Promise<void> {
+    if (this.log !== undefined) return;
+    this.log = await this.createLog();
+    const { fileNumber } = this.logs[this.logs.length - 1];
+    if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
+  }
+
+  get lock(): DirectoryLock {
+    return this.directoryLock;
+  }
+
+  get segmentBytes(): number {
+    return this.options.segmentBytes;
+  }
+
+  get compactionTrigger(): number {
+    return this.options.compactionTrigger;
+  }
+
+  get compression(): "deflate" | "none" {
+    return this.options.compression;
+  }
+
+  get isClosed(): boolean {
+    return this.closing !== undefined;
+  }
+
+  checkOpen(): void {
+    if (this.closing !== undefined) throw new ClosedError();
+  }
+
+  checkWritable(): void {
+    this.checkOpen();
+    if (this.options.readOnly) throw new ReadOnlyError();
+    this.committer.checkWritable();
+  }
+
+  /** Bytes of the logs that are still needed. */
+  get logBytes(): number {
+    const older = this.log === undefined ? this.logs : this.logs.slice(0, -1);
+    return older.reduce((total, log) => total + log.end, this.log?.size ?? 0);
+  }
+
+  publish(lastSeqno: number): void {
+    this.visibleSeqno = lastSeqno;
+  }
+
+  replaceSources(sources: Sources): void {
+    this.sources = sources;
+  }
+
+  firstLogOf(memtable: Memtable): number {
+    // A memtable without a log of its own has no writes yet: no log is needed for it.
+    return this.firstLogs.get(memtable) ?? (this.logs.at(-1)?.fileNumber ?? 0) + 1;
+  }
+
+  poison(cause: unknown): void {
+    this.committer.poisonWith(cause);
+  }
+
+  async rotate(operationCount: number, keyBytes: number, valueBytes: number): Promise<void> {
+    this.committer.checkWritable();
+    await this.background.waitForRoom();
+    const memtable = createMemtable(
+      this.options.memtableBytes,
+      operationCount,
+      keyBytes,
+      valueBytes,
+    );
+    // Every log but the newest is wholly durable: recovery relies on it to tell damage from a tail.
+    if (this.log !== undefined) await this.committer.syncLog();
+    const previous = this.log;
+    this.log = await this.createLog();
+    this.firstLogs.set(memtable, this.logs[this.logs.length - 1].fileNumber);
+    this.sources = { ...this.sources, memtables: [memtable, ...this.sources.memtables] };
+    await previous?.close();
+    this.background.wake();
+  }
+
+  /** Moves every write accepted so far from memory into runs. */
+  async flush(): Promise<void> {
+    await this.committer.exclusive(async () => {
+      if (this.memtable.keyCount > 0) await this.rotate(0, 0, 0);
+    });
+    await this.background.flushSealed();
+  }
+
+  /** Makes every write acknowledged so far durable. */
+  async sync(): Promise<void> {
+    await this.committer.exclusive(async () => {
+      if (this.log !== undefined) await this.committer.syncLog();
+    });
+  }
+
+  /** Flushes, and merges all runs into one. */
+  async compact(): Promise<void> {
+    await this.flush();
+    await this.background.compactAll();
+  }
+
+  /** Reads every segment whole, and checks all that can be checked. */
+  async verify(
+    onProgress: ((progress: VerifyProgress) => void) | undefined,
+  ): Promise<VerifyReport> {
+    const { version } = this.sources;
+    version.hold();
+    try {
+      const segments = version.runs.flat();
+      const bytes = segments.reduce((total, segment) => total + segment.meta.fileBytes, 0);
+      let segmentsDone = 0;
+      let bytesBefore = 0;
+      let keys = 0;
+      const report = (bytesOfSegment: number): void => {
+        this.checkOpen();
+        const bytesDone = bytesBefore + bytesOfSegment;
+        onProgress?.({ segmentsDone, segmentCount: segments.length, bytesDone, bytes });
+      };
+      for (const segment of segments) {
+        await segment.verify(report);
+        keys += segment.meta.keyCount;
+        bytesBefore += segment.meta.fileBytes;
+        segmentsDone++;
+        report(0);
+      }
+      return { segments: segments.length, keys, bytes };
+    } finally {
+      version.release();
+    }
+  }
+
+  async removeLogsBelow(fileNumber: number): Promise<void> {
+    const removable = this.logs.filter((log) => log.fileNumber < fileNumber);
+    if (removable.length === 0) return;
+    this.logs = this.logs.filter((log) => log.fileNumber >= fileNumber);
+    for (const log of removable) {
+      await this.fileSystem.remove(joinPath(this.directory, walFileName(log.fileNumber)));
+    }
+    await this.fileSystem.syncDirectory(this.directory);
+  }
+
+  /** Waits for accepted writes and a flush under way, cancels compaction, lets go of everything. */
+  close(): Promise<void> {
+    this.closing ??= this.runClose();
+    return this.closing;
+  }
+
+  private async runClose(): Promise<void> {
+    const failures: unknown[] = [];
+    const attempt = async (step: () => Promise<void>): Promise<void> => {
+      try {
+        await step();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    if (!this.options.readOnly) {
+      await attempt(() => this.committer.exclusive(() => this.finishWriting()));
+      await attempt(() => this.background.stop());
+      await attempt(async () => this.log?.close());
+    }
+    await attempt(() => this.versions.close());
+    await attempt(() => this.directoryLock.release());
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Leaves little to replay at the next open. What cannot be flushed is in the log all the same. */
+  private async finishWriting(): Promise<void> {
+    if (!this.committer.isWritable) return;
+    if (this.memtable.byteLength < FLUSH_AT_CLOSE_BYTES) {
+      if (this.log !== undefined) await this.committer.syncLog();
+      return;
+    }
+    await this.rotate(0, 0, 0);
+    await this.background.flushSealed().catch((error: unknown) => this.events.error(error));
+  }
+
+  /** Creates the next log, durable by name and header; its header vouches for the one before it. */
+  private async createLog(): Promise<WalWriter> {
+    const fileNumber = this.versions.allocateFileNumber();
+    const log = await WalWriter.create({
+      fileSystem: this.fileSystem,
+      path: joinPath(this.directory, walFileName(fileNumber)),
+      identity: { databaseId: this.versions.manifest.databaseId, fileNumber },
+      previous: this.previousLog(),
+    });
+    try {
+      await log.sync();
+      await this.fileSystem.syncDirectory(this.directory);
+    } catch (error) {
+      await log.close();
+      throw this.committer.poisonWith(error);
+    }
+    this.logs.push({ fileNumber, end: log.size });
+    return log;
+  }
+
+  /** The newest log so far, with its end as it is now. */
+  private previousLog(): RecoveredLog | undefined {
+    const newest = this.logs.at(-1);
+    if (newest === undefined) return undefined;
+    const previous = { fileNumber: newest.fileNumber, end: this.log?.size ?? newest.end };
+    this.logs[this.logs.length - 1] = previous;
+    return previous;
+  }
+
+  private loseLock(cause: Error): void {
+    this.events.error(this.committer.fence(cause));
+  }
+}
+
+/** The lock of a read-only open, which takes none and writes nothing. */
+const UNLOCKED: DirectoryLock = {
+  isHeld: () => false,
+  release: () => Promise.resolve(),
+};
+
+function checkEncoding(option: string, recorded: string, asked: string): void {
+  if (recorded === asked) return;
+  throw new InvalidArgumentError(
+    `the database was created with ${option} "${recorded}", so it cannot be opened with "${asked}"`,
+  );
+}

@@ -1,0 +1,207 @@
+/**
+ * Values to bytes and back. The only importer of msgpackr.
+ *
+ * `encode` returns a view that is good until the next `encode`: the engine copies it into the
+ * commit record at once. `decode` is given a view into a memtable or a cached block and must keep
+ * nothing of it.
+ *
+ * What an encoding cannot hold is refused before anything is written, nested values included: a
+ * value that came back different would be worse than an error.
+ */
+import { Packr } from "msgpackr/pack";
+import { MAX_VALUE_BYTES } from "../entry.ts";
+import { InvalidArgumentError } from "../errors.ts";
+import { describe, isWellFormed, toBuffer } from "./key-codec.ts";
+
+/** A value encoding of the user's own. */
+export interface ValueEncoding<V> {
+  /** Recorded in the database; opening it under another name is an error. */
+  readonly name: string;
+  /** Bytes of a value, at most 2^30. May be a view; it is copied at once. */
+  encode(value: V): Uint8Array;
+  /** Value of the bytes, which are the caller's own copy. */
+  decode(bytes: Uint8Array): V;
+}
+
+export type ValueEncodingOption<V> = "msgpack" | "json" | "utf8" | "binary" | ValueEncoding<V>;
+
+/** How the engine sees any value encoding. */
+export interface ValueCodec<V> {
+  readonly name: string;
+  /** A view good until the next `encode`. Throws InvalidArgumentError. */
+  encode(value: V): Uint8Array;
+  decode(bytes: Uint8Array): V;
+}
+
+export function createValueCodec<V>(option: ValueEncodingOption<V>): ValueCodec<V> {
+  return (
+    typeof option === "string" ? BUILT_IN[option]() : new CustomValueCodec(option)
+  ) as ValueCodec<V>;
+}
+
+const BUILT_IN: Record<string, () => ValueCodec<unknown>> = {
+  msgpack: () => new MsgpackCodec(),
+  json: () => new JsonCodec(),
+  utf8: () => new Utf8Codec() as ValueCodec<unknown>,
+  binary: () => new BinaryCodec() as ValueCodec<unknown>,
+};
+
+/** Names of the encodings that come with memkv. */
+export const VALUE_ENCODINGS: readonly string[] = Object.keys(BUILT_IN);
+
+class MsgpackCodec implements ValueCodec<unknown> {
+  readonly name = "msgpack";
+  /**
+   * No shared record structures: every value must be readable by itself. `copyBuffers`: what is
+   * decoded must not point into a block. `moreTypes`: Set, RegExp and typed arrays come back as
+   * themselves. `variableMapSize`: a small object's header is one byte, not three.
+   */
+  private readonly packr = new Packr({
+    useRecords: false,
+    moreTypes: true,
+    copyBuffers: true,
+    variableMapSize: true,
+  });
+
+  encode(value: unknown): Uint8Array {
+    checkEncodable(value, this.name, 0);
+    return bounded(encodeOrThrow(this.name, () => this.packr.pack(value)));
+  }
+
+  decode(bytes: Uint8Array): unknown {
+    return this.packr.unpack(bytes);
+  }
+}
+
+class JsonCodec implements ValueCodec<unknown> {
+  readonly name = "json";
+
+  encode(value: unknown): Uint8Array {
+    // undefined for what JSON has no form of, which the type of JSON.stringify does not say.
+    const text: string | undefined = encodeOrThrow(this.name, () => JSON.stringify(value));
+    if (text === undefined) throw cannotHold(this.name, describe(value));
+    return bounded(Buffer.from(text, "utf8"));
+  }
+
+  decode(bytes: Uint8Array): unknown {
+    return JSON.parse(toBuffer(bytes).utf8Slice(0, bytes.length));
+  }
+}
+
+class Utf8Codec implements ValueCodec<string> {
+  readonly name = "utf8";
+
+  encode(value: string): Uint8Array {
+    if (typeof value !== "string") throw cannotHold(this.name, describe(value));
+    if (!isWellFormed(value)) throw cannotHold(this.name, "a string with a lone surrogate");
+    return bounded(Buffer.from(value, "utf8"));
+  }
+
+  decode(bytes: Uint8Array): string {
+    return toBuffer(bytes).utf8Slice(0, bytes.length);
+  }
+}
+
+class BinaryCodec implements ValueCodec<Uint8Array> {
+  readonly name = "binary";
+
+  encode(value: Uint8Array): Uint8Array {
+    if (!(value instanceof Uint8Array)) throw cannotHold(this.name, describe(value));
+    return bounded(value);
+  }
+
+  decode(bytes: Uint8Array): Uint8Array {
+    return new Uint8Array(bytes);
+  }
+}
+
+class CustomValueCodec<V> implements ValueCodec<V> {
+  readonly name: string;
+  private readonly encoding: ValueEncoding<V>;
+
+  constructor(encoding: ValueEncoding<V>) {
+    this.name = encoding.name;
+    this.encoding = encoding;
+  }
+
+  encode(value: V): Uint8Array {
+    if (value === undefined) throw cannotHold(this.name, "undefined");
+    const bytes = encodeOrThrow(this.name, () => this.encoding.encode(value));
+    if (!(bytes instanceof Uint8Array)) {
+      throw new InvalidArgumentError(`valueEncoding "${this.name}" must encode to a Uint8Array`);
+    }
+    return bounded(bytes);
+  }
+
+  decode(bytes: Uint8Array): V {
+    return this.encoding.decode(new Uint8Array(bytes));
+  }
+}
+
+/** Deeper values are refused: the encoders recurse, and so does everyone who reads the value. */
+const MAX_DEPTH = 200;
+
+/** Throws for what msgpack would drop or change without a word. */
+function checkEncodable(value: unknown, name: string, depth: number): void {
+  switch (typeof value) {
+    case "string":
+      if (!isWellFormed(value)) throw cannotHold(name, "a string with a lone surrogate");
+      return;
+    case "function":
+    case "symbol":
+      throw cannotHold(name, describe(value));
+    case "undefined":
+      if (depth === 0) throw cannotHold(name, "undefined");
+      return;
+    case "object":
+      if (value !== null) checkObject(value, name, depth + 1);
+      return;
+    default:
+      return;
+  }
+}
+
+function checkObject(value: object, name: string, depth: number): void {
+  if (depth > MAX_DEPTH) {
+    throw cannotHold(name, `a value that is circular or nested over ${MAX_DEPTH} deep`);
+  }
+  if (Array.isArray(value) || value instanceof Set) {
+    for (const element of value) checkEncodable(element, name, depth);
+    return;
+  }
+  if (ArrayBuffer.isView(value) || value instanceof Date || value instanceof RegExp) return;
+  if (
+    value instanceof Map ||
+    value instanceof WeakMap ||
+    value instanceof WeakSet ||
+    value instanceof Promise
+  ) {
+    throw cannotHold(name, `${describe(value)}; use an object or an array`);
+  }
+  for (const property of Object.keys(value)) {
+    if (property === "__proto__") throw cannotHold(name, 'a property named "__proto__"');
+    if (!isWellFormed(property)) throw cannotHold(name, "a property name with a lone surrogate");
+    checkEncodable((value as Record<string, unknown>)[property], name, depth);
+  }
+}
+
+function encodeOrThrow<T>(name: string, encode: () => T): T {
+  try {
+    return encode();
+  } catch (error) {
+    throw new InvalidArgumentError(`valueEncoding "${name}" cannot encode the value`, {
+      cause: error,
+    });
+  }
+}
+
+function cannotHold(name: string, what: string): InvalidArgumentError {
+  return new InvalidArgumentError(`valueEncoding "${name}" cannot hold ${what}`);
+}
+
+function bounded(bytes: Uint8Array): Uint8Array {
+  if (bytes.length <= MAX_VALUE_BYTES) return bytes;
+  throw new InvalidArgumentError(
+    `a value is at most ${MAX_VALUE_BYTES} bytes long; this one has ${bytes.length}`,
+  );
+}

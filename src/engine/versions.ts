@@ -1,0 +1,205 @@
+/**
+ * VersionStore: the live Version, on disk and open, and the only way to change it.
+ *
+ * An edit makes the next manifest out of the current one, in this order, which is what makes a crash
+ * at any point harmless: new segment files are complete and synced; their names are synced (the
+ * directory); the manifest is replaced, atomically and synced; the new Version is swapped in; and
+ * only then are files that it no longer names removed. Edits run one after the other.
+ *
+ * File numbers are handed out in memory and never used twice: the manifest records the next one,
+ * and recovery also looks at the names in the directory.
+ */
+import { compareBytes } from "../bytes/compare.ts";
+import { CorruptionError, DatabaseError } from "../errors.ts";
+import { type FileSystem, joinPath } from "../io/file-system.ts";
+import { type Manifest, writeManifest } from "../manifest/manifest.ts";
+import type { SegmentMeta } from "../manifest/version.ts";
+import type { BlockCache } from "../segment/block-cache.ts";
+import { Segment } from "../segment/reader.ts";
+import { segmentFileName } from "./files.ts";
+import { OpenSegments, OpenVersion } from "./sources.ts";
+
+export interface VersionStoreOptions {
+  readonly fileSystem: FileSystem;
+  readonly directory: string;
+  readonly blockCache: BlockCache;
+  /** Called when a file could not be closed or removed; it is removed at the next open. */
+  readonly onLeftover: (path: string, cause: unknown) => void;
+}
+
+export class VersionStore {
+  private readonly options: VersionStoreOptions;
+  private readonly segments: OpenSegments;
+  private manifestNow: Manifest;
+  private openNow: OpenVersion;
+  private nextFileNumber: number;
+  /** Settles when the last edit asked for has. */
+  private lastEdit: Promise<void> = Promise.resolve();
+  /** Files being closed and removed. */
+  private readonly removals = new Set<Promise<void>>();
+  private isClosing = false;
+
+  private constructor(manifest: Manifest, nextFileNumber: number, options: VersionStoreOptions) {
+    this.options = options;
+    this.segments = new OpenSegments((segment) => this.discard(segment));
+    this.manifestNow = manifest;
+    this.nextFileNumber = nextFileNumber;
+    this.openNow = new OpenVersion({ runs: [] }, this.segments);
+  }
+
+  /** Opens every segment of the manifest's Version. `nextFileNumber`: above every file that exists. */
+  static async open(
+    manifest: Manifest,
+    nextFileNumber: number,
+    options: VersionStoreOptions,
+  ): Promise<VersionStore> {
+    const store = new VersionStore(manifest, nextFileNumber, options);
+    try {
+      for (const meta of manifest.version.runs.flat()) await store.openSegment(meta);
+    } catch (error) {
+      await store.closeSegments();
+      throw error;
+    }
+    store.openNow = new OpenVersion(manifest.version, store.segments);
+    return store;
+  }
+
+  get current(): OpenVersion {
+    return this.openNow;
+  }
+
+  get manifest(): Manifest {
+    return this.manifestNow;
+  }
+
+  allocateFileNumber(): number {
+    return this.nextFileNumber++;
+  }
+
+  /** Path of a segment's file. */
+  pathOf(meta: { readonly fileNumber: number }): string {
+    return joinPath(this.options.directory, segmentFileName(meta.fileNumber));
+  }
+
+  /**
+   * Installs a change. `added` are segments whose files are complete and synced, but not yet their
+   * names. `swap` is called with the new Version in the step that makes it current.
+   *
+   * If it rejects with MEMKV_POISONED it is unknown which manifest a crash would find; otherwise
+   * nothing changed, and the caller may remove the added files and try again.
+   */
+  edit(
+    added: readonly SegmentMeta[],
+    change: (manifest: Manifest) => Manifest,
+    swap: (version: OpenVersion) => void,
+  ): Promise<void> {
+    const edit = this.lastEdit.then(() => this.runEdit(added, change, swap));
+    this.lastEdit = edit.catch(() => {
+      // The caller of this edit has the failure; the next edit starts from an unchanged manifest.
+    });
+    return edit;
+  }
+
+  /** Closes and removes a finished segment that was never installed. */
+  async removeFile(meta: SegmentMeta): Promise<void> {
+    const path = this.pathOf(meta);
+    try {
+      await this.options.fileSystem.remove(path);
+    } catch (error) {
+      this.options.onLeftover(path, error);
+    }
+  }
+
+  /** Waits for edits and removals under way, and closes every file. No reads are possible after. */
+  async close(): Promise<void> {
+    await this.lastEdit;
+    this.isClosing = true;
+    await Promise.all(this.removals);
+    await this.closeSegments();
+  }
+
+  private async closeSegments(): Promise<void> {
+    for (const segment of this.segments.all()) await segment.close();
+  }
+
+  private async runEdit(
+    added: readonly SegmentMeta[],
+    change: (manifest: Manifest) => Manifest,
+    swap: (version: OpenVersion) => void,
+  ): Promise<void> {
+    const { fileSystem, directory } = this.options;
+    try {
+      for (const meta of added) await this.openSegment(meta);
+      if (added.length > 0) await fileSystem.syncDirectory(directory);
+      const next = { ...change(this.manifestNow), nextFileNumber: this.nextFileNumber };
+      await writeManifest(fileSystem, directory, next);
+      this.manifestNow = next;
+    } catch (error) {
+      for (const meta of added) await this.segments.drop(meta)?.close();
+      throw error;
+    }
+    const previous = this.openNow;
+    this.openNow = new OpenVersion(this.manifestNow.version, this.segments);
+    swap(this.openNow);
+    previous.release();
+  }
+
+  private async openSegment(meta: SegmentMeta): Promise<void> {
+    const { fileSystem, blockCache } = this.options;
+    const { databaseId } = this.manifestNow;
+    const segment = await Segment.open({
+      fileSystem,
+      path: this.pathOf(meta),
+      identity: { databaseId, fileNumber: meta.fileNumber },
+      blockCache,
+    });
+    this.segments.add(segment);
+    checkMeta(meta, segment.meta, this.pathOf(meta));
+  }
+
+  private discard(segment: Segment): void {
+    if (this.isClosing) return;
+    const path = this.pathOf(segment.meta);
+    this.options.blockCache.drop(segment.meta.fileNumber);
+    const removal = segment
+      .close()
+      .then(() => this.options.fileSystem.remove(path))
+      .catch((error: unknown) => this.options.onLeftover(path, error))
+      .finally(() => this.removals.delete(removal));
+    this.removals.add(removal);
+  }
+}
+
+/** Throws where a file is not the one that the manifest speaks of. */
+function checkMeta(expected: SegmentMeta, actual: SegmentMeta, file: string): void {
+  for (const field of ["fileBytes", "keyCount", "tombstoneCount"] as const) {
+    if (actual[field] !== expected[field]) {
+      throw mismatch(file, `${field} ${expected[field]}`, `${actual[field]}`);
+    }
+  }
+  for (const field of ["firstKey", "lastKey"] as const) {
+    if (compareBytes(actual[field], expected[field]) !== 0) {
+      throw mismatch(file, `${field} ${hex(expected[field])}`, hex(actual[field]));
+    }
+  }
+}
+
+function mismatch(file: string, expected: string, actual: string): CorruptionError {
+  return new CorruptionError("a segment is not the one that the manifest names", {
+    file,
+    offset: 0,
+    expected,
+    actual,
+  });
+}
+
+/** The beginning of a key, for messages. */
+function hex(key: Uint8Array): string {
+  const shown = Buffer.from(key.subarray(0, 16)).toString("hex");
+  return key.length > 16 ? `0x${shown}... (${key.length} bytes)` : `0x${shown}`;
+}
+
+/** Whether an error leaves it unknown what a crash would find. */
+export function isPoisoning(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code === "MEMKV_POISONED";
+}

@@ -1,0 +1,37 @@
+/**
+ * Everything a user of `memkv` may import. Exports only.
+ */
+export type { CompactionEvent, FlushEvent, StallEvent } from "./engine/background.ts";
+export {
+  type BatchOperation,
+  Database,
+  type DatabaseEvents,
+  open,
+} from "./engine/database.ts";
+export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";
+export type { KeyEncoding, KeyEncodingOption } from "./engine/key-codec.ts";
+export type {
+  Durability,
+  Logger,
+  OpenOptions,
+  RecoveryMode,
+  WriteOptions,
+} from "./engine/options.ts";
+export type { IterationRange, KeyRange } from "./engine/range.ts";
+export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
+export { Snapshot } from "./engine/snapshot.ts";
+export type { DatabaseStats, RunStats } from "./engine/stats.ts";
+export type { VerifyProgress, VerifyReport } from "./engine/store.ts";
+export type { ValueEncoding, ValueEncodingOption } from "./engine/value-codec.ts";
+export {
+  ClosedError,
+  CorruptionError,
+  type CorruptionFacts,
+  DatabaseError,
+  type ErrorCode,
+  InvalidArgumentError,
+  LockedError,
+  ReadOnlyError,
+  UnsupportedVersionError,
+} from "./errors.ts";
+export type { DirectoryLock, File, FileSystem, OpenMode } from "./io/file-system.ts";
