@@ -53,15 +53,27 @@ const VERSION_HEADER_BYTES = 16;
 const KEY_OVERHEAD_BYTES = 64;
 const KEY_BYTES_FACTOR = 2;
 
-export interface MemtableOptions {
-  /**
-   * Bytes to reserve for keys and structure, and again for entries with their values. Reserving
-   * costs address space, not memory: a page is backed by memory once something is written to it.
-   * Default 64 MiB.
-   */
-  readonly capacityBytes?: number;
-  /** Bytes to reserve for entries and values in place of `capacityBytes`. At most MAX_HEAP_BYTES. */
-  readonly heapBytes?: number;
+/** More than an empty memtable's `byteLength`, the tree's first region included. */
+const EMPTY_BYTES = 2 * MIN_ARENA_BYTES;
+
+/**
+ * A memtable that is full at `capacityBytes`, or has room for one batch if that needs more. Throws
+ * InvalidArgumentError where the batch is too large for any memtable.
+ */
+export function createMemtable(
+  capacityBytes: number,
+  operationCount: number,
+  keyBytes: number,
+  valueBytes: number,
+): Memtable {
+  if (UNIT_BYTES + heapBytesFor(operationCount, valueBytes) > MAX_HEAP_BYTES) {
+    throw new InvalidArgumentError(
+      `a batch of ${operationCount} operations with ${valueBytes} bytes of values is too large: ` +
+        `a memtable holds ${MAX_HEAP_BYTES} bytes, ${VERSION_HEADER_BYTES + UNIT_BYTES - 1} of them for each operation`,
+    );
+  }
+  const batchBytes = EMPTY_BYTES + bytesFor(operationCount, keyBytes, valueBytes);
+  return new Memtable(capacityBytes, Math.max(capacityBytes, batchBytes));
 }
 
 export class Memtable {
@@ -73,39 +85,33 @@ export class Memtable {
   /** Entries, shadowed ones included. */
   entryCount: number;
 
+  private readonly capacityBytes: number;
+  private readonly reservedBytes: number;
   private readonly tree: Tree;
   private readonly heapBytes: Uint8Array;
   private readonly heapWords: Uint32Array;
   /** First free unit of the heap. */
   private heapTop: number;
 
-  constructor(options: MemtableOptions = {}) {
-    const { capacityBytes = 64 * 2 ** 20, heapBytes = capacityBytes } = options;
-    assert(heapBytes <= MAX_HEAP_BYTES, "a version heap fits one SharedArrayBuffer");
+  /**
+   * `capacityBytes` is when it is full. `reservedBytes` is what a first batch may take instead; it
+   * is reserved for the heap, and twice for the tree, which costs address space but no memory: a
+   * page is backed by memory once something is written to it.
+   */
+  constructor(capacityBytes: number, reservedBytes: number = capacityBytes) {
     this.firstSeqno = 0;
     this.lastSeqno = 0;
     this.tombstoneCount = 0;
     this.entryCount = 0;
-    this.tree = new Tree(Math.min(Math.max(capacityBytes, MIN_ARENA_BYTES), MAX_ARENA_BYTES), 4);
-    const heap = new SharedArrayBuffer(alignUp(Math.max(heapBytes, 65_536)));
+    this.capacityBytes = capacityBytes;
+    this.reservedBytes = reservedBytes;
+    const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
+    this.tree = new Tree(Math.min(arenaBytes, MAX_ARENA_BYTES), 4);
+    const heapBytes = Math.max(reservedBytes, MIN_ARENA_BYTES);
+    const heap = new SharedArrayBuffer(Math.min(alignUp(heapBytes), MAX_HEAP_BYTES));
     this.heapBytes = new Uint8Array(heap);
     this.heapWords = new Uint32Array(heap);
     this.heapTop = 1;
-  }
-
-  /**
-   * Options of a memtable that can certainly hold one batch: `canHold` of an empty one is true for
-   * the same arguments. Undefined where the batch is too large for any memtable.
-   */
-  static optionsFor(
-    operationCount: number,
-    keyBytes: number,
-    valueBytes: number,
-  ): MemtableOptions | undefined {
-    const heapBytes = alignUp(UNIT_BYTES + heapBytesFor(operationCount, valueBytes));
-    const capacityBytes = 2 * MIN_ARENA_BYTES + arenaBytesFor(operationCount, keyBytes);
-    if (heapBytes > MAX_HEAP_BYTES || capacityBytes > MAX_ARENA_BYTES) return undefined;
-    return { capacityBytes, heapBytes };
   }
 
   /** Keys, deleted ones included. */
@@ -119,14 +125,15 @@ export class Memtable {
   }
 
   /**
-   * Whether that many more entries certainly fit, with keys of `keyBytes` and values of `valueBytes`
-   * in all. O(1) and conservative: it takes every key for a new one.
+   * Whether that many more entries, with keys of `keyBytes` and values of `valueBytes` in all, leave
+   * the memtable at or below its capacity; an empty one also says so of a batch that it was created
+   * for. O(1) and conservative: it takes every key for a new one.
    */
   canHold(operationCount: number, keyBytes: number, valueBytes: number): boolean {
+    const limit = this.entryCount === 0 ? this.reservedBytes : this.capacityBytes;
     return (
-      this.heapTop * UNIT_BYTES + heapBytesFor(operationCount, valueBytes) <=
-        this.heapBytes.length &&
-      this.tree.byteLength + arenaBytesFor(operationCount, keyBytes) <= this.tree.arena.capacity
+      this.byteLength + bytesFor(operationCount, keyBytes, valueBytes) <= limit &&
+      this.heapTop * UNIT_BYTES + heapBytesFor(operationCount, valueBytes) <= this.heapBytes.length
     );
   }
 
@@ -220,8 +227,13 @@ function heapBytesFor(operationCount: number, valueBytes: number): number {
   return operationCount * (VERSION_HEADER_BYTES + UNIT_BYTES - 1) + valueBytes;
 }
 
-function arenaBytesFor(operationCount: number, keyBytes: number): number {
-  return operationCount * KEY_OVERHEAD_BYTES + keyBytes * KEY_BYTES_FACTOR;
+/** Bytes that a batch takes in all, at most. */
+function bytesFor(operationCount: number, keyBytes: number, valueBytes: number): number {
+  return (
+    heapBytesFor(operationCount, valueBytes) +
+    operationCount * KEY_OVERHEAD_BYTES +
+    keyBytes * KEY_BYTES_FACTOR
+  );
 }
 
 class MemtableCursor implements Cursor {
@@ -300,25 +312,4 @@ class MemtableCursor implements Cursor {
     this.ref = this.memtable.visible(this.keys.value, this.seqno);
     return this.ref !== NO_VERSION;
   }
-}
-
-/**
- * A memtable of the usual size, or as much larger as it takes to hold one batch with these totals.
- * Throws InvalidArgumentError for a batch that no memtable can hold.
- */
-export function createMemtable(
-  capacityBytes: number,
-  operationCount: number,
-  keyBytes: number,
-  valueBytes: number,
-): Memtable {
-  const memtable = new Memtable({ capacityBytes });
-  if (memtable.canHold(operationCount, keyBytes, valueBytes)) return memtable;
-  const options = Memtable.optionsFor(operationCount, keyBytes, valueBytes);
-  if (options === undefined) {
-    throw new InvalidArgumentError(
-      `a batch of ${operationCount} operations with ${keyBytes} bytes of keys and ${valueBytes} of values is too large: split it`,
-    );
-  }
-  return new Memtable(options);
 }

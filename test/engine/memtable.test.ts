@@ -1,0 +1,223 @@
+import { describe, expect, it } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import type { Cursor } from "../../src/cursor/cursor.ts";
+import { createMemtable, MAX_HEAP_BYTES, Memtable, NO_VERSION } from "../../src/engine/memtable.ts";
+import { EntryKind, MAX_SEQNO } from "../../src/entry.ts";
+import { InvalidArgumentError } from "../../src/errors.ts";
+import { Random, SHAPES } from "../art/shapes.ts";
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const decode = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+const EMPTY = new Uint8Array(0);
+
+interface ModelEntry {
+  readonly key: Uint8Array;
+  readonly seqno: number;
+  readonly kind: EntryKind;
+  readonly value: Uint8Array;
+}
+
+/** All entries in the order of their writing: the slow and obvious memtable. */
+class Model {
+  readonly entries: ModelEntry[] = [];
+
+  /** Newest visible entry of each key, by key. */
+  at(seqno: number): ModelEntry[] {
+    const newest = new Map<string, ModelEntry>();
+    for (const entry of this.entries) {
+      if (entry.seqno <= seqno) newest.set(decode(entry.key), entry);
+    }
+    return [...newest.values()].sort((a, b) => compareBytes(a.key, b.key));
+  }
+}
+
+function add(memtable: Memtable, model: Model, entry: ModelEntry): void {
+  const { key, value } = entry;
+  memtable.add(key, 0, key.length, entry.seqno, entry.kind, value, 0, value.length);
+  model.entries.push(entry);
+}
+
+function describeEntry(key: Uint8Array, kind: EntryKind, value: Uint8Array): string {
+  return `${decode(key)} ${kind} ${decode(value)}`;
+}
+
+function describeCursor(cursor: Cursor): string {
+  return describeEntry(cursor.key.subarray(0, cursor.keyLength), cursor.kind, cursor.value());
+}
+
+function randomEntry(random: Random, keys: Uint8Array[], seqno: number): ModelEntry {
+  const key = keys[random.below(keys.length)];
+  return random.below(4) === 0
+    ? { key, seqno, kind: EntryKind.tombstone, value: EMPTY }
+    : { key, seqno, kind: EntryKind.put, value: encode("v".repeat(random.below(100)) + seqno) };
+}
+
+describe("Memtable", () => {
+  it("is empty at first", () => {
+    const memtable = new Memtable(2 ** 26);
+    expect(memtable.find(EMPTY, 0, MAX_SEQNO)).toBe(NO_VERSION);
+    expect(memtable.keyCount).toBe(0);
+    expect([memtable.firstSeqno, memtable.lastSeqno]).toEqual([0, 0]);
+    const cursor = memtable.cursor(MAX_SEQNO);
+    cursor.seekToFirst();
+    expect(cursor.isValid).toBe(false);
+    cursor.seekToLast();
+    expect(cursor.isValid).toBe(false);
+  });
+
+  it("shows each reader the newest entry at or below its seqno", () => {
+    const memtable = new Memtable(2 ** 26);
+    const model = new Model();
+    const key = encode("key");
+    add(memtable, model, { key, seqno: 10, kind: EntryKind.put, value: encode("a") });
+    add(memtable, model, { key, seqno: 20, kind: EntryKind.tombstone, value: EMPTY });
+    add(memtable, model, { key, seqno: MAX_SEQNO, kind: EntryKind.put, value: encode("b") });
+    const seen = (seqno: number) => {
+      const ref = memtable.find(key, key.length, seqno);
+      return ref === NO_VERSION
+        ? undefined
+        : [memtable.seqnoOf(ref), memtable.kindOf(ref), decode(memtable.valueOf(ref))];
+    };
+    expect(seen(9)).toBeUndefined();
+    expect(seen(10)).toEqual([10, EntryKind.put, "a"]);
+    expect(seen(19)).toEqual([10, EntryKind.put, "a"]);
+    expect(seen(20)).toEqual([20, EntryKind.tombstone, ""]);
+    expect(seen(MAX_SEQNO - 1)).toEqual([20, EntryKind.tombstone, ""]);
+    expect(seen(MAX_SEQNO)).toEqual([MAX_SEQNO, EntryKind.put, "b"]);
+    expect(memtable.keyCount).toBe(1);
+    expect(memtable.entryCount).toBe(3);
+    expect(memtable.tombstoneCount).toBe(1);
+    expect([memtable.firstSeqno, memtable.lastSeqno]).toEqual([10, MAX_SEQNO]);
+  });
+
+  it("copies keys and values out of the middle of the caller's buffers", () => {
+    const memtable = new Memtable(2 ** 26);
+    const buffer = new Uint8Array(new SharedArrayBuffer(32), 3, 20);
+    buffer.set(encode("..key..value.."));
+    memtable.add(buffer, 2, 5, 1, EntryKind.put, buffer, 7, 12);
+    buffer.fill(0);
+    const ref = memtable.find(encode("key"), 3, 1);
+    expect(decode(memtable.valueOf(ref))).toBe("value");
+  });
+
+  it.each(["paths", "keys that are prefixes of each other", "binary UUIDs"])(
+    "agrees at every seqno with a list of all entries: %s",
+    (shape) => {
+      const random = new Random(7);
+      const keys = SHAPES[shape](300, random);
+      const memtable = new Memtable(2 ** 26);
+      const model = new Model();
+      for (let seqno = 1; seqno <= 1500; seqno++) {
+        add(memtable, model, randomEntry(random, keys, seqno));
+      }
+      for (const seqno of [0, 1, 2, 100, 749, 1499, 1500, MAX_SEQNO]) {
+        const visible = model.at(seqno);
+        const expected = visible.map((entry) => describeEntry(entry.key, entry.kind, entry.value));
+        const cursor = memtable.cursor(seqno);
+        const forwards: string[] = [];
+        for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+          forwards.push(describeCursor(cursor));
+        }
+        expect(forwards).toEqual(expected);
+        const backwards: string[] = [];
+        for (cursor.seekToLast(); cursor.isValid; cursor.prev()) {
+          backwards.push(describeCursor(cursor));
+        }
+        expect(backwards.reverse()).toEqual(expected);
+        for (const key of keys) {
+          const at = visible.findIndex((entry) => compareBytes(entry.key, key) >= 0);
+          cursor.seek(key, key.length);
+          expect(cursor.isValid ? describeCursor(cursor) : undefined).toBe(
+            at < 0 ? undefined : expected[at],
+          );
+          const before = visible.findLastIndex((entry) => compareBytes(entry.key, key) <= 0);
+          cursor.seekForPrev(key, key.length);
+          expect(cursor.isValid ? describeCursor(cursor) : undefined).toBe(
+            before < 0 ? undefined : expected[before],
+          );
+        }
+      }
+    },
+  );
+
+  it("keeps a cursor at its seqno while entries are added between its moves", () => {
+    const random = new Random(3);
+    const keys = SHAPES["paths"](500, random);
+    const memtable = new Memtable(65_536, 2 ** 20);
+    const model = new Model();
+    let seqno = 0;
+    for (; seqno < 400; seqno++) add(memtable, model, randomEntry(random, keys, seqno + 1));
+    const expected = model
+      .at(seqno)
+      .map((entry) => describeEntry(entry.key, entry.kind, entry.value));
+    const forwards = memtable.cursor(seqno);
+    const backwards = memtable.cursor(seqno);
+    forwards.seekToFirst();
+    backwards.seekToLast();
+    for (let i = 0; i < expected.length; i++) {
+      expect(describeCursor(forwards)).toBe(expected[i]);
+      expect(describeCursor(backwards)).toBe(expected[expected.length - 1 - i]);
+      for (let j = 0; j < 5; j++) {
+        add(memtable, model, randomEntry(random, keys, memtable.lastSeqno + 1));
+      }
+      forwards.next();
+      backwards.prev();
+    }
+    expect(forwards.isValid).toBe(false);
+    expect(backwards.isValid).toBe(false);
+  });
+
+  it("holds what canHold promised, for keys and values of any size", () => {
+    const cases = [
+      { count: 1, keyLength: 65_536, valueLength: 0 },
+      { count: 1, keyLength: 0, valueLength: 2 ** 20 },
+      { count: 5000, keyLength: 8, valueLength: 1 },
+      { count: 40, keyLength: 40_000, valueLength: 9 },
+    ];
+    for (const { count, keyLength, valueLength } of cases) {
+      const memtable = createMemtable(65_536, count, count * keyLength, count * valueLength);
+      expect(memtable.canHold(count, count * keyLength, count * valueLength)).toBe(true);
+      const random = new Random(1);
+      const value = new Uint8Array(valueLength);
+      for (let i = 0; i < count; i++) {
+        const key = Uint8Array.from({ length: keyLength }, () => random.below(256));
+        memtable.add(key, 0, keyLength, i + 1, EntryKind.put, value, 0, valueLength);
+      }
+      expect(memtable.entryCount).toBe(count);
+    }
+  });
+
+  it("says no to what does not fit", () => {
+    const memtable = new Memtable(2 ** 20);
+    expect(memtable.canHold(1, 10, 10)).toBe(true);
+    expect(memtable.canHold(1, 10, 2 ** 20)).toBe(false);
+    expect(memtable.canHold(1, 2 ** 20, 10)).toBe(false);
+    expect(memtable.canHold(2 ** 20, 0, 0)).toBe(false);
+    expect(() => createMemtable(2 ** 20, 1, 10, MAX_HEAP_BYTES)).toThrow(InvalidArgumentError);
+    expect(createMemtable(2 ** 20, 5, 50, 3 * 2 ** 30).canHold(5, 50, 3 * 2 ** 30)).toBe(true);
+  });
+
+  it("is full at its capacity, also where it was made for a larger batch", () => {
+    const memtable = createMemtable(2 ** 20, 1, 10, 2 ** 24);
+    memtable.add(encode("k"), 0, 1, 1, EntryKind.put, encode("v"), 0, 1);
+    expect(memtable.canHold(1, 10, 2 ** 19)).toBe(true);
+    expect(memtable.canHold(1, 10, 2 ** 20)).toBe(false);
+    let seqno = 1;
+    while (memtable.canHold(1, 8, 100)) {
+      const key = encode(`key ${seqno}`);
+      memtable.add(key, 0, key.length, ++seqno, EntryKind.put, new Uint8Array(100), 0, 100);
+    }
+    expect(memtable.byteLength).toBeLessThanOrEqual(2 ** 20);
+    expect(memtable.byteLength).toBeGreaterThan(2 ** 20 - 66_000);
+  });
+
+  it("counts its bytes: they grow by about what was added", () => {
+    const memtable = new Memtable(2 ** 26);
+    const before = memtable.byteLength;
+    const value = new Uint8Array(100_000);
+    memtable.add(encode("k"), 0, 1, 1, EntryKind.put, value, 0, value.length);
+    const grown = memtable.byteLength - before;
+    expect(grown).toBeGreaterThanOrEqual(value.length);
+    expect(grown).toBeLessThan(value.length + 70_000);
+  });
+});
