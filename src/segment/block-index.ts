@@ -1,0 +1,131 @@
+/**
+ * BlockIndex: which value block holds an ordinal, and where it lies in the file.
+ *
+ * offset 0            4
+ *        +------------+-------+-----+--------+-------+-----+--------+-- ...
+ *        | blockCount | count | gap | length | count | gap | length |
+ *        +------------+-------+-----+--------+-------+-----+--------+-- ...
+ * blockCount  u32 LE
+ * count       varint   values in the block, 1 or more
+ * gap         varint   bytes between the block before (or the header) and this one: large values
+ * length      varint   bytes of the stored block, at most MAX_BLOCK_BYTES
+ *
+ * About 5 bytes a block on disk. In memory 16: first ordinals, offsets and lengths are decoded into
+ * typed arrays, and an ordinal is found from a guess (blocks hold about equally many values) by
+ * steps that double, then halve.
+ */
+import { readU32 } from "../bytes/fixed.ts";
+import { VarintReader } from "../bytes/varint.ts";
+import type { ByteWriter } from "../bytes/writer.ts";
+import { CorruptionError } from "../errors.ts";
+import { expectAtMost, expectNumber, HEADER_BYTES } from "./format.ts";
+import { BLOCK_HEADER_BYTES, MAX_BLOCK_BYTES } from "./value-block.ts";
+
+/** The least that a block takes in the index: three varints. */
+const MIN_ENTRY_BYTES = 3;
+
+/** Writes one entry of the index. */
+export function appendBlockEntry(
+  entries: ByteWriter,
+  count: number,
+  gap: number,
+  length: number,
+): void {
+  entries.varint(count);
+  entries.varint(gap);
+  entries.varint(length);
+}
+
+export class BlockIndex {
+  readonly blockCount: number;
+  /** First ordinal of each block, and the segment's key count behind the last. */
+  readonly firstOrdinals: Uint32Array;
+  readonly offsets: Float64Array;
+  readonly lengths: Uint32Array;
+  private readonly keyCount: number;
+
+  /**
+   * Decodes the section, whose checksum the caller has checked. `keyCount` is what the blocks must
+   * hold together, `blocksEnd` where the last must end in the file. Throws CorruptionError.
+   */
+  constructor(
+    bytes: Uint8Array,
+    keyCount: number,
+    blocksEnd: number,
+    file: string,
+    fileOffset: number,
+  ) {
+    const end = bytes.length;
+    const blockCount = end < 4 ? -1 : readU32(bytes, 0);
+    const possible = Math.floor((end - 4) / MIN_ENTRY_BYTES);
+    if (blockCount < 1 || blockCount > possible || blockCount > keyCount) {
+      throwDamage(`1 to ${Math.min(possible, keyCount)} blocks`, `${blockCount}`, file, fileOffset);
+    }
+    this.blockCount = blockCount;
+    this.keyCount = keyCount;
+    this.firstOrdinals = new Uint32Array(blockCount + 1);
+    this.offsets = new Float64Array(blockCount);
+    this.lengths = new Uint32Array(blockCount);
+    const reader = new VarintReader();
+    reader.pos = 4;
+    let ordinal = 0;
+    let offset = HEADER_BYTES;
+    for (let block = 0; block < blockCount; block++) {
+      const count = reader.read(bytes, end);
+      const gap = reader.read(bytes, end);
+      const length = reader.read(bytes, end);
+      if (count < 1 || gap < 0 || length < BLOCK_HEADER_BYTES || length > MAX_BLOCK_BYTES) {
+        throwDamage("a block's entry", `${count}, ${gap}, ${length}`, file, fileOffset);
+      }
+      this.firstOrdinals[block] = ordinal;
+      this.offsets[block] = offset + gap;
+      this.lengths[block] = length;
+      ordinal += count;
+      offset += gap + length;
+      expectAtMost(ordinal, keyCount, "ordinals in blocks", file, fileOffset);
+    }
+    this.firstOrdinals[blockCount] = ordinal;
+    expectNumber(reader.pos, end, "end of the block index", file, fileOffset);
+    expectNumber(ordinal, keyCount, "ordinals in blocks", file, fileOffset);
+    expectNumber(offset, blocksEnd, "end of the value blocks", file, fileOffset);
+  }
+
+  get byteLength(): number {
+    return this.firstOrdinals.byteLength + this.offsets.byteLength + this.lengths.byteLength;
+  }
+
+  /** The block that holds `ordinal`, which the caller has bounded by the key count. */
+  find(ordinal: number): number {
+    const { firstOrdinals, blockCount } = this;
+    let lo = Math.floor((ordinal * blockCount) / this.keyCount);
+    let hi: number;
+    let step = 1;
+    if (firstOrdinals[lo] <= ordinal) {
+      hi = lo + 1;
+      while (hi < blockCount && firstOrdinals[hi] <= ordinal) {
+        lo = hi;
+        hi += step;
+        step *= 2;
+      }
+      if (hi > blockCount) hi = blockCount;
+    } else {
+      hi = lo;
+      lo = hi - 1;
+      while (firstOrdinals[lo] > ordinal) {
+        hi = lo;
+        lo = Math.max(0, lo - step);
+        step *= 2;
+      }
+    }
+    while (hi - lo > 1) {
+      const mid = (lo + hi) >>> 1;
+      if (firstOrdinals[mid] <= ordinal) lo = mid;
+      else hi = mid;
+    }
+    return lo;
+  }
+}
+
+function throwDamage(expected: string, actual: string, file: string, offset: number): never {
+  throw new CorruptionError("block index", { file, offset, expected, actual });
+}

@@ -1,0 +1,200 @@
+/**
+ * SegmentCoders: how a segment codes its keys and values, learnt from a sample before it is written.
+ *
+ * Keys always get a symbol table. For values there are three ways, and the sample decides:
+ * symbols and key tokens, each value on its own, where values are short (a point read decodes one
+ * value: 20 times faster than inflating a block); deflated blocks, where values are long enough that
+ * blocks are clearly smaller; raw blocks, where neither shrinks them. A table is scaled to what it
+ * will code: it is stored with the segment, and a large table in a small segment costs more than it
+ * saves.
+ *
+ * One set of coders may serve all segments of a run.
+ */
+import { ByteWriter } from "../bytes/writer.ts";
+import type { EntrySample } from "./entry-sample.ts";
+import { KeyStretches } from "./key-stretches.ts";
+import { stringHeaderBytes } from "./string-header.ts";
+import { SymbolSampler, symbolCountFor, trainSymbols } from "./symbol-training.ts";
+import type { SymbolTable } from "./symbols.ts";
+import { BlockEncoding, ValueBlockBuilder } from "./value-block.ts";
+
+/**
+ * How values are compressed: `auto` lets the sample decide, `none` stores them as they are;
+ * `symbols` and `deflate` insist on one way.
+ */
+export type ValueCompression = "auto" | "none" | "symbols" | "deflate";
+
+export interface SegmentCoders {
+  readonly keySymbols: SymbolTable;
+  readonly valueEncoding: BlockEncoding;
+  /** Where the encoding is by symbols. */
+  readonly valueSymbols: SymbolTable | undefined;
+  /** Whether large values are deflated. */
+  readonly isCompressing: boolean;
+}
+
+/** Training time grows with the sample, so that of a small segment is a part of what it will code. */
+const SAMPLE_PART = 4;
+const MIN_SAMPLE_BYTES = 64 << 10;
+const MAX_SAMPLE_BYTES = 1 << 20;
+
+/** Sample values that are encoded to compare encodings. */
+const TRIAL_BYTES = 256 << 10;
+/** Values up to this mean length are worth decoding one by one, even for somewhat more bytes. */
+const SHORT_MEAN_BYTES = 256;
+const SHORT_SIZE_FACTOR = 1.5;
+/** From this mean length on symbols never win (1 KB documents: 43% against 35%): not even tried. */
+const LONG_MEAN_BYTES = 512;
+/** What shrinks to no less than this part is stored raw. */
+const MIN_GAIN_FACTOR = 0.95;
+/** A stretch of the key shorter than this is left in what symbols are learnt from. */
+const MIN_CUT_BYTES = 6;
+
+/** Learns from the sample. Takes up to half a second for a large segment, milliseconds for a small one. */
+export function trainCoders(
+  sample: EntrySample,
+  expected: { readonly keyCount: number },
+  options: { readonly compression: ValueCompression },
+): SegmentCoders {
+  const keySymbols = trainKeySymbols(sample, expected.keyCount);
+  const { compression } = options;
+  const isCompressing = compression !== "none";
+  const raw: SegmentCoders = {
+    keySymbols,
+    valueEncoding: BlockEncoding.raw,
+    valueSymbols: undefined,
+    isCompressing,
+  };
+  if (!isCompressing) return raw;
+  const deflate: SegmentCoders = { ...raw, valueEncoding: BlockEncoding.deflate };
+  if (compression === "deflate") return deflate;
+
+  const values = new SampleValues(sample, expected.keyCount);
+  const rawBytes = values.trialBytes(raw, 0);
+  const deflateBytes = values.trialBytes(deflate, 0);
+  const isTextual = compression === "symbols" || values.meanBytes < LONG_MEAN_BYTES;
+  if (isTextual && (compression === "symbols" || deflateBytes < rawBytes * MIN_GAIN_FACTOR)) {
+    const symbols: SegmentCoders = {
+      ...raw,
+      valueEncoding: values.isMostlyText ? BlockEncoding.text : BlockEncoding.symbols,
+      valueSymbols: values.trainSymbols(),
+    };
+    if (compression === "symbols") return symbols;
+    const symbolBytes = values.trialBytes(symbols, storedBytes(symbols.valueSymbols));
+    const factor = values.meanBytes < SHORT_MEAN_BYTES ? SHORT_SIZE_FACTOR : 1;
+    const limit = Math.min(deflateBytes * factor, rawBytes * MIN_GAIN_FACTOR);
+    if (symbolBytes < limit) return symbols;
+  }
+  return deflateBytes < rawBytes * MIN_GAIN_FACTOR ? deflate : raw;
+}
+
+function trainKeySymbols(sample: EntrySample, keyCount: number): SymbolTable {
+  const meanSuffix = sample.suffixCount === 0 ? 0 : sample.suffixBytes / sample.suffixCount;
+  const totalBytes = meanSuffix * keyCount;
+  const sampler = new SymbolSampler(sampleBytesFor(totalBytes));
+  for (let i = 0; i < sample.count; i++) {
+    const shared = sample.sharedBytes(i);
+    if (shared >= 0) sampler.add(sample.keyBytes, sample.keyStart(i) + shared, sample.keyEnd(i));
+  }
+  return trainSymbols(sampler.finish(), symbolCountFor(totalBytes));
+}
+
+/** The inline values of a sample, without those that repeat the value before them. */
+class SampleValues {
+  readonly meanBytes: number;
+  /** Whether most are msgpack strings. */
+  readonly isMostlyText: boolean;
+  private readonly sample: EntrySample;
+  /** Entries of the sample that have such a value. */
+  private readonly entries: number[];
+  /** Estimate for all such values of the segment. */
+  private readonly totalBytes: number;
+
+  constructor(sample: EntrySample, keyCount: number) {
+    this.sample = sample;
+    this.entries = [];
+    let bytes = 0;
+    let textCount = 0;
+    let previous: Uint8Array | undefined;
+    for (let i = 0; i < sample.count; i++) {
+      const value = sample.value(i);
+      if (value === undefined || (previous !== undefined && isEqual(value, previous))) continue;
+      previous = value;
+      this.entries.push(i);
+      bytes += value.length;
+      if (stringHeaderBytes(value) > 0) textCount++;
+    }
+    this.meanBytes = this.entries.length === 0 ? 0 : bytes / this.entries.length;
+    this.totalBytes = sample.count === 0 ? 0 : (bytes / sample.count) * keyCount;
+    this.isMostlyText = textCount * 2 > this.entries.length;
+  }
+
+  /** Learns from the values without headers and without what they repeat of their keys. */
+  trainSymbols(): SymbolTable {
+    const { sample, isMostlyText } = this;
+    const sampler = new SymbolSampler(sampleBytesFor(this.totalBytes));
+    const stretches = new KeyStretches();
+    for (const i of this.entries) {
+      const value = sample.value(i);
+      if (value === undefined) continue;
+      stretches.index(sample.keyBytes.subarray(sample.keyStart(i)), keyLength(sample, i));
+      const start = isMostlyText ? stringHeaderBytes(value) : 0;
+      let cutStart = value.length;
+      let cutLength = 0;
+      for (let pos = start; pos < value.length; pos++) {
+        const len = stretches.longest(value, pos, value.length);
+        if (len >= MIN_CUT_BYTES && len > cutLength) {
+          cutStart = pos;
+          cutLength = len;
+        }
+      }
+      if (cutStart > start) sampler.add(value, start, cutStart);
+      const cutEnd = cutStart + cutLength;
+      if (cutEnd < value.length) sampler.add(value, cutEnd, value.length);
+    }
+    return trainSymbols(sampler.finish(), symbolCountFor(this.totalBytes));
+  }
+
+  /** Bytes that the sample's values take with these coders, with their share of `tableBytes`. */
+  trialBytes(coders: SegmentCoders, tableBytes: number): number {
+    const { sample } = this;
+    const output = new ByteWriter();
+    const block = new ValueBlockBuilder(coders.valueEncoding, coders.valueSymbols);
+    let valueBytes = 0;
+    // Every n-th value, so that the trial sees the whole sample.
+    const stride = Math.max(1, Math.floor((this.meanBytes * this.entries.length) / TRIAL_BYTES));
+    for (let at = 0; at < this.entries.length; at += stride) {
+      const i = this.entries[at];
+      const value = sample.value(i);
+      if (value === undefined) continue;
+      block.add(value, sample.keyBytes.subarray(sample.keyStart(i)), keyLength(sample, i));
+      if (block.isFull) block.finish(output);
+      valueBytes += value.length;
+    }
+    if (block.count > 0) block.finish(output);
+    const share = this.totalBytes === 0 ? 1 : Math.min(1, valueBytes / this.totalBytes);
+    return output.length + tableBytes * share;
+  }
+}
+
+function keyLength(sample: EntrySample, i: number): number {
+  return sample.keyEnd(i) - sample.keyStart(i);
+}
+
+function sampleBytesFor(totalBytes: number): number {
+  return Math.max(MIN_SAMPLE_BYTES, Math.min(MAX_SAMPLE_BYTES, totalBytes / SAMPLE_PART)) | 0;
+}
+
+function storedBytes(symbols: SymbolTable | undefined): number {
+  const writer = new ByteWriter();
+  symbols?.serialize(writer);
+  return writer.length;
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] !== b[i]) return false;
+  }
+  return true;
+}

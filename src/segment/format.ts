@@ -1,0 +1,342 @@
+/**
+ * Byte layout of a segment file: its header, its sections and its footer.
+ *
+ * Value blocks are written as entries stream in; what is known only at the end (key index, filter,
+ * block index and so on) follows them, and the footer says how long each section is. A reader
+ * starts from the footer, loads everything behind the value blocks, and reads value blocks on
+ * demand. Only this file knows these offsets.
+ *
+ *        +--------+--------------+-----------+--------+-------------+---------------+------------+
+ *        | header | value blocks | key index | filter | block index | value symbols | tombstones |
+ *        +--------+--------------+-----------+--------+-------------+---------------+------------+
+ *        | properties | footer |
+ *        +------------+--------+
+ *
+ * Each section begins at a multiple of 8: zeros fill the gap before it, and before the footer. A
+ * section may be empty (no filter, no symbols, no tombstones). Sections lie in this order without
+ * gaps, so their lengths give their offsets, and the lengths must add up to the file's.
+ *
+ * Header
+ * offset 0       8         12         20           28           44       48
+ *        +-------+---------+----------+------------+------------+--------+
+ *        | magic | version | reserved | fileNumber | databaseId | xxh32  |
+ *        +-------+---------+----------+------------+------------+--------+
+ * magic       8 bytes "memkvseg"
+ * version     u32 LE   FORMAT_VERSION
+ * reserved    8 bytes  zero
+ * fileNumber  u53 LE   in 8 bytes
+ * databaseId  16 bytes
+ * xxh32       u32 LE   of every byte before it
+ *
+ * Footer, the last FOOTER_BYTES of the file
+ * offset 0                     7 x 12       84            88      92      100
+ *        +---------------------+-- ... -----+-------------+-------+-------+
+ *        | length | xxh32      |            | headerXxh32 | xxh32 | magic |
+ *        +---------------------+-- ... -----+-------------+-------+-------+
+ * length       u53 LE   bytes of the section, in the order of `Section`
+ * xxh32        u32 LE   of the section's bytes; 0 for value blocks and key index, whose blocks and
+ *                       pages have sums of their own, checked when they are first read
+ * headerXxh32  u32 LE   the header's sum, so that a footer proves it belongs to its header
+ * xxh32        u32 LE   of every byte of the footer before it
+ * magic        8 bytes "memkvend"
+ *
+ * Properties
+ * offset 0          4                8          16           24               28
+ *        +----------+----------------+----------+------------+----------------+----------+
+ *        | keyCount | tombstoneCount | keyBytes | valueBytes | firstKeyLength | firstKey |
+ *        +----------+----------------+----------+------------+----------------+----------+
+ *        | lastKeyLength | lastKey |
+ *        +---------------+---------+
+ * keyCount        u32 LE   entries, tombstones included; 1 to MAX_KEY_COUNT
+ * tombstoneCount  u32 LE   at most keyCount
+ * keyBytes        u53 LE   sum of the lengths of all keys
+ * valueBytes      u53 LE   sum of the lengths of all values, as the engine gave them
+ * ...KeyLength    u32 LE   at most MAX_KEY_BYTES
+ *
+ * Tombstones: one bit an ordinal, lowest bit first, in (keyCount + 7) >> 3 bytes; empty if there
+ * are none. The bits beyond keyCount are zero.
+ *
+ * The other sections are drawn where they are written: value blocks in value-block.ts, large values
+ * in large-value.ts, the block index in block-index.ts, the filter in filter.ts, the key index in
+ * keys.ts and the symbols in symbols.ts.
+ */
+import { checksum } from "../bytes/checksum.ts";
+import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
+import type { ByteWriter } from "../bytes/writer.ts";
+import { type FileIdentity, MAX_KEY_BYTES } from "../entry.ts";
+import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
+
+/** On disk: raised by one with every change of the format. */
+export const FORMAT_VERSION = 1;
+
+const HEADER_MAGIC: Uint8Array = new TextEncoder().encode("memkvseg");
+const FOOTER_MAGIC: Uint8Array = new TextEncoder().encode("memkvend");
+const MAGIC_BYTES = 8;
+const SECTION_ALIGNMENT = 8;
+
+const VERSION_OFFSET = MAGIC_BYTES;
+const RESERVED_OFFSET = VERSION_OFFSET + 4;
+const FILE_NUMBER_OFFSET = RESERVED_OFFSET + 8;
+const DATABASE_ID_OFFSET = FILE_NUMBER_OFFSET + 8;
+const DATABASE_ID_BYTES = 16;
+const HEADER_SUM_OFFSET = DATABASE_ID_OFFSET + DATABASE_ID_BYTES;
+export const HEADER_BYTES: number = HEADER_SUM_OFFSET + 4;
+
+/** Order of the sections in the file and in the footer. On disk: never change or reuse a number. */
+export const Section = {
+  valueBlocks: 0,
+  keyIndex: 1,
+  filter: 2,
+  blockIndex: 3,
+  valueSymbols: 4,
+  tombstones: 5,
+  properties: 6,
+} as const;
+export type Section = (typeof Section)[keyof typeof Section];
+export const SECTION_COUNT = 7;
+
+const SECTION_ENTRY_BYTES = 8 + 4;
+const FOOTER_HEADER_SUM_OFFSET = SECTION_COUNT * SECTION_ENTRY_BYTES;
+const FOOTER_SUM_OFFSET = FOOTER_HEADER_SUM_OFFSET + 4;
+const FOOTER_MAGIC_OFFSET = FOOTER_SUM_OFFSET + 4;
+export const FOOTER_BYTES: number = FOOTER_MAGIC_OFFSET + MAGIC_BYTES;
+
+const TOMBSTONE_COUNT_OFFSET = 4;
+const KEY_BYTES_OFFSET = TOMBSTONE_COUNT_OFFSET + 4;
+const VALUE_BYTES_OFFSET = KEY_BYTES_OFFSET + 8;
+const FIRST_KEY_LENGTH_OFFSET = VALUE_BYTES_OFFSET + 8;
+const MIN_PROPERTIES_BYTES = FIRST_KEY_LENGTH_OFFSET + 4 + 4;
+
+/** Ordinals stay small integers in V8, and bit positions of ordinals stay u32. */
+export const MAX_KEY_COUNT: number = 2 ** 30;
+
+/** Where a section lies in the file. */
+export interface SectionPlace {
+  readonly offset: number;
+  readonly length: number;
+  /** 0 where `hasSectionSum` is false. */
+  readonly checksum: number;
+}
+
+/** Facts of the whole segment. */
+export interface Properties {
+  readonly keyCount: number;
+  readonly tombstoneCount: number;
+  readonly keyBytes: number;
+  readonly valueBytes: number;
+  readonly firstKey: Uint8Array;
+  readonly lastKey: Uint8Array;
+}
+
+/** The first multiple of the section alignment at or after `offset`. */
+export function alignSection(offset: number): number {
+  return Math.ceil(offset / SECTION_ALIGNMENT) * SECTION_ALIGNMENT;
+}
+
+export function encodeHeader(identity: FileIdentity): Uint8Array {
+  const header = new Uint8Array(HEADER_BYTES);
+  header.set(HEADER_MAGIC);
+  writeU32(header, VERSION_OFFSET, FORMAT_VERSION);
+  writeU53(header, FILE_NUMBER_OFFSET, identity.fileNumber);
+  header.set(identity.databaseId, DATABASE_ID_OFFSET);
+  writeU32(header, HEADER_SUM_OFFSET, checksum(header, 0, HEADER_SUM_OFFSET));
+  return header;
+}
+
+/** Checks that `header` begins a segment, and that one. Throws CorruptionError or UnsupportedVersionError. */
+export function checkHeader(header: Uint8Array, identity: FileIdentity, file: string): void {
+  expectMagic(header, 0, HEADER_MAGIC, "segment header", file, 0);
+  const version = readU32(header, VERSION_OFFSET);
+  if (version > FORMAT_VERSION) {
+    throw new UnsupportedVersionError(file, version, FORMAT_VERSION);
+  }
+  expectNumber(version, FORMAT_VERSION, "segment version", file, VERSION_OFFSET);
+  expectChecksum(header, 0, HEADER_SUM_OFFSET, headerSum(header), "segment header", file, 0);
+  expectNumber(readU53(header, RESERVED_OFFSET), 0, "reserved bytes", file, RESERVED_OFFSET);
+  const fileNumber = readU53(header, FILE_NUMBER_OFFSET);
+  expectNumber(fileNumber, identity.fileNumber, "file number", file, FILE_NUMBER_OFFSET);
+  const databaseId = header.subarray(DATABASE_ID_OFFSET, HEADER_SUM_OFFSET);
+  expectText(hex(databaseId), hex(identity.databaseId), "database id", file, DATABASE_ID_OFFSET);
+}
+
+/** The sum that ends the header; the footer repeats it. */
+export function headerSum(header: Uint8Array): number {
+  return readU32(header, HEADER_SUM_OFFSET);
+}
+
+/** Whether the footer has a sum of the section: not of those whose parts have sums of their own. */
+export function hasSectionSum(section: Section): boolean {
+  return section !== Section.valueBlocks && section !== Section.keyIndex;
+}
+
+/** Lengths and sums are by section; a section without a sum has 0. */
+export function encodeFooter(
+  lengths: readonly number[],
+  sums: readonly number[],
+  headerChecksum: number,
+): Uint8Array {
+  const footer = new Uint8Array(FOOTER_BYTES);
+  for (let section = 0; section < SECTION_COUNT; section++) {
+    writeU53(footer, section * SECTION_ENTRY_BYTES, lengths[section]);
+    writeU32(footer, section * SECTION_ENTRY_BYTES + 8, sums[section]);
+  }
+  writeU32(footer, FOOTER_HEADER_SUM_OFFSET, headerChecksum);
+  writeU32(footer, FOOTER_SUM_OFFSET, checksum(footer, 0, FOOTER_SUM_OFFSET));
+  footer.set(FOOTER_MAGIC, FOOTER_MAGIC_OFFSET);
+  return footer;
+}
+
+/** Places of all sections, by `Section`. Throws CorruptionError. */
+export function decodeFooter(
+  footer: Uint8Array,
+  fileBytes: number,
+  headerChecksum: number,
+  file: string,
+): readonly SectionPlace[] {
+  const footerOffset = fileBytes - FOOTER_BYTES;
+  expectMagic(footer, FOOTER_MAGIC_OFFSET, FOOTER_MAGIC, "segment footer", file, footerOffset);
+  const sum = readU32(footer, FOOTER_SUM_OFFSET);
+  expectChecksum(footer, 0, FOOTER_SUM_OFFSET, sum, "segment footer", file, footerOffset);
+  const ownHeader = readU32(footer, FOOTER_HEADER_SUM_OFFSET);
+  const sumOffset = footerOffset + FOOTER_HEADER_SUM_OFFSET;
+  expectNumber(ownHeader, headerChecksum, "header sum in the footer", file, sumOffset);
+  const places: SectionPlace[] = [];
+  let offset = HEADER_BYTES;
+  for (let section = 0; section < SECTION_COUNT; section++) {
+    const length = readU53(footer, section * SECTION_ENTRY_BYTES);
+    offset = alignSection(offset);
+    const checksum = readU32(footer, section * SECTION_ENTRY_BYTES + 8);
+    if (!hasSectionSum(section as Section)) {
+      expectNumber(checksum, 0, "sum of a section without one", file, footerOffset);
+    }
+    places.push({ offset, length, checksum });
+    offset += length;
+  }
+  expectNumber(alignSection(offset), footerOffset, "end of the sections", file, footerOffset);
+  return places;
+}
+
+export function encodeProperties(writer: ByteWriter, properties: Properties): void {
+  writer.u32(properties.keyCount);
+  writer.u32(properties.tombstoneCount);
+  writer.u53(properties.keyBytes);
+  writer.u53(properties.valueBytes);
+  writer.u32(properties.firstKey.length);
+  writer.append(properties.firstKey);
+  writer.u32(properties.lastKey.length);
+  writer.append(properties.lastKey);
+}
+
+/** Decodes the section, whose checksum the caller has checked. Throws CorruptionError. */
+export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: number): Properties {
+  const end = bytes.length;
+  expectAtLeast(end, MIN_PROPERTIES_BYTES, "length of the properties", file, fileOffset);
+  const keyCount = readU32(bytes, 0);
+  expectAtLeast(keyCount, 1, "key count", file, fileOffset);
+  expectAtMost(keyCount, MAX_KEY_COUNT, "key count", file, fileOffset);
+  const tombstoneCount = readU32(bytes, TOMBSTONE_COUNT_OFFSET);
+  expectAtMost(tombstoneCount, keyCount, "tombstone count", file, fileOffset);
+  const firstLength = readU32(bytes, FIRST_KEY_LENGTH_OFFSET);
+  expectAtMost(firstLength, MAX_KEY_BYTES, "length of the first key", file, fileOffset);
+  const firstStart = FIRST_KEY_LENGTH_OFFSET + 4;
+  const lastStart = firstStart + firstLength + 4;
+  expectAtMost(lastStart, end, "end of the first key", file, fileOffset);
+  const lastLength = readU32(bytes, lastStart - 4);
+  expectAtMost(lastLength, MAX_KEY_BYTES, "length of the last key", file, fileOffset);
+  expectNumber(lastStart + lastLength, end, "end of the properties", file, fileOffset);
+  return {
+    keyCount,
+    tombstoneCount,
+    keyBytes: readU53(bytes, KEY_BYTES_OFFSET),
+    valueBytes: readU53(bytes, VALUE_BYTES_OFFSET),
+    firstKey: bytes.slice(firstStart, firstStart + firstLength),
+    lastKey: bytes.slice(lastStart, end),
+  };
+}
+
+/** Throws CorruptionError unless bytes[start, end) have the checksum `expected`. */
+export function expectChecksum(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  expected: number,
+  what: string,
+  file: string,
+  fileOffset: number,
+): void {
+  const actual = checksum(bytes, start, end);
+  if (actual !== expected) {
+    throw new CorruptionError(`checksum of ${what}`, {
+      file,
+      offset: fileOffset,
+      expected: expected.toString(16),
+      actual: actual.toString(16),
+    });
+  }
+}
+
+export function expectNumber(
+  actual: number,
+  expected: number,
+  what: string,
+  file: string,
+  fileOffset: number,
+): void {
+  if (actual !== expected) throwDamage(what, file, fileOffset, `${expected}`, `${actual}`);
+}
+
+export function expectAtLeast(
+  actual: number,
+  minimum: number,
+  what: string,
+  file: string,
+  fileOffset: number,
+): void {
+  if (actual < minimum) throwDamage(what, file, fileOffset, `at least ${minimum}`, `${actual}`);
+}
+
+export function expectAtMost(
+  actual: number,
+  maximum: number,
+  what: string,
+  file: string,
+  fileOffset: number,
+): void {
+  if (actual > maximum) throwDamage(what, file, fileOffset, `at most ${maximum}`, `${actual}`);
+}
+
+function expectText(
+  actual: string,
+  expected: string,
+  what: string,
+  file: string,
+  fileOffset: number,
+): void {
+  if (actual !== expected) throwDamage(what, file, fileOffset, expected, actual);
+}
+
+function expectMagic(
+  bytes: Uint8Array,
+  pos: number,
+  magic: Uint8Array,
+  what: string,
+  file: string,
+  fileOffset: number,
+): void {
+  const found = bytes.subarray(pos, pos + MAGIC_BYTES);
+  expectText(hex(found), hex(magic), `magic of the ${what}`, file, fileOffset + pos);
+}
+
+function throwDamage(
+  what: string,
+  file: string,
+  offset: number,
+  expected: string,
+  actual: string,
+): never {
+  throw new CorruptionError(what, { file, offset, expected, actual });
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}

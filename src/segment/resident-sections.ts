@@ -1,0 +1,113 @@
+/**
+ * ResidentSections: what an open segment keeps in memory, read into one shared buffer and checked.
+ *
+ * Header and footer say where the sections lie; all but the value blocks lie together at the end of
+ * the file, so one stretch of the file is one buffer, in which every section is read in place. It is
+ * a SharedArrayBuffer, so that another thread can search a segment without reading it again.
+ */
+import { setImmediate } from "node:timers/promises";
+import type { FileIdentity } from "../entry.ts";
+import type { File } from "../io/file-system.ts";
+import {
+  checkHeader,
+  decodeFooter,
+  expectAtLeast,
+  expectChecksum,
+  expectNumber,
+  FOOTER_BYTES,
+  HEADER_BYTES,
+  hasSectionSum,
+  headerSum,
+  SECTION_COUNT,
+  Section,
+  type SectionPlace,
+} from "./format.ts";
+
+/** Loading pauses for other work after so much, which takes about a millisecond. */
+const LOAD_STEP_BYTES = 2 << 20;
+
+const SECTION_NAMES = [
+  "value blocks",
+  "key index",
+  "filter",
+  "block index",
+  "value symbols",
+  "tombstones",
+  "properties",
+] as const;
+
+export class ResidentSections {
+  /** By `Section`. */
+  readonly places: readonly SectionPlace[];
+  /** The file from the end of the value blocks to the footer. */
+  private readonly buffer: Uint8Array;
+  private readonly bufferOffset: number;
+
+  /**
+   * Reads and checks header, footer and sections. Throws CorruptionError or UnsupportedVersionError.
+   * Memory: the sections' bytes, which the file's own size bounds.
+   */
+  static async load(file: File, identity: FileIdentity): Promise<ResidentSections> {
+    const { path } = file;
+    const fileBytes = file.size();
+    expectAtLeast(fileBytes, HEADER_BYTES + FOOTER_BYTES, "length of a segment", path, 0);
+    const header = new Uint8Array(HEADER_BYTES);
+    readWhole(file, header, 0);
+    checkHeader(header, identity, path);
+    const footer = new Uint8Array(FOOTER_BYTES);
+    const footerOffset = fileBytes - FOOTER_BYTES;
+    readWhole(file, footer, footerOffset);
+    const places = decodeFooter(footer, fileBytes, headerSum(header), path);
+
+    const blocks = places[Section.valueBlocks];
+    const bufferOffset = blocks.offset + blocks.length;
+    const buffer = new Uint8Array(new SharedArrayBuffer(footerOffset - bufferOffset));
+    for (let pos = 0; pos < buffer.length; pos += LOAD_STEP_BYTES) {
+      if (pos > 0) await setImmediate();
+      readWhole(file, buffer.subarray(pos, pos + LOAD_STEP_BYTES), bufferOffset + pos);
+    }
+    const sections = new ResidentSections(places, buffer, bufferOffset);
+    for (const section of Object.values(Section)) {
+      if (hasSectionSum(section)) sections.check(section, path);
+    }
+    sections.checkPadding(path);
+    return sections;
+  }
+
+  private constructor(places: readonly SectionPlace[], buffer: Uint8Array, bufferOffset: number) {
+    this.places = places;
+    this.buffer = buffer;
+    this.bufferOffset = bufferOffset;
+  }
+
+  /** The bytes of a section that is not the value blocks. */
+  bytes(section: Section): Uint8Array {
+    const { offset, length } = this.places[section];
+    const start = offset - this.bufferOffset;
+    return this.buffer.subarray(start, start + length);
+  }
+
+  private check(section: Section, file: string): void {
+    const { offset, length, checksum } = this.places[section];
+    const start = offset - this.bufferOffset;
+    const what = SECTION_NAMES[section];
+    expectChecksum(this.buffer, start, start + length, checksum, what, file, offset);
+  }
+
+  /** The bytes between sections must be zeros. */
+  private checkPadding(file: string): void {
+    const { buffer, bufferOffset, places } = this;
+    let pos = 0;
+    for (let section = 1; section <= SECTION_COUNT; section++) {
+      const isLast = section === SECTION_COUNT;
+      const end = isLast ? buffer.length : places[section].offset - bufferOffset;
+      for (; pos < end; pos++) expectNumber(buffer[pos], 0, "padding", file, bufferOffset + pos);
+      if (!isLast) pos = end + places[section].length;
+    }
+  }
+}
+
+function readWhole(file: File, target: Uint8Array, offset: number): void {
+  const bytesRead = file.readSync(target, offset);
+  expectNumber(bytesRead, target.length, "bytes in the file", file.path, offset);
+}

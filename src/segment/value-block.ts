@@ -1,0 +1,425 @@
+/**
+ * Value block: the values of consecutive ordinals, stored so that any one is read on its own.
+ *
+ * Stored block
+ * offset 0       4        8          9               length
+ *        +-------+--------+----------+-----------------+
+ *        | xxh32 | length | encoding | body            |
+ *        +-------+--------+----------+-----------------+
+ * xxh32     u32 LE   of every byte after it
+ * length    u32 LE   bytes of the whole block, at most MAX_BLOCK_BYTES
+ * encoding  u8       see `BlockEncoding`
+ *
+ * Body
+ * offset 0       2                 2 + 2 x (groups - 1)    ... + count
+ *        +-------+---------------------+-----------------+-----------------+
+ *        | count | group starts        | sizes           | stored values   |
+ *        +-------+---------------------+-----------------+-----------------+
+ * count         u16 LE   values in the block, 1 or more
+ * group starts  u16 LE   each, for every 16 values but the first 16: where they begin in the stored values
+ * sizes         u8       each: 0..252 bytes of the stored value, or
+ *                        SAME   nothing is stored: the value equals the one before it
+ *                        LONG   u16 LE in front of the stored value: its bytes in the low 15 bits;
+ *                               the top bit (BARE) is set where a text block's value is no text
+ *                        LARGE  the stored value is a pointer (large-value.ts): u53 LE offset in
+ *                               the file, u32 LE bytes of the value, u32 LE bytes of its chunks
+ *
+ * What the stored bytes of a value are is up to the encoding: themselves; or symbol codes and key
+ * tokens (symbols.ts), decoded with the entry's key; or, in a text block, the codes of a msgpack
+ * string without its header. A deflate block's body is u32 LE inflated bytes, at most
+ * MAX_BLOCK_BYTES, then the raw deflate stream of such a body with the values themselves.
+ *
+ * In memory a block is an *image*: the encoding byte and an inflated body.
+ *
+ * A value's position is its group's start plus at most 15 sizes: one byte a value instead of two.
+ */
+import { deflateRawSync, inflateRawSync } from "node:zlib";
+import { assert } from "../assert.ts";
+import { checksum } from "../bytes/checksum.ts";
+import { readU16, readU32, readU53, writeU16, writeU32, writeU53 } from "../bytes/fixed.ts";
+import { ByteWriter } from "../bytes/writer.ts";
+import { CorruptionError } from "../errors.ts";
+import { expectAtMost, expectChecksum, expectNumber } from "./format.ts";
+import { stringHeaderBytes } from "./string-header.ts";
+import type { SymbolTable } from "./symbols.ts";
+
+/** How a block's values are stored. On disk: never change or reuse a number; 0 is never written. */
+export const BlockEncoding = { raw: 1, deflate: 2, symbols: 3, text: 4 } as const;
+export type BlockEncoding = (typeof BlockEncoding)[keyof typeof BlockEncoding];
+
+/** Values of this length and more lie outside of blocks. */
+export const LARGE_VALUE_BYTES = 4096;
+
+/** A block is closed at this size: a point read reads 4 KiB, or inflates 16 (bench/values.ts). */
+const TARGET_BYTES = 4096;
+const DEFLATE_TARGET_BYTES = 16_384;
+/** Above both targets by more than the largest stored value. Starts within it fit a u16. */
+export const MAX_BLOCK_BYTES = 32_768;
+/** Level 1 is half the time of level 6 for a tenth more bytes on 1 KB documents. */
+const DEFLATE_LEVEL = 1;
+
+export const BLOCK_HEADER_BYTES: number = 4 + 4 + 1;
+export const ENCODING_OFFSET = 8;
+const GROUP_SHIFT = 4;
+const GROUP_MASK = 15;
+const SIZE_SAME = 253;
+const SIZE_LONG = 254;
+const SIZE_LARGE = 255;
+const MAX_SHORT_SIZE = 252;
+const LONG_BARE = 0x8000;
+const POINTER_BYTES = 8 + 4 + 4;
+
+/** Where a large value lies. */
+export interface LargeValuePlace {
+  /** Of its first chunk in the file. */
+  readonly offset: number;
+  /** Bytes of the value. */
+  readonly length: number;
+  /** Bytes of all its chunks. */
+  readonly storedLength: number;
+}
+
+/** Gathers values until the block is full, then appends it to the output. */
+export class ValueBlockBuilder {
+  /** Values added since the last `finish`. */
+  count: number;
+  private readonly encoding: BlockEncoding;
+  private readonly symbols: SymbolTable | undefined;
+  private readonly targetBytes: number;
+  /** What the body will hold: the values as they are, and coded if this encoding codes. */
+  private readonly raw: BodyBuilder;
+  private readonly coded: BodyBuilder;
+  /** Where the last value that was not SAME lies in the raw values; -1 if there is none. */
+  private previousStart: number;
+  private previousEnd: number;
+  /** Whether its codes are free of key tokens, so that it decodes with any entry's key. */
+  private isPreviousPlain: boolean;
+
+  constructor(encoding: BlockEncoding, symbols: SymbolTable | undefined) {
+    this.count = 0;
+    this.encoding = encoding;
+    this.symbols = symbols;
+    this.targetBytes = encoding === BlockEncoding.deflate ? DEFLATE_TARGET_BYTES : TARGET_BYTES;
+    this.raw = new BodyBuilder();
+    this.coded = new BodyBuilder();
+    this.previousStart = -1;
+    this.previousEnd = -1;
+    this.isPreviousPlain = false;
+  }
+
+  /** Bytes the block would have now, before deflating. */
+  get bytes(): number {
+    return this.symbols === undefined ? this.raw.bytes : this.coded.bytes;
+  }
+
+  get isFull(): boolean {
+    return this.bytes >= this.targetBytes;
+  }
+
+  /** Adds a value shorter than LARGE_VALUE_BYTES, of the entry with key[0, keyLength). */
+  add(value: Uint8Array, key: Uint8Array, keyLength: number): void {
+    const { symbols } = this;
+    this.count++;
+    if (this.isSameAsPrevious(value)) {
+      if (symbols !== undefined && !this.isPreviousPlain) {
+        // Key tokens mean the key of the entry that is read, which is another one from here on.
+        this.coded.dropLast();
+        this.addCoded(symbols, value, key, 0);
+        this.isPreviousPlain = true;
+      }
+      this.raw.addSame();
+      this.coded.addSame();
+      return;
+    }
+    const target = this.raw.reserve(value.length);
+    this.raw.buffer.set(value, target);
+    this.raw.addStored(value.length, false);
+    this.previousEnd = this.raw.valuesEnd;
+    this.previousStart = this.previousEnd - value.length;
+    this.isPreviousPlain = false;
+    if (symbols !== undefined) this.addCoded(symbols, value, key, keyLength);
+  }
+
+  /** Adds a pointer to a large value. */
+  addPointer(place: LargeValuePlace): void {
+    this.count++;
+    this.previousStart = -1;
+    this.raw.addPointer(place);
+    this.coded.addPointer(place);
+  }
+
+  /** Appends the stored block to `output` and starts the next one. */
+  finish(output: ByteWriter): void {
+    const start = output.length;
+    output.u32(0);
+    output.u32(0);
+    if (this.symbols !== undefined && this.coded.bytes < this.raw.bytes) {
+      output.u8(this.encoding);
+      this.coded.appendTo(output);
+    } else if (this.encoding !== BlockEncoding.deflate || !this.appendDeflated(output)) {
+      output.u8(BlockEncoding.raw);
+      this.raw.appendTo(output);
+    }
+    const length = output.length - start;
+    assert(length <= MAX_BLOCK_BYTES, "a value block is within its limit");
+    writeU32(output.buffer, start + 4, length);
+    writeU32(output.buffer, start, checksum(output.buffer, start + 4, output.length));
+    this.count = 0;
+    this.previousStart = -1;
+    this.raw.reset();
+    this.coded.reset();
+  }
+
+  private isSameAsPrevious(value: Uint8Array): boolean {
+    const { previousStart, previousEnd } = this;
+    if (previousStart < 0 || previousEnd - previousStart !== value.length) return false;
+    const { buffer } = this.raw;
+    for (let i = 0; i < value.length; i++) {
+      if (buffer[previousStart + i] !== value[i]) return false;
+    }
+    return true;
+  }
+
+  /** Codes with tokens for stretches of key[0, keyLength). */
+  private addCoded(
+    symbols: SymbolTable,
+    value: Uint8Array,
+    key: Uint8Array,
+    keyLength: number,
+  ): void {
+    const isText = this.encoding === BlockEncoding.text;
+    const headerBytes = isText ? stringHeaderBytes(value) : 0;
+    const start = this.coded.reserve(value.length * 2);
+    const target = this.coded.buffer;
+    const end = symbols.encodeWithKeyInto(
+      value,
+      headerBytes,
+      value.length,
+      key,
+      keyLength,
+      target,
+      start,
+    );
+    this.coded.addStored(end - start, isText && headerBytes === 0);
+  }
+
+  private appendDeflated(output: ByteWriter): boolean {
+    const body = new ByteWriter(this.raw.bytes);
+    this.raw.appendTo(body);
+    const deflated = deflateRawSync(body.bytes, { level: DEFLATE_LEVEL });
+    if (deflated.length + 4 > body.length - (body.length >> 4)) return false;
+    output.u8(BlockEncoding.deflate);
+    output.u32(body.length);
+    output.append(deflated);
+    return true;
+  }
+}
+
+/** The sizes and stored values of one body. */
+class BodyBuilder {
+  /** The stored values so far lie in buffer[0, valuesEnd). */
+  buffer: Uint8Array;
+  valuesEnd: number;
+  private sizes: Uint8Array;
+  private groupStarts: Uint32Array;
+  private count: number;
+  /** Where the last stored value begins. */
+  private lastStart: number;
+
+  constructor() {
+    this.buffer = new Uint8Array(2 * MAX_BLOCK_BYTES);
+    this.valuesEnd = 0;
+    this.sizes = new Uint8Array(1024);
+    this.groupStarts = new Uint32Array(64);
+    this.count = 0;
+    this.lastStart = 0;
+  }
+
+  /** Bytes of the body. */
+  get bytes(): number {
+    return 2 + 2 * (Math.max(0, this.count - 1) >> GROUP_SHIFT) + this.count + this.valuesEnd;
+  }
+
+  /** Makes room for a stored value of at most `length` bytes and returns where to put it. */
+  reserve(length: number): number {
+    const needed = this.valuesEnd + 2 + length;
+    if (needed > this.buffer.length) {
+      const grown = new Uint8Array(needed * 2);
+      grown.set(this.buffer.subarray(0, this.valuesEnd));
+      this.buffer = grown;
+    }
+    return this.valuesEnd;
+  }
+
+  /** Takes the `length` bytes that the caller put where `reserve` said. */
+  addStored(length: number, isBare: boolean): void {
+    const start = this.valuesEnd;
+    this.lastStart = start;
+    if (length <= MAX_SHORT_SIZE && !isBare) {
+      this.addSize(length);
+      this.valuesEnd = start + length;
+      return;
+    }
+    this.buffer.copyWithin(start + 2, start, start + length);
+    writeU16(this.buffer, start, isBare ? length | LONG_BARE : length);
+    this.addSize(SIZE_LONG);
+    this.valuesEnd = start + 2 + length;
+  }
+
+  addSame(): void {
+    this.addSize(SIZE_SAME);
+  }
+
+  /** Takes back the last stored value. */
+  dropLast(): void {
+    this.count--;
+    this.valuesEnd = this.lastStart;
+  }
+
+  addPointer(place: LargeValuePlace): void {
+    const start = this.reserve(POINTER_BYTES);
+    writeU53(this.buffer, start, place.offset);
+    writeU32(this.buffer, start + 8, place.length);
+    writeU32(this.buffer, start + 12, place.storedLength);
+    this.addSize(SIZE_LARGE);
+    this.valuesEnd = start + POINTER_BYTES;
+  }
+
+  appendTo(output: ByteWriter): void {
+    const { count } = this;
+    output.u16(count);
+    const groupCount = (count - 1) >> GROUP_SHIFT;
+    for (let group = 1; group <= groupCount; group++) output.u16(this.groupStarts[group]);
+    output.append(this.sizes, 0, count);
+    output.append(this.buffer, 0, this.valuesEnd);
+  }
+
+  reset(): void {
+    this.count = 0;
+    this.valuesEnd = 0;
+  }
+
+  /** Counts a value that begins at `valuesEnd`. */
+  private addSize(size: number): void {
+    if (this.count === this.sizes.length) {
+      const sizes = new Uint8Array(this.count * 2);
+      sizes.set(this.sizes);
+      this.sizes = sizes;
+      const groupStarts = new Uint32Array(this.groupStarts.length * 2);
+      groupStarts.set(this.groupStarts);
+      this.groupStarts = groupStarts;
+    }
+    if ((this.count & GROUP_MASK) === 0) {
+      this.groupStarts[this.count >> GROUP_SHIFT] = this.valuesEnd;
+    }
+    this.sizes[this.count++] = size;
+  }
+}
+
+/**
+ * Checks a stored block, read from `fileOffset`, and returns its image: a view of `stored`, or an
+ * inflated copy. The caller vouches for BLOCK_HEADER_BYTES. Throws CorruptionError.
+ */
+export function blockImage(stored: Uint8Array, file: string, fileOffset: number): Uint8Array {
+  const { length } = stored;
+  expectNumber(readU32(stored, 4), length, "length of a value block", file, fileOffset);
+  const what = "value block";
+  expectChecksum(stored, 4, length, readU32(stored, 0), what, file, fileOffset);
+  if (stored[ENCODING_OFFSET] !== BlockEncoding.deflate) {
+    return stored.subarray(ENCODING_OFFSET, length);
+  }
+  const bodyBytes = readU32(stored, BLOCK_HEADER_BYTES);
+  expectAtMost(bodyBytes, MAX_BLOCK_BYTES, "inflated bytes of a value block", file, fileOffset);
+  const deflated = stored.subarray(BLOCK_HEADER_BYTES + 4, length);
+  const image = new Uint8Array(1 + bodyBytes);
+  image[0] = BlockEncoding.raw;
+  inflateInto(deflated, image, 1, file, fileOffset);
+  return image;
+}
+
+/** Inflates into target[targetPos, target.length), which must be filled. Throws CorruptionError. */
+export function inflateInto(
+  deflated: Uint8Array,
+  target: Uint8Array,
+  targetPos: number,
+  file: string,
+  fileOffset: number,
+): void {
+  const expected = target.length - targetPos;
+  let inflated: Uint8Array;
+  try {
+    inflated = inflateRawSync(deflated, { maxOutputLength: Math.max(1, expected) });
+  } catch (cause) {
+    throw deflateError(file, fileOffset, cause);
+  }
+  expectNumber(inflated.length, expected, "inflated bytes", file, fileOffset);
+  target.set(inflated, targetPos);
+}
+
+function deflateError(file: string, offset: number, cause: unknown): CorruptionError {
+  const facts = { file, offset, expected: "a deflate stream", actual: String(cause) };
+  return new CorruptionError("deflated bytes", facts, { cause });
+}
+
+/** Where a value lies in an image. One object serves many look-ups. */
+export class ValueLocation {
+  /** The stored value is image[start, start + length); a pointer if `isLarge`. */
+  start = 0;
+  length = 0;
+  isLarge = false;
+  /** In a text block: not a text, stored with all its bytes. */
+  isBare = false;
+
+  /** Finds value `index` of bytes[imageStart, imageEnd). False where the block has no such value. */
+  find(bytes: Uint8Array, imageStart: number, imageEnd: number, index: number): boolean {
+    const body = imageStart + 1;
+    if (imageEnd - body < 2) return false;
+    const count = readU16(bytes, body);
+    if (index >= count) return false;
+    const groupStarts = body + 2;
+    const sizes = groupStarts + 2 * ((count - 1) >> GROUP_SHIFT);
+    const values = sizes + count;
+    if (values > imageEnd) return false;
+    while (bytes[sizes + index] === SIZE_SAME && index > 0) index--;
+    const group = index >> GROUP_SHIFT;
+    let pos = values + (group === 0 ? 0 : readU16(bytes, groupStarts + 2 * (group - 1)));
+    for (let i = group << GROUP_SHIFT; i < index; i++) {
+      const size = bytes[sizes + i];
+      if (size <= MAX_SHORT_SIZE) pos += size;
+      else if (size === SIZE_LONG) pos += 2 + (readU16(bytes, pos) & ~LONG_BARE);
+      else if (size === SIZE_LARGE) pos += POINTER_BYTES;
+    }
+    const size = bytes[sizes + index];
+    this.isBare = false;
+    this.isLarge = false;
+    if (size <= MAX_SHORT_SIZE) {
+      this.length = size;
+    } else if (size === SIZE_LARGE) {
+      this.isLarge = true;
+      this.length = POINTER_BYTES;
+    } else if (size === SIZE_LONG && pos + 2 <= imageEnd) {
+      const long = readU16(bytes, pos);
+      this.isBare = (long & LONG_BARE) !== 0;
+      this.length = long & ~LONG_BARE;
+      pos += 2;
+    } else {
+      return false;
+    }
+    this.start = pos;
+    return pos + this.length <= imageEnd;
+  }
+}
+
+/** The pointer at `pos` of an image. */
+export function readPointer(bytes: Uint8Array, pos: number): LargeValuePlace {
+  return {
+    offset: readU53(bytes, pos),
+    length: readU32(bytes, pos + 8),
+    storedLength: readU32(bytes, pos + 12),
+  };
+}
+
+/** Values in the block; 0 for an image too short to say. */
+export function imageCount(image: Uint8Array): number {
+  return image.length < 3 ? 0 : readU16(image, 1);
+}

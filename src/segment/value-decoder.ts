@@ -1,0 +1,83 @@
+/**
+ * ValueDecoder: one value out of a block's image, and the scratch space it is decoded in.
+ *
+ * Values stored as they are come back as views of the image; coded ones as views of the decoder's
+ * scratch space, valid until its next call. Whoever promises a view for longer has a decoder of its
+ * own: a point reader one, each cursor one.
+ */
+import { CorruptionError } from "../errors.ts";
+import { MAX_STRING_HEADER_BYTES, writeStringHeader } from "./string-header.ts";
+import type { SymbolTable } from "./symbols.ts";
+import {
+  BlockEncoding,
+  LARGE_VALUE_BYTES,
+  type LargeValuePlace,
+  readPointer,
+  ValueLocation,
+} from "./value-block.ts";
+
+const NO_BYTES = new Uint8Array(0);
+
+export class ValueDecoder {
+  /** Where the value lies if it is a large one; `decode` returned undefined. */
+  place: LargeValuePlace | undefined;
+  private readonly symbols: SymbolTable | undefined;
+  private readonly location: ValueLocation;
+  /** A coded value is decoded to here, behind room for its header. Made at first use. */
+  private decoded: Uint8Array;
+
+  constructor(symbols: SymbolTable | undefined) {
+    this.place = undefined;
+    this.symbols = symbols;
+    this.location = new ValueLocation();
+    this.decoded = NO_BYTES;
+  }
+
+  /**
+   * Value `position` of the image in bytes[start, end), whose entry has key[0, keyLength); undefined
+   * for a large value, whose `place` is set then. `file` and `fileOffset` (of the block) are for errors.
+   */
+  decode(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    position: number,
+    key: Uint8Array,
+    keyLength: number,
+    file: string,
+    fileOffset: number,
+  ): Uint8Array | undefined {
+    const { location, symbols } = this;
+    if (!location.find(bytes, start, end, position)) throwDamaged(position, file, fileOffset);
+    const from = location.start;
+    const to = from + location.length;
+    if (location.isLarge) {
+      this.place = readPointer(bytes, from);
+      return undefined;
+    }
+    const encoding = bytes[start];
+    if (encoding === BlockEncoding.raw) return bytes.subarray(from, to);
+    const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
+    if (symbols === undefined || !isCoded) throwDamaged(position, file, fileOffset);
+    if (this.decoded.length === 0) {
+      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + LARGE_VALUE_BYTES);
+    }
+    const { decoded } = this;
+    const textStart = MAX_STRING_HEADER_BYTES;
+    const textEnd = symbols.decodeWithKeyInto(bytes, from, to, key, keyLength, decoded, textStart);
+    if (textEnd < 0) throwDamaged(position, file, fileOffset);
+    if (encoding === BlockEncoding.symbols || location.isBare) {
+      return decoded.subarray(textStart, textEnd);
+    }
+    return decoded.subarray(writeStringHeader(decoded, textStart, textEnd - textStart), textEnd);
+  }
+}
+
+function throwDamaged(position: number, file: string, offset: number): never {
+  throw new CorruptionError("damaged value block", {
+    file,
+    offset,
+    expected: `value ${position} of the block`,
+    actual: "bytes that are no such value",
+  });
+}

@@ -1,0 +1,134 @@
+/**
+ * ValueReader: the value of an ordinal, read through the block cache.
+ *
+ * A read finds the block's image in the cache, or reads, checks and inflates it into there, then
+ * decodes the one value. Large values are read exactly, and cached only if they are a small part of
+ * the budget.
+ */
+import type { File } from "../io/file-system.ts";
+import type { BlockCache } from "./block-cache.ts";
+import type { BlockIndex } from "./block-index.ts";
+import { expectNumber } from "./format.ts";
+import { readLargeValue } from "./large-value.ts";
+import type { SymbolTable } from "./symbols.ts";
+import { blockImage, imageCount, type LargeValuePlace } from "./value-block.ts";
+import { ValueDecoder } from "./value-decoder.ts";
+
+/** Large values above this part of the budget are not cached. */
+const MAX_CACHED_LARGE_PART = 256;
+
+/** Values of one segment. */
+export class ValueReader {
+  readonly file: File;
+  readonly index: BlockIndex;
+  readonly symbols: SymbolTable | undefined;
+  private readonly fileNumber: number;
+  private readonly cache: BlockCache;
+  private readonly decoder: ValueDecoder;
+  /** Where a stored block is read to before it is checked. */
+  private stored: Uint8Array;
+  /** The image that `load` made, where the cache did not take it. */
+  private uncached: Uint8Array;
+
+  constructor(
+    file: File,
+    fileNumber: number,
+    index: BlockIndex,
+    symbols: SymbolTable | undefined,
+    cache: BlockCache,
+  ) {
+    this.file = file;
+    this.index = index;
+    this.symbols = symbols;
+    this.fileNumber = fileNumber;
+    this.cache = cache;
+    this.decoder = new ValueDecoder(symbols);
+    this.stored = new Uint8Array(8192);
+    this.uncached = this.stored;
+  }
+
+  /**
+   * The value of `ordinal`, whose entry has key[0, keyLength): a view, valid until the next call of
+   * this reader or of another with the same cache. Throws CorruptionError.
+   */
+  valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
+    const { cache, index } = this;
+    const block = index.find(ordinal);
+    const position = ordinal - index.firstOrdinals[block];
+    const slot = this.slotOf(block);
+    const bytes = slot < 0 ? this.uncached : cache.memory;
+    const start = slot < 0 ? 0 : cache.start(slot);
+    const end = slot < 0 ? bytes.length : cache.end(slot);
+    const { decoder, file } = this;
+    const offset = index.offsets[block];
+    const value = decoder.decode(bytes, start, end, position, key, keyLength, file.path, offset);
+    if (value !== undefined) return value;
+    return decoder.place === undefined ? bytes : this.largeValue(decoder.place, ordinal);
+  }
+
+  /** A copy of the block's image, through the cache, in `target` if that is large enough. */
+  copyImage(block: number, target: Uint8Array): Uint8Array {
+    const slot = this.slotOf(block);
+    return slot < 0 ? this.uncached.slice() : this.copySlot(slot, target);
+  }
+
+  /** The same if the block is in the cache, or else undefined. Leaves no trace in the cache. */
+  peekImage(block: number, target: Uint8Array): Uint8Array | undefined {
+    const slot = this.cache.peek(this.fileNumber, block);
+    return slot < 0 ? undefined : this.copySlot(slot, target);
+  }
+
+  /** Reads target.length bytes of the file from `offset`. Throws CorruptionError if it is shorter. */
+  read(target: Uint8Array, offset: number): void {
+    const bytesRead = this.file.readSync(target, offset);
+    expectNumber(bytesRead, target.length, "bytes of value blocks", this.file.path, offset);
+  }
+
+  /** The checked image of a stored block: a view of `stored`, or a new array. */
+  image(stored: Uint8Array, block: number): Uint8Array {
+    const { firstOrdinals, offsets } = this.index;
+    const image = blockImage(stored, this.file.path, offsets[block]);
+    const count = firstOrdinals[block + 1] - firstOrdinals[block];
+    expectNumber(imageCount(image), count, "values in a block", this.file.path, offsets[block]);
+    return image;
+  }
+
+  /** The block's slot in the cache; -1 if the cache does not take it, which leaves it in `uncached`. */
+  private slotOf(block: number): number {
+    const { cache, fileNumber } = this;
+    const found = cache.find(fileNumber, block);
+    if (found >= 0) return found;
+    const length = this.index.lengths[block];
+    if (length > this.stored.length) this.stored = new Uint8Array(length * 2);
+    const stored = this.stored.subarray(0, length);
+    this.read(stored, this.index.offsets[block]);
+    const image = this.image(stored, block);
+    const slot = cache.insert(fileNumber, block, image.length);
+    if (slot < 0) this.uncached = image;
+    else cache.memory.set(image, cache.start(slot));
+    return slot;
+  }
+
+  private copySlot(slot: number, target: Uint8Array): Uint8Array {
+    const { cache } = this;
+    const bytes = cache.memory.subarray(cache.start(slot), cache.end(slot));
+    if (bytes.length > target.length) return bytes.slice();
+    target.set(bytes);
+    return target.subarray(0, bytes.length);
+  }
+
+  /** Large values are cached under negative block numbers, which stand for their ordinals. */
+  private largeValue(place: LargeValuePlace, ordinal: number): Uint8Array {
+    const { cache, file, fileNumber } = this;
+    if (place.length > cache.capacityBytes / MAX_CACHED_LARGE_PART) {
+      return readLargeValue(file, place);
+    }
+    const block = -1 - ordinal;
+    const found = cache.find(fileNumber, block);
+    if (found >= 0) return cache.memory.subarray(cache.start(found), cache.end(found));
+    const value = readLargeValue(file, place);
+    const slot = cache.insert(fileNumber, block, value.length);
+    if (slot >= 0) cache.memory.set(value, cache.start(slot));
+    return value;
+  }
+}

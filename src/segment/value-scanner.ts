@@ -1,0 +1,130 @@
+/**
+ * ValueScanner: the values of a segment for one cursor, which mostly walks from each to the next.
+ *
+ * It keeps a copy of the image it is at, so it asks nobody while it stays in a block, and what it
+ * returns stays valid whatever others read. The block a seek lands on goes through the cache, since
+ * seeks come back to where they were. The blocks that the cursor walks on to are taken from the cache
+ * if they are there, and otherwise read ahead past it, in windows that double: a scan evicts nothing
+ * and does not read block by block.
+ */
+import { readLargeValue } from "./large-value.ts";
+import { ValueDecoder } from "./value-decoder.ts";
+import type { ValueReader } from "./value-reader.ts";
+
+/** A scan's first read ahead is this many blocks, and each further one twice as many. */
+const FIRST_WINDOW_BLOCKS = 2;
+/** The most a scan reads ahead: 16 blocks of 4 KiB. More gains nothing (bench/values.ts). */
+const MAX_WINDOW_BYTES = 65_536;
+
+const NO_BYTES = new Uint8Array(0);
+
+export class ValueScanner {
+  private readonly reader: ValueReader;
+  private readonly decoder: ValueDecoder;
+  /** The block whose image is held, or -1, and its ordinals [firstOrdinal, endOrdinal). */
+  private block: number;
+  private firstOrdinal: number;
+  private endOrdinal: number;
+  private image: Uint8Array;
+  /** Room for images that come from the cache. */
+  private imageBuffer: Uint8Array;
+  /** Stored bytes of blocks [windowStart, windowEnd), read ahead. */
+  private window: Uint8Array;
+  private windowStart: number;
+  private windowEnd: number;
+  /** How many blocks the next read ahead takes. */
+  private windowBlocks: number;
+
+  constructor(reader: ValueReader) {
+    this.reader = reader;
+    this.decoder = new ValueDecoder(reader.symbols);
+    this.block = -1;
+    this.firstOrdinal = 0;
+    this.endOrdinal = 0;
+    this.image = NO_BYTES;
+    this.imageBuffer = NO_BYTES;
+    this.window = NO_BYTES;
+    this.windowStart = 0;
+    this.windowEnd = 0;
+    this.windowBlocks = FIRST_WINDOW_BLOCKS;
+  }
+
+  /**
+   * The value of `ordinal`, whose entry has key[0, keyLength): a view, valid until the next call.
+   * Throws CorruptionError.
+   */
+  valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
+    if (ordinal < this.firstOrdinal || ordinal >= this.endOrdinal) this.moveTo(ordinal);
+    const { image, decoder, reader } = this;
+    const { path } = reader.file;
+    const position = ordinal - this.firstOrdinal;
+    const offset = reader.index.offsets[this.block];
+    const end = image.length;
+    const value = decoder.decode(image, 0, end, position, key, keyLength, path, offset);
+    if (value !== undefined) return value;
+    return decoder.place === undefined ? NO_BYTES : readLargeValue(reader.file, decoder.place);
+  }
+
+  private moveTo(ordinal: number): void {
+    const { reader } = this;
+    const { firstOrdinals } = reader.index;
+    const from = this.block;
+    const isNext = from >= 0 && ordinal === this.endOrdinal;
+    const isPrevious = from > 0 && ordinal === this.firstOrdinal - 1;
+    const block = isNext ? from + 1 : isPrevious ? from - 1 : reader.index.find(ordinal);
+    // Nothing is held while a read may throw, so that an error leaves no wrong block behind.
+    this.block = -1;
+    this.firstOrdinal = 0;
+    this.endOrdinal = 0;
+    this.image = isNext || isPrevious ? this.walkTo(block, isNext) : this.jumpTo(block);
+    this.block = block;
+    this.firstOrdinal = firstOrdinals[block];
+    this.endOrdinal = firstOrdinals[block + 1];
+  }
+
+  private jumpTo(block: number): Uint8Array {
+    this.windowBlocks = FIRST_WINDOW_BLOCKS;
+    return this.keepBuffer(this.reader.copyImage(block, this.imageBuffer));
+  }
+
+  private walkTo(block: number, isForward: boolean): Uint8Array {
+    const { reader } = this;
+    if (block < this.windowStart || block >= this.windowEnd) {
+      const cached = reader.peekImage(block, this.imageBuffer);
+      if (cached !== undefined) return this.keepBuffer(cached);
+      this.fillWindow(block, isForward);
+    }
+    const { offsets, lengths } = reader.index;
+    const start = offsets[block] - offsets[this.windowStart];
+    return reader.image(this.window.subarray(start, start + lengths[block]), block);
+  }
+
+  /** Reads `block` and those it will walk on to, as far as they lie close together. */
+  private fillWindow(block: number, isForward: boolean): void {
+    const { offsets, lengths, blockCount } = this.reader.index;
+    let start = block;
+    let end = block + 1;
+    if (isForward) {
+      const limit = Math.min(blockCount, start + this.windowBlocks);
+      while (end < limit && offsets[end] + lengths[end] - offsets[start] <= MAX_WINDOW_BYTES) end++;
+    } else {
+      const first = Math.max(0, end - this.windowBlocks);
+      const endOffset = offsets[block] + lengths[block];
+      while (start > first && endOffset - offsets[start - 1] <= MAX_WINDOW_BYTES) start--;
+    }
+    this.windowBlocks *= 2;
+    const length = offsets[end - 1] + lengths[end - 1] - offsets[start];
+    this.windowStart = 0;
+    this.windowEnd = 0;
+    if (length > this.window.length) this.window = new Uint8Array(length);
+    this.reader.read(this.window.subarray(0, length), offsets[start]);
+    this.windowStart = start;
+    this.windowEnd = end;
+  }
+
+  /** Keeps an image that did not fit the buffer as the new buffer. */
+  private keepBuffer(image: Uint8Array): Uint8Array {
+    if (image.length > this.imageBuffer.length) this.imageBuffer = image;
+    return image;
+  }
+}

@@ -1,0 +1,174 @@
+import fc from "fast-check";
+import { Packr } from "msgpackr";
+import { describe, expect, test } from "vitest";
+import { ByteWriter } from "../../src/bytes/writer.ts";
+import { CorruptionError } from "../../src/errors.ts";
+import { SymbolSampler, trainSymbols } from "../../src/segment/symbol-training.ts";
+import type { SymbolTable } from "../../src/segment/symbols.ts";
+import {
+  BlockEncoding,
+  blockImage,
+  imageCount,
+  LARGE_VALUE_BYTES,
+  type LargeValuePlace,
+  MAX_BLOCK_BYTES,
+  ValueBlockBuilder,
+} from "../../src/segment/value-block.ts";
+import { ValueDecoder } from "../../src/segment/value-decoder.ts";
+
+type Entry = readonly [key: string, value: Uint8Array | LargeValuePlace];
+
+const packr = new Packr();
+const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+function symbolsFor(texts: readonly string[]): SymbolTable {
+  const sampler = new SymbolSampler();
+  for (const text of texts) sampler.add(bytesOf(text), 0, bytesOf(text).length);
+  return trainSymbols(sampler.finish(), 1024);
+}
+
+const url = (i: number): string => `https://github.com/owner-${i % 7}/package-${i}`;
+const symbols = symbolsFor(Array.from({ length: 200 }, (_, i) => url(i)));
+
+/** Stores entries until the block is full; returns the stored block and how many it holds. */
+function store(encoding: BlockEncoding, entries: readonly Entry[]): [Uint8Array, number] {
+  const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
+  const builder = new ValueBlockBuilder(encoding, isCoded ? symbols : undefined);
+  for (const [key, value] of entries) {
+    if (builder.isFull) break;
+    if (value instanceof Uint8Array) builder.add(value, bytesOf(key), bytesOf(key).length);
+    else builder.addPointer(value);
+  }
+  const { count } = builder;
+  const output = new ByteWriter();
+  builder.finish(output);
+  expect(builder.count).toBe(0);
+  return [output.take(), count];
+}
+
+function load(stored: Uint8Array, entries: readonly Entry[]): unknown[] {
+  const image = blockImage(stored, "file", 0);
+  expect(imageCount(image)).toBe(entries.length);
+  const decoder = new ValueDecoder(symbols);
+  return entries.map(([key], i) => {
+    const keyBytes = bytesOf(key);
+    const end = image.length;
+    const value = decoder.decode(image, 0, end, i, keyBytes, keyBytes.length, "file", 0);
+    return value === undefined ? decoder.place : new Uint8Array(value);
+  });
+}
+
+const ENCODINGS = Object.entries(BlockEncoding);
+
+const SHAPES: [string, readonly Entry[]][] = [
+  ["one empty value", [["k", new Uint8Array(0)]]],
+  ["only empty values", Array.from({ length: 40 }, (_, i) => [`${i}`, new Uint8Array(0)] as const)],
+  [
+    "texts with their keys",
+    Array.from({ length: 60 }, (_, i) => [`package-${i}`, pack(url(i))] as const),
+  ],
+  [
+    "the same text under keys it contains",
+    Array.from({ length: 50 }, (_, i) => [`package-${i % 3}`, pack(url(1))] as const),
+  ],
+  [
+    "texts, numbers and objects",
+    Array.from({ length: 64 }, (_, i) => [`${i}`, pack([url(i), i * 1000, { i }][i % 3])] as const),
+  ],
+  [
+    "texts of 15, 16 and 17 groups",
+    Array.from({ length: 257 }, (_, i) => [`${i}`, pack(`${i}`)] as const),
+  ],
+  [
+    "values around the longest short size",
+    [250, 251, 252, 253, 254, 255, 256].map((n) => [`${n}`, new Uint8Array(n).fill(n)] as const),
+  ],
+  [
+    "the longest inline values",
+    [1, 2].map((n) => [`${n}`, new Uint8Array(LARGE_VALUE_BYTES - 1).fill(n)] as const),
+  ],
+  [
+    "pointers between values",
+    [
+      ["a", pack("text")],
+      ["b", { offset: 2 ** 40 + 5, length: 2 ** 30, storedLength: 2 ** 30 + 9 }],
+      ["c", pack("text")],
+      ["d", { offset: 48, length: 4096, storedLength: 100 }],
+    ],
+  ],
+];
+
+describe.each(ENCODINGS)("a block of encoding %s", (_, encoding) => {
+  test.each(SHAPES)("returns %s", (_, entries) => {
+    const [stored, count] = store(encoding, entries);
+    const held = entries.slice(0, count);
+    expect(load(stored, held)).toEqual(held.map(([, value]) => value));
+  });
+
+  test("returns any values", () => {
+    const value = fc.oneof(
+      fc.uint8Array({ maxLength: 40 }),
+      fc.uint8Array({ minLength: 250, maxLength: 260 }),
+      fc.string({ maxLength: 60 }).map(pack),
+      fc.nat(50).map((i) => pack(url(i))),
+      fc.constantFrom(new Uint8Array(0), pack("again")),
+    );
+    const key = fc.oneof(
+      fc.string({ maxLength: 8 }),
+      fc.nat(50).map((i) => `package-${i}`),
+    );
+    const entries = fc.array(fc.tuple(key, value), { minLength: 1, maxLength: 80 });
+    fc.assert(
+      fc.property(entries, (entries) => {
+        const [stored, count] = store(encoding, entries);
+        const held = entries.slice(0, count);
+        expect(load(stored, held)).toEqual(held.map(([, value]) => value));
+      }),
+    );
+  });
+
+  test("stays within its limit with the largest of values", () => {
+    const random = new Uint8Array(LARGE_VALUE_BYTES - 1);
+    for (let i = 0; i < random.length; i++) random[i] = Math.imul(i, 0x9e3779b1) >>> 24;
+    const entries = Array.from({ length: 20 }, (_, i) => [`${i}`, random.slice(i)] as const);
+    expect(store(encoding, entries)[0].length).toBeLessThanOrEqual(MAX_BLOCK_BYTES);
+  });
+
+  test("with any byte changed is corruption", () => {
+    const [stored, count] = store(encoding, SHAPES[2][1]);
+    expect(count).toBeGreaterThan(0);
+    for (let i = 0; i < stored.length; i++) {
+      const damaged = stored.slice();
+      damaged[i] ^= 1 << (i % 8);
+      expect(() => blockImage(damaged, "file", 0)).toThrow(CorruptionError);
+    }
+  });
+});
+
+describe("the size of a block", () => {
+  test("a value equal to the one before takes one byte", () => {
+    const one = store(BlockEncoding.raw, [["a", pack(url(1))]])[0].length;
+    const two = store(BlockEncoding.raw, [
+      ["a", pack(url(1))],
+      ["b", pack(url(1))],
+    ])[0].length;
+    expect(two - one).toBe(1);
+  });
+
+  test("a text that ends in its key takes a token for it", () => {
+    const key = "a-name-that-no-symbol-knows-0123456789";
+    const value = pack(`https://github.com/owner-1/${key}`);
+    const own = store(BlockEncoding.text, [[key, value]])[0].length;
+    const other = store(BlockEncoding.text, [["x", value]])[0].length;
+    expect(other - own).toBeGreaterThan(key.length / 2);
+  });
+
+  test("values that their coding would lengthen are stored raw", () => {
+    const random = Uint8Array.from({ length: 1000 }, (_, i) => Math.imul(i, 0x9e3779b1) >>> 24);
+    for (const [, encoding] of ENCODINGS) {
+      const [stored] = store(encoding, [["k", random]]);
+      expect(stored.length).toBeLessThan(random.length + 20);
+    }
+  });
+});
