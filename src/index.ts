@@ -35,3 +35,4 @@ export {
   UnsupportedVersionError,
 } from "./errors.ts";
 export type { DirectoryLock, File, FileSystem, OpenMode } from "./io/file-system.ts";
+export type { ValueCompression } from "./segment/coders.ts";

@@ -14,7 +14,7 @@ import { ConcatCursor } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { MergeCursor } from "../cursor/merge.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
-import { type SegmentCoders, trainCoders } from "../segment/coders.ts";
+import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
 import type { Segment } from "../segment/reader.ts";
 import { type OutputOptions, RunWriter } from "./output.ts";
@@ -25,7 +25,7 @@ export interface CompactionJob {
   readonly runs: readonly (readonly Segment[])[];
   /** Whether no older run can hold any of their keys. */
   readonly dropTombstones: boolean;
-  readonly compression: "deflate" | "none";
+  readonly compression: ValueCompression;
   readonly output: OutputOptions;
 }
 
@@ -98,7 +98,7 @@ function trainOn(job: CompactionJob): SegmentCoders {
 export function trainOnCursor(
   cursor: Cursor,
   keyCount: number,
-  options: { readonly compression: "deflate" | "none" },
+  options: { readonly compression: ValueCompression },
 ): SegmentCoders {
   const sample = new EntrySample();
   const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / SAMPLE_WINDOWS));

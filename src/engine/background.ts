@@ -15,7 +15,7 @@ import { MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
-import type { SegmentCoders } from "../segment/coders.ts";
+import type { SegmentCoders, ValueCompression } from "../segment/coders.ts";
 import { SegmentWriter } from "../segment/writer.ts";
 import type { Memtable } from "./memtable.ts";
 import type { OpenVersion, Sources } from "./sources.ts";
@@ -60,7 +60,7 @@ export interface BackgroundHost {
   readonly versions: VersionStore;
   readonly segmentBytes: number;
   readonly compactionTrigger: number;
-  readonly compression: "deflate" | "none";
+  readonly compression: ValueCompression;
   readonly sources: Sources;
   replaceSources(sources: Sources): void;
   /** File number of the oldest log that holds writes of the memtable. */

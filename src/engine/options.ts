@@ -3,6 +3,7 @@
  */
 import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
+import type { ValueCompression } from "../segment/coders.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import { VALUE_ENCODINGS, type ValueEncodingOption } from "./value-codec.ts";
 
@@ -41,8 +42,11 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly segmentBytes?: number | undefined;
   /** Runs of like size that are merged into one. Default 4; at least 2. */
   readonly compactionTrigger?: number | undefined;
-  /** How blocks of long values are compressed. Default `"deflate"`. */
-  readonly compression?: "deflate" | "none" | undefined;
+  /**
+   * How values are compressed. Default `"auto"`: a sample decides for each segment. `"symbols"`
+   * suits short values, `"deflate"` long ones; `"none"` stores them as they are.
+   */
+  readonly compression?: ValueCompression | undefined;
   /** Create the database, and its directory, if there is none. Default true. */
   readonly createIfMissing?: boolean | undefined;
   /** Refuse to open an existing database. Default false. */
@@ -73,7 +77,7 @@ export interface ResolvedOptions<K, V> {
   readonly blockCacheBytes: number;
   readonly segmentBytes: number;
   readonly compactionTrigger: number;
-  readonly compression: "deflate" | "none";
+  readonly compression: ValueCompression;
   readonly createIfMissing: boolean;
   readonly errorIfExists: boolean;
   readonly readOnly: boolean;
@@ -137,7 +141,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   blockCacheBytes: wholeNumber(0, 2 ** 40),
   segmentBytes: wholeNumber(2 ** 16, 2 ** 30),
   compactionTrigger: wholeNumber(2, 64),
-  compression: oneOf("deflate", "none"),
+  compression: oneOf("auto", "none", "symbols", "deflate"),
   createIfMissing: boolean,
   errorIfExists: boolean,
   readOnly: boolean,
@@ -157,7 +161,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     blockCacheBytes: options.blockCacheBytes ?? 32 * MEBIBYTE,
     segmentBytes: options.segmentBytes ?? 64 * MEBIBYTE,
     compactionTrigger: options.compactionTrigger ?? 4,
-    compression: options.compression ?? "deflate",
+    compression: options.compression ?? "auto",
     createIfMissing: options.createIfMissing ?? true,
     errorIfExists: options.errorIfExists ?? false,
     readOnly: options.readOnly ?? false,

@@ -10,6 +10,7 @@ import { ConcatCursor, firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { MergeCursor } from "../cursor/merge.ts";
 import { EntryKind } from "../entry.ts";
+import { keyHash } from "../segment/filter.ts";
 import type { Segment } from "../segment/reader.ts";
 import { type Bound, type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
 import { type Sources, segmentFor } from "./sources.ts";
@@ -27,10 +28,13 @@ export function findValue(
       return memtable.kindOf(ref) === EntryKind.put ? memtable.valueOf(ref) : undefined;
     }
   }
-  for (const run of sources.version.runs) {
+  const { runs } = sources.version;
+  if (runs.length === 0) return undefined;
+  const hash = keyHash(key, length);
+  for (const run of runs) {
     const segment = segmentFor(run, key, length);
     if (segment === undefined) continue;
-    const ordinal = segment.find(key, length);
+    const ordinal = segment.find(key, length, hash);
     if (ordinal >= 0) {
       return segment.kindAt(ordinal) === EntryKind.put
         ? segment.valueAt(ordinal, key, length)
@@ -46,10 +50,14 @@ export function hasKey(sources: Sources, seqno: number, key: Uint8Array, length:
     const ref = memtable.find(key, length, seqno);
     if (ref >= 0) return memtable.kindOf(ref) === EntryKind.put;
   }
-  for (const run of sources.version.runs) {
+  const { runs } = sources.version;
+  if (runs.length === 0) return false;
+  const hash = keyHash(key, length);
+  for (const run of runs) {
     const segment = segmentFor(run, key, length);
-    const ordinal = segment === undefined ? -1 : segment.find(key, length);
-    if (segment !== undefined && ordinal >= 0) return segment.kindAt(ordinal) === EntryKind.put;
+    if (segment === undefined) continue;
+    const ordinal = segment.find(key, length, hash);
+    if (ordinal >= 0) return segment.kindAt(ordinal) === EntryKind.put;
   }
   return false;
 }

@@ -16,7 +16,7 @@
  * Every step may be cut short by a crash and is then done again from the start at the next open.
  */
 import { CorruptionError, DatabaseError } from "../errors.ts";
-import { type FileSystem, joinPath } from "../io/file-system.ts";
+import { type FileSystem, joinPath, LOCK_NAME } from "../io/file-system.ts";
 import { TEMPORARY_SUFFIX } from "../io/replace.ts";
 import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
 import { HEADER_BYTES } from "../wal/format.ts";
@@ -175,7 +175,7 @@ async function strangersIn(fileSystem: FileSystem, directory: string): Promise<s
 
 /** What locking leaves in the directory. */
 function isLockName(name: string): boolean {
-  return name === "LOCK" || name === "LOCK.lock";
+  return name === LOCK_NAME || name.startsWith(`${LOCK_NAME}.`);
 }
 
 /** Replays the logs and cleans up. The manifest's segments are opened by the caller. */
@@ -270,8 +270,8 @@ async function chainLogs(
             databaseId: manifest.databaseId,
             fileNumber: next.fileNumber,
           });
-    const isNeighbour = previous?.fileNumber === fileNumber;
-    chain.push({ fileNumber, end: isNeighbour ? previous.end : undefined });
+    const isNeighbour: boolean = previous?.fileNumber === fileNumber;
+    chain.push({ fileNumber, end: isNeighbour ? previous?.end : undefined });
     // What the next log must have before it is this log; if it names another, that one is missing.
     expected = previous === undefined || isNeighbour ? undefined : previous.fileNumber;
     if (expected !== undefined && !allowsGaps(mode.recovery)) break;

@@ -16,6 +16,7 @@ import { loadChecksum } from "../bytes/checksum.ts";
 import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
 import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
+import type { ValueCompression } from "../segment/coders.ts";
 import { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import { type CommitHost, Committer } from "./commit.ts";
@@ -246,7 +247,7 @@ export class Store implements CommitHost, BackgroundHost {
     return this.options.compactionTrigger;
   }
 
-  get compression(): "deflate" | "none" {
+  get compression(): ValueCompression {
     return this.options.compression;
   }
 
