@@ -8,7 +8,7 @@
  * `isBroken`.
  *
  * Space is taken ahead in steps of `preallocateBytes`, by writing one zero at the end of the step: a
- * sync that need not record a new length of the file is 1.5 times as fast (bench/wal.ts). Zeros
+ * sync that need not record a new length of the file is 1.3 times as fast (bench/wal.ts). Zeros
  * are no record, so what is left of a step at a crash means nothing.
  *
  * Invariants:

@@ -1,0 +1,31 @@
+/** Manifests for tests. */
+import type { Manifest } from "../../src/manifest/manifest.ts";
+import type { SegmentMeta } from "../../src/manifest/version.ts";
+
+const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+
+export function segment(fileNumber: number, first: string, last: string): SegmentMeta {
+  return {
+    fileNumber,
+    fileBytes: 1000 + fileNumber,
+    keyCount: first === last ? 1 : 10 * fileNumber,
+    tombstoneCount: 1,
+    firstKey: text(first),
+    lastKey: text(last),
+  };
+}
+
+export const SAMPLE: Manifest = {
+  databaseId: Uint8Array.from({ length: 16 }, (_, i) => 0xa0 + i),
+  keyEncoding: "utf8",
+  valueEncoding: "msgpack",
+  nextFileNumber: 20,
+  lastSeqno: 2 ** 40 + 5,
+  oldestWal: 12,
+  version: {
+    runs: [
+      [segment(11, "b", "k")],
+      [segment(3, "", "c"), segment(9, "d", "d"), segment(4, "da", "zzz")],
+    ],
+  },
+};
