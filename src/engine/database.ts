@@ -257,7 +257,9 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   private encodePut(record: RecordBuilder, key: K, value: V): void {
     const { key: keyCodec, value: valueCodec } = this.codecs;
     const bytes = valueCodec.encode(value);
-    record.put(keyCodec.buffer, keyCodec.encode(key), bytes);
+    // The length first: encoding a long key replaces the buffer.
+    const length = keyCodec.encode(key);
+    record.put(keyCodec.buffer, length, bytes);
   }
 
   private encodeDelete(record: RecordBuilder, key: K): void {
