@@ -110,6 +110,7 @@ export class Background {
 
   /** Merges all runs into one, after whatever is being merged. */
   async compactAll(): Promise<void> {
+    // Whoever started that compaction has its failure.
     while (this.compacting !== undefined) await this.compacting.catch(() => {});
     this.cancellation.signal.throwIfAborted();
     const { runs } = this.host.versions.current.version;

@@ -84,13 +84,16 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
 
   next(): IteratorResult<T, undefined> {
     if (this.isDone) return { done: true, value: undefined };
-    this.pin.checkOpen();
-    if (!this.advance()) return this.return();
-    this.remaining--;
-    return {
-      done: false,
-      value: this.project(this.cursor, this.codecs),
-    };
+    try {
+      this.pin.checkOpen();
+      if (!this.advance()) return this.return();
+      this.remaining--;
+      return { done: false, value: this.project(this.cursor, this.codecs) };
+    } catch (error) {
+      // A loop that ends by an error does not call return().
+      this.return();
+      throw error;
+    }
   }
 
   /** Ends the iteration and lets go of its moment. Idempotent. */

@@ -41,6 +41,9 @@ export interface StoreOptions
   readonly valueEncoding: string;
 }
 
+/** Space a log takes ahead where each write is synced: a sync of space that is there already is faster. */
+const LOG_STEP_BYTES = 2 ** 22;
+
 /** With more logs than this to replay, their writes are flushed at open: small sessions add up. */
 const MAX_LOGS_AT_OPEN = 8;
 
@@ -412,6 +415,7 @@ export class Store implements CommitHost, BackgroundHost {
       path: joinPath(this.directory, walFileName(fileNumber)),
       identity: { databaseId: this.versions.manifest.databaseId, fileNumber },
       previous: this.previousLog(),
+      preallocateBytes: this.options.durability === "sync" ? LOG_STEP_BYTES : 0,
     });
     try {
       await log.sync();
