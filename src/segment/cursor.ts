@@ -1,0 +1,83 @@
+/**
+ * SegmentCursor: an ordered walk over a segment's entries.
+ *
+ * Keys come from the key index; the value is read only when asked for, so that walking over keys
+ * touches no value block.
+ */
+import type { Cursor } from "../cursor/cursor.ts";
+import { EntryKind } from "../entry.ts";
+import type { KeyCursor } from "./key-cursor.ts";
+import type { KeyIndex } from "./keys.ts";
+import type { Tombstones } from "./tombstones.ts";
+import type { ValueReader } from "./value-reader.ts";
+import { ValueScanner } from "./value-scanner.ts";
+
+const NO_VALUE = new Uint8Array(0);
+
+export class SegmentCursor implements Cursor {
+  private readonly keys: KeyCursor;
+  private readonly tombstones: Tombstones;
+  private readonly values: ValueScanner;
+
+  constructor(keys: KeyIndex, tombstones: Tombstones, values: ValueReader) {
+    this.keys = keys.cursor();
+    this.tombstones = tombstones;
+    this.values = new ValueScanner(values);
+  }
+
+  get isValid(): boolean {
+    return this.keys.isValid;
+  }
+
+  get key(): Uint8Array {
+    return this.keys.key;
+  }
+
+  get keyLength(): number {
+    return this.keys.keyLength;
+  }
+
+  /** Rank of the entry's key in the segment. */
+  get ordinal(): number {
+    return this.keys.ordinal;
+  }
+
+  get kind(): EntryKind {
+    return this.tombstones.has(this.keys.ordinal) ? EntryKind.tombstone : EntryKind.put;
+  }
+
+  seekToFirst(): void {
+    this.keys.seekToFirst();
+  }
+
+  seekToLast(): void {
+    this.keys.seekToLast();
+  }
+
+  seek(key: Uint8Array, length: number): void {
+    this.keys.seek(key, length);
+  }
+
+  seekForPrev(key: Uint8Array, length: number): void {
+    this.keys.seekForPrev(key, length);
+  }
+
+  /** Moves to the entry of rank `ordinal`, which must be below the key count. */
+  seekToOrdinal(ordinal: number): void {
+    this.keys.seekToOrdinal(ordinal);
+  }
+
+  next(): void {
+    this.keys.next();
+  }
+
+  prev(): void {
+    this.keys.prev();
+  }
+
+  value(): Uint8Array {
+    const { keys } = this;
+    if (this.tombstones.has(keys.ordinal)) return NO_VALUE;
+    return this.values.valueAt(keys.ordinal, keys.key, keys.keyLength);
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * Segment: one open segment file.
+ *
+ * Everything behind the value blocks (key index, filter, block index, symbols, tombstones) is read
+ * at open into one SharedArrayBuffer, checked against its checksums, and read in place from there.
+ * Value blocks are read on demand through the block cache, and each is checked when it is read.
+ *
+ * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
+ */
+import { EntryKind, type FileIdentity } from "../entry.ts";
+import type { File, FileSystem } from "../io/file-system.ts";
+import type { BlockCache } from "./block-cache.ts";
+import { BlockIndex } from "./block-index.ts";
+import { SegmentCursor } from "./cursor.ts";
+import { Filter, isFilterLength } from "./filter.ts";
+import {
+  decodeProperties,
+  expectNumber,
+  type Properties,
+  Section,
+  type SectionPlace,
+} from "./format.ts";
+import { KeyIndex } from "./keys.ts";
+import { ResidentSections } from "./resident-sections.ts";
+import { SymbolTable } from "./symbols.ts";
+import { Tombstones } from "./tombstones.ts";
+import { ValueReader } from "./value-reader.ts";
+import { type VerifiedSegment, verifyEntries } from "./verify.ts";
+import type { FinishedSegment } from "./writer.ts";
+
+const NO_VALUE = new Uint8Array(0);
+
+export interface SegmentOpenOptions {
+  readonly fileSystem: FileSystem;
+  readonly path: string;
+  /** Who the file must be. */
+  readonly identity: FileIdentity;
+  /** Shared by the segments of a database. */
+  readonly blockCache: BlockCache;
+}
+
+/** Bytes that an open segment holds in memory, by part. Blocks in the cache are not among them. */
+export interface SegmentMemory {
+  readonly keyIndex: number;
+  readonly filter: number;
+  /** Block index and value symbols. */
+  readonly valueIndex: number;
+  readonly tombstones: number;
+}
+
+export class Segment {
+  readonly meta: FinishedSegment;
+  readonly properties: Properties;
+  readonly memory: SegmentMemory;
+  /** Bytes in the file, by section. */
+  readonly sections: readonly SectionPlace[];
+  private readonly file: File;
+  private readonly identity: FileIdentity;
+  private readonly blockCache: BlockCache;
+  private readonly keys: KeyIndex;
+  private readonly filter: Filter;
+  private readonly tombstones: Tombstones;
+  private readonly values: ValueReader;
+
+  /**
+   * Opens and checks the file; value blocks are not read. Throws CorruptionError if it is damaged,
+   * or another file than `identity` says, and UnsupportedVersionError if a newer memkv wrote it.
+   */
+  static async open(options: SegmentOpenOptions): Promise<Segment> {
+    const file = await options.fileSystem.open(options.path, "read");
+    try {
+      const resident = await ResidentSections.load(file, options.identity);
+      return new Segment(file, resident, options);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  private constructor(file: File, resident: ResidentSections, options: SegmentOpenOptions) {
+    const { path } = file;
+    const { places } = resident;
+    this.file = file;
+    this.identity = options.identity;
+    this.blockCache = options.blockCache;
+    this.sections = places;
+
+    const propertiesOffset = places[Section.properties].offset;
+    this.properties = decodeProperties(resident.bytes(Section.properties), path, propertiesOffset);
+    const { keyCount, tombstoneCount, firstKey, lastKey } = this.properties;
+    this.meta = {
+      fileNumber: options.identity.fileNumber,
+      fileBytes: file.size(),
+      keyCount,
+      tombstoneCount,
+      firstKey,
+      lastKey,
+    };
+
+    const keyOffset = places[Section.keyIndex].offset;
+    const keyBytes = resident.bytes(Section.keyIndex);
+    this.keys = new KeyIndex(keyBytes, path, keyOffset);
+    expectNumber(this.keys.byteLength, keyBytes.length, "length of the key index", path, keyOffset);
+    expectNumber(this.keys.keyCount, keyCount, "keys in the key index", path, keyOffset);
+
+    const filter = resident.bytes(Section.filter);
+    const isWhole = isFilterLength(filter.length) ? 1 : 0;
+    expectNumber(isWhole, 1, "whole filter blocks", path, places[Section.filter].offset);
+    this.filter = new Filter(filter);
+
+    const tombstones = resident.bytes(Section.tombstones);
+    const tombstonesOffset = places[Section.tombstones].offset;
+    this.tombstones = new Tombstones(tombstones, keyCount, tombstoneCount, path, tombstonesOffset);
+
+    const blocks = places[Section.valueBlocks];
+    const blockIndex = new BlockIndex(
+      resident.bytes(Section.blockIndex),
+      keyCount,
+      blocks.offset + blocks.length,
+      path,
+      places[Section.blockIndex].offset,
+    );
+    const table = resident.bytes(Section.valueSymbols);
+    const tableOffset = places[Section.valueSymbols].offset;
+    const symbols =
+      table.length === 0
+        ? undefined
+        : SymbolTable.deserialize(table, 0, table.length, path, tableOffset);
+    const { fileNumber } = options.identity;
+    this.values = new ValueReader(file, fileNumber, blockIndex, symbols, options.blockCache);
+    this.memory = {
+      keyIndex: this.keys.memoryBytes,
+      filter: filter.length,
+      valueIndex: blockIndex.byteLength + (symbols?.byteLength ?? 0),
+      tombstones: this.tombstones.byteLength,
+    };
+  }
+
+  get path(): string {
+    return this.file.path;
+  }
+
+  get firstKey(): Uint8Array {
+    return this.meta.firstKey;
+  }
+
+  get lastKey(): Uint8Array {
+    return this.meta.lastKey;
+  }
+
+  /**
+   * Ordinal of key[0, length), or -1. `hash`, the key's `keyHash`, asks the filter first: worth it
+   * where the key is probably absent. Without it only the key index is asked.
+   */
+  find(key: Uint8Array, length: number, hash?: number): number {
+    if (hash !== undefined && !this.filter.mayContain(hash)) return -1;
+    return this.keys.find(key, length);
+  }
+
+  /** False only if no key with this `keyHash` is here. */
+  mayContain(hash: number): boolean {
+    return this.filter.mayContain(hash);
+  }
+
+  /** What the entry at `ordinal` is. O(1). */
+  kindAt(ordinal: number): EntryKind {
+    return this.tombstones.has(ordinal) ? EntryKind.tombstone : EntryKind.put;
+  }
+
+  /**
+   * The value at `ordinal`, whose entry has key[0, keyLength); empty for a tombstone. A view, valid
+   * until the next value that is read from a segment with the same block cache. At most one read of
+   * the file, more for a large value. Throws CorruptionError.
+   */
+  valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
+    if (this.tombstones.has(ordinal)) return NO_VALUE;
+    return this.values.valueAt(ordinal, key, keyLength);
+  }
+
+  /** Number of keys that sort before key[0, length). */
+  rank(key: Uint8Array, length: number): number {
+    return this.keys.rank(key, length);
+  }
+
+  /** Number of tombstones among ordinals [0, ordinal). `ordinal` may be the key count. */
+  tombstonesBefore(ordinal: number): number {
+    return this.tombstones.before(ordinal);
+  }
+
+  /** A new cursor, off the end. Cursors are independent of each other and of look-ups. */
+  cursor(): SegmentCursor {
+    return new SegmentCursor(this.keys, this.tombstones, this.values);
+  }
+
+  /**
+   * Reads the whole file again and checks every checksum, the order of keys, ordinals, counts and
+   * what the properties say. Throws CorruptionError at the first damage. Pauses for other work;
+   * `onProgress` is told of the bytes of value blocks checked so far.
+   */
+  async verify(onProgress?: (bytes: number) => void): Promise<VerifiedSegment> {
+    const { file, identity, keys, filter, tombstones, values, properties } = this;
+    await ResidentSections.load(file, identity);
+    return await verifyEntries(
+      { file, keys, filter, tombstones, values, properties },
+      onProgress ?? (() => {}),
+    );
+  }
+
+  /** Closes the file and takes its blocks out of the cache. */
+  async close(): Promise<void> {
+    this.blockCache.drop(this.meta.fileNumber);
+    await this.file.close();
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * verifyEntries: walks every entry of a segment and checks what no checksum can: that keys ascend
+ * and have the ordinals they should, that look-ups and filter find them, that every value decodes,
+ * that large values are whole and fill the gaps between blocks, and that the properties are true.
+ */
+import { setImmediate } from "node:timers/promises";
+import { compareBytes, compareRanges } from "../bytes/compare.ts";
+import { CorruptionError } from "../errors.ts";
+import type { File } from "../io/file-system.ts";
+import { SegmentCursor } from "./cursor.ts";
+import { type Filter, keyHash } from "./filter.ts";
+import type { Properties } from "./format.ts";
+import type { KeyIndex } from "./keys.ts";
+import type { Tombstones } from "./tombstones.ts";
+import type { ValueReader } from "./value-reader.ts";
+
+/** Entries between pauses for other work, about a millisecond. */
+const STEP_ENTRIES = 512;
+
+export interface VerifiedSegment {
+  readonly keys: number;
+  /** Bytes of the file. */
+  readonly bytes: number;
+}
+
+/** The parts of an open segment. */
+export interface VerifiedParts {
+  readonly file: File;
+  readonly keys: KeyIndex;
+  readonly filter: Filter;
+  readonly tombstones: Tombstones;
+  readonly values: ValueReader;
+  readonly properties: Properties;
+}
+
+/** Throws CorruptionError at the first fact that does not hold. */
+export async function verifyEntries(
+  parts: VerifiedParts,
+  onProgress: (bytes: number) => void,
+): Promise<VerifiedSegment> {
+  const { file, keys, filter, tombstones, values, properties } = parts;
+  keys.verify();
+  const cursor = new SegmentCursor(keys, tombstones, values);
+  const { index } = values;
+  let previous: Uint8Array = new Uint8Array(0);
+  let count = 0;
+  let keyBytes = 0;
+  let valueBytes = 0;
+  let block = 0;
+  for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+    const { key, keyLength } = cursor;
+    expectFact(count < properties.keyCount, "at most as many keys as it says", file);
+    expectFact(cursor.ordinal === count, "ordinals that count up", file);
+    if (count > 0) {
+      const order = compareRanges(previous, 0, previous.length, key, 0, keyLength);
+      expectFact(order < 0, "ascending keys", file);
+    }
+    previous = key.slice(0, keyLength);
+    if (count === 0) {
+      expectFact(compareBytes(previous, properties.firstKey) === 0, "its first key first", file);
+    }
+    expectFact(keys.find(key, keyLength) === count, "to find each key", file);
+    expectFact(filter.mayContain(keyHash(key, keyLength)), "a filter that passes each key", file);
+    keyBytes += keyLength;
+    valueBytes += cursor.value().length;
+    count++;
+    if (count === index.firstOrdinals[block + 1]) {
+      onProgress(index.offsets[block] + index.lengths[block]);
+      block++;
+    }
+    if (count % STEP_ENTRIES === 0) await setImmediate();
+  }
+  expectFact(compareBytes(previous, properties.lastKey) === 0, "its last key last", file);
+  expectFact(count === properties.keyCount, "as many keys as it says", file);
+  expectFact(keyBytes === properties.keyBytes, "as many bytes of keys as it says", file);
+  expectFact(valueBytes === properties.valueBytes, "as many bytes of values as it says", file);
+  return { keys: count, bytes: file.size() };
+}
+
+function expectFact(isTrue: boolean, expected: string, file: File): void {
+  if (isTrue) return;
+  const facts = { file: file.path, offset: 0, expected, actual: "otherwise" };
+  throw new CorruptionError("damaged segment", facts);
+}

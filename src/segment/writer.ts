@@ -1,0 +1,245 @@
+/**
+ * SegmentWriter: sorted entries in, one segment file out.
+ *
+ * Value blocks go to the file as they fill; the key index and everything else that is known only at
+ * the end are gathered in memory (a few bytes a key) and follow in `finish`. `add` is synchronous and
+ * writes nothing: output waits until the caller drains it, so that the caller decides when to wait
+ * and the inner loop has no promises.
+ *
+ * A file is a segment only when `finish` has resolved: then it is synced and closed. Before that its
+ * footer is missing, and opening it is an error. The directory is the caller's to sync.
+ */
+import { assert } from "../assert.ts";
+import { checksum } from "../bytes/checksum.ts";
+import { ByteWriter } from "../bytes/writer.ts";
+import { EntryKind, type FileIdentity, MAX_KEY_BYTES, MAX_VALUE_BYTES } from "../entry.ts";
+import type { File, FileSystem } from "../io/file-system.ts";
+import type { SegmentCoders } from "./coders.ts";
+import { FilterBuilder, filterBytes, keyHash } from "./filter.ts";
+import {
+  alignSection,
+  encodeFooter,
+  encodeHeader,
+  encodeProperties,
+  FOOTER_BYTES,
+  HEADER_BYTES,
+  hasSectionSum,
+  headerSum,
+  MAX_KEY_COUNT,
+  SECTION_COUNT,
+  Section,
+} from "./format.ts";
+import { KeyIndexBuilder } from "./keys.ts";
+import { TombstoneBuilder } from "./tombstones.ts";
+import { ValueWriter } from "./value-writer.ts";
+
+/** About 1 absent key in 100 passes. */
+export const DEFAULT_FILTER_BITS_PER_KEY = 10;
+
+/** An output buffer that one large value made larger than this is not kept. */
+const MAX_KEPT_BUFFER_BYTES = 8 << 20;
+
+/** What a finished segment is, for the manifest. */
+export interface FinishedSegment {
+  readonly fileNumber: number;
+  readonly fileBytes: number;
+  readonly keyCount: number;
+  readonly tombstoneCount: number;
+  readonly firstKey: Uint8Array;
+  readonly lastKey: Uint8Array;
+}
+
+export interface SegmentWriterOptions {
+  readonly fileSystem: FileSystem;
+  readonly path: string;
+  readonly identity: FileIdentity;
+  readonly coders: SegmentCoders;
+  /** Size of the point-lookup filter; 0 for none. Default DEFAULT_FILTER_BITS_PER_KEY. */
+  readonly filterBitsPerKey?: number;
+}
+
+export class SegmentWriter {
+  private readonly fileSystem: FileSystem;
+  private readonly file: File;
+  private readonly fileNumber: number;
+  private readonly headerChecksum: number;
+  private readonly coders: SegmentCoders;
+  private readonly filterBitsPerKey: number;
+  private readonly keys: KeyIndexBuilder;
+  private readonly values: ValueWriter;
+  private readonly filter: FilterBuilder;
+  private readonly tombstones: TombstoneBuilder;
+  /** The buffer that `drain` wrote last, for the output after the next. */
+  private spare: ByteWriter;
+  private isDraining: boolean;
+  private count: number;
+  private keyBytes: number;
+  private valueBytes: number;
+  private firstKey: Uint8Array;
+  private lastKey: Uint8Array;
+  private lastKeyLength: number;
+
+  /** Creates the file, which must not exist. */
+  static async create(options: SegmentWriterOptions): Promise<SegmentWriter> {
+    const file = await options.fileSystem.open(options.path, "create");
+    return new SegmentWriter(options, file);
+  }
+
+  private constructor(options: SegmentWriterOptions, file: File) {
+    const header = encodeHeader(options.identity);
+    this.fileSystem = options.fileSystem;
+    this.file = file;
+    this.fileNumber = options.identity.fileNumber;
+    this.headerChecksum = headerSum(header);
+    this.coders = options.coders;
+    this.filterBitsPerKey = options.filterBitsPerKey ?? DEFAULT_FILTER_BITS_PER_KEY;
+    this.keys = new KeyIndexBuilder(options.coders.keySymbols);
+    this.values = new ValueWriter(options.coders, header);
+    this.filter = new FilterBuilder();
+    this.tombstones = new TombstoneBuilder();
+    this.spare = new ByteWriter(0);
+    this.isDraining = false;
+    this.count = 0;
+    this.keyBytes = 0;
+    this.valueBytes = 0;
+    this.firstKey = new Uint8Array(0);
+    this.lastKey = new Uint8Array(256);
+    this.lastKeyLength = 0;
+  }
+
+  get keyCount(): number {
+    return this.count;
+  }
+
+  /** About what the file would have if it were finished now. */
+  get estimatedBytes(): number {
+    const filter = filterBytes(this.count, this.filterBitsPerKey);
+    return this.values.estimatedBytes + this.keys.estimatedBytes + filter + FOOTER_BYTES;
+  }
+
+  /** Output that waits for `drain`. */
+  get pendingBytes(): number {
+    return this.values.output.length;
+  }
+
+  /**
+   * Adds the entry of key[0, keyLength), which must sort after all before it (the key index asserts
+   * it). A tombstone's value is not kept. Both arrays may change after the call.
+   */
+  add(key: Uint8Array, keyLength: number, kind: EntryKind, value: Uint8Array): void {
+    assert(keyLength <= MAX_KEY_BYTES, "a key in a segment is within its limit");
+    assert(value.length <= MAX_VALUE_BYTES, "a value in a segment is within its limit");
+    assert(this.count < MAX_KEY_COUNT, "a segment's keys are within their limit");
+    const ordinal = this.count;
+    if (ordinal === 0) this.firstKey = key.slice(0, keyLength);
+    this.keys.add(key, keyLength);
+    this.filter.add(keyHash(key, keyLength));
+    this.values.add(key, keyLength, kind, value);
+    if (kind === EntryKind.tombstone) this.tombstones.add(ordinal);
+    else this.valueBytes += value.length;
+    this.keyBytes += keyLength;
+    this.count = ordinal + 1;
+    this.keepLastKey(key, keyLength);
+  }
+
+  /** Writes what is pending. To be awaited before the next call of any method but `add`. */
+  async drain(): Promise<void> {
+    assert(!this.isDraining, "a segment is drained by one caller at a time");
+    const { values } = this;
+    const { output } = values;
+    if (output.length === 0) return;
+    this.isDraining = true;
+    const offset = values.outputOffset;
+    values.output = this.spare;
+    values.outputOffset = offset + output.length;
+    try {
+      await this.file.write(output.bytes, offset);
+    } finally {
+      this.isDraining = false;
+    }
+    output.reset();
+    this.spare = output.buffer.length > MAX_KEPT_BUFFER_BYTES ? new ByteWriter(0) : output;
+  }
+
+  /** Completes, syncs and closes the file. At least one entry must have been added. */
+  async finish(): Promise<FinishedSegment> {
+    assert(this.count > 0, "a segment has at least one entry");
+    const { values, count } = this;
+    values.finish();
+    const lengths: number[] = [values.end - HEADER_BYTES];
+    const sums: number[] = [0];
+    for (let section = 1; section < SECTION_COUNT; section++) {
+      const bytes = this.section(section as Section);
+      this.padOutput();
+      await this.drain();
+      await this.file.write(bytes, values.outputOffset);
+      values.outputOffset += bytes.length;
+      lengths.push(bytes.length);
+      sums.push(hasSectionSum(section as Section) ? checksum(bytes) : 0);
+    }
+    this.padOutput();
+    values.output.append(encodeFooter(lengths, sums, this.headerChecksum));
+    await this.drain();
+    const fileBytes = values.end;
+    await this.file.sync();
+    await this.file.close();
+    return {
+      fileNumber: this.fileNumber,
+      fileBytes,
+      keyCount: count,
+      tombstoneCount: this.tombstones.count,
+      firstKey: this.firstKey,
+      lastKey: this.lastKey.slice(0, this.lastKeyLength),
+    };
+  }
+
+  /** Closes and removes the file. */
+  async abandon(): Promise<void> {
+    await this.file.close();
+    await this.fileSystem.remove(this.file.path);
+  }
+
+  private section(section: Section): Uint8Array {
+    const writer = new ByteWriter();
+    switch (section) {
+      case Section.keyIndex:
+        return this.keys.finish();
+      case Section.filter:
+        return this.filter.finish(this.filterBitsPerKey);
+      case Section.blockIndex:
+        this.values.writeIndex(writer);
+        return writer.bytes;
+      case Section.valueSymbols:
+        this.coders.valueSymbols?.serialize(writer);
+        return writer.bytes;
+      case Section.tombstones:
+        return this.tombstones.finish(this.count);
+      case Section.properties:
+        encodeProperties(writer, {
+          keyCount: this.count,
+          tombstoneCount: this.tombstones.count,
+          keyBytes: this.keyBytes,
+          valueBytes: this.valueBytes,
+          firstKey: this.firstKey,
+          lastKey: this.lastKey.subarray(0, this.lastKeyLength),
+        });
+        return writer.bytes;
+      default:
+        return writer.bytes;
+    }
+  }
+
+  /** Zeros up to where a section may begin. */
+  private padOutput(): void {
+    const { values } = this;
+    const padding = alignSection(values.end) - values.end;
+    for (let i = 0; i < padding; i++) values.output.u8(0);
+  }
+
+  private keepLastKey(key: Uint8Array, keyLength: number): void {
+    if (keyLength > this.lastKey.length) this.lastKey = new Uint8Array(keyLength * 2);
+    const { lastKey } = this;
+    for (let i = 0; i < keyLength; i++) lastKey[i] = key[i];
+    this.lastKeyLength = keyLength;
+  }
+}

@@ -1,0 +1,151 @@
+import { Packr } from "msgpackr";
+import { describe, expect, test } from "vitest";
+import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
+import { BlockCache } from "../../src/segment/block-cache.ts";
+import type { ValueCompression } from "../../src/segment/coders.ts";
+import { FORMAT_VERSION } from "../../src/segment/format.ts";
+import { Segment } from "../../src/segment/reader.ts";
+import {
+  bytesOf,
+  type Entry,
+  entryAt,
+  fileBytes,
+  fileSystemWith,
+  IDENTITY,
+  isSame,
+  lookUp,
+  openSegment,
+  PATH,
+  write,
+} from "./segments.ts";
+
+const packr = new Packr();
+const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
+
+/** A little of everything: texts, repeats, tombstones, other types, two large values. */
+const ENTRIES: readonly Entry[] = Array.from({ length: 60 }, (_, i) => {
+  const key = `name-${String(i).padStart(3, "0")}`;
+  const values = [
+    pack(`https://example.org/${key}`),
+    pack(`https://example.org/${key}`),
+    undefined,
+    pack({ id: i }),
+    pack("https://example.org/again"),
+    pack("https://example.org/again"),
+  ];
+  const large = new Uint8Array(4100).fill(i);
+  return { key: bytesOf(key), value: i % 29 === 28 ? large : values[i % values.length] };
+});
+
+const ABSENT = ["", "name-0000", "name-030x", "zzz"].map(bytesOf);
+
+/**
+ * Opens the bytes as a segment and reads it in every way. All answers must be right, or the reading
+ * must end in CorruptionError or UnsupportedVersionError; anything else fails. Returns how it ended.
+ */
+async function readAll(bytes: Uint8Array): Promise<"right" | "refused"> {
+  const fileSystem = await fileSystemWith(bytes);
+  const wrong: string[] = [];
+  const expectRight = (isRight: boolean, what: string): void => {
+    if (!isRight) wrong.push(what);
+  };
+  let outcome: "right" | "refused" = "right";
+  const attempt = async (read: () => unknown): Promise<void> => {
+    try {
+      await read();
+    } catch (error) {
+      if (!(error instanceof CorruptionError) && !(error instanceof UnsupportedVersionError)) {
+        throw error;
+      }
+      outcome = "refused";
+    }
+  };
+  await attempt(async () => {
+    const segment = await openSegment(fileSystem);
+    for (const entry of ENTRIES) {
+      await attempt(() => expectRight(isSame(lookUp(segment, entry.key), entry), "get"));
+    }
+    for (const key of ABSENT) {
+      await attempt(() => expectRight(segment.find(key, key.length) === -1, "miss"));
+    }
+    await attempt(() => {
+      let count = 0;
+      const cursor = segment.cursor();
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+        expectRight(isSame(entryAt(cursor), ENTRIES[count++]), "scan");
+      }
+      expectRight(count === ENTRIES.length, "length of the scan");
+    });
+    await attempt(() => {
+      let count = ENTRIES.length;
+      const cursor = segment.cursor();
+      for (cursor.seekToLast(); cursor.isValid; cursor.prev()) {
+        expectRight(isSame(entryAt(cursor), ENTRIES[--count]), "reverse scan");
+      }
+      expectRight(count === 0, "length of the reverse scan");
+    });
+    await segment.verify();
+  });
+  expect(wrong).toEqual([]);
+  return outcome;
+}
+
+const COMPRESSIONS: readonly ValueCompression[] = ["none", "symbols", "deflate"];
+
+describe.each(COMPRESSIONS)("a small segment compressed by %s", (compression) => {
+  test("is read right as it is", async () => {
+    const { fileSystem } = await write(ENTRIES, { compression });
+    expect(await readAll(await fileBytes(fileSystem))).toBe("right");
+  });
+
+  test("with any byte changed gives right answers or refuses, and verify always refuses", async () => {
+    const { fileSystem } = await write(ENTRIES, { compression });
+    const bytes = await fileBytes(fileSystem);
+    for (let i = 0; i < bytes.length; i++) {
+      const damaged = bytes.slice();
+      damaged[i] ^= 1 << (i % 8);
+      expect(await readAll(damaged), `byte ${i}`).toBe("refused");
+    }
+  }, 120_000);
+
+  test("cut off anywhere, or with bytes behind it, is refused at open", async () => {
+    const { fileSystem } = await write(ENTRIES, { compression });
+    const bytes = await fileBytes(fileSystem);
+    const shapes = [Uint8Array.of(...bytes, 0), Uint8Array.of(...bytes, ...bytes)];
+    for (let length = 0; length < bytes.length; length += length < 200 ? 1 : 37) {
+      shapes.push(bytes.slice(0, length));
+    }
+    for (const shape of shapes) {
+      await expect(openSegment(await fileSystemWith(shape))).rejects.toThrow(CorruptionError);
+    }
+  });
+});
+
+describe("a segment that is another than expected", () => {
+  test.each([
+    ["database", { ...IDENTITY, databaseId: new Uint8Array(16) }],
+    ["file number", { ...IDENTITY, fileNumber: 13 }],
+  ])("by its %s is refused at open", async (_, identity) => {
+    const { fileSystem } = await write(ENTRIES);
+    const blockCache = new BlockCache(1 << 16);
+    await expect(Segment.open({ fileSystem, path: PATH, identity, blockCache })).rejects.toThrow(
+      CorruptionError,
+    );
+  });
+
+  test("by its version says which is found and supported", async () => {
+    const bytes = await fileBytes((await write(ENTRIES)).fileSystem);
+    bytes[8] = FORMAT_VERSION + 1;
+    const error: unknown = await openSegment(await fileSystemWith(bytes)).catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(UnsupportedVersionError);
+    expect(error).toMatchObject({ found: FORMAT_VERSION + 1, supported: FORMAT_VERSION });
+  });
+
+  test("by its footer, which belongs to another file, is refused at open", async () => {
+    const bytes = await fileBytes((await write(ENTRIES)).fileSystem);
+    const other = await fileBytes((await write(ENTRIES.slice(0, 20))).fileSystem);
+    const swapped = bytes.slice();
+    swapped.set(other.subarray(other.length - 100), bytes.length - 100);
+    await expect(openSegment(await fileSystemWith(swapped))).rejects.toThrow(CorruptionError);
+  });
+});

@@ -1,0 +1,315 @@
+import fc from "fast-check";
+import { Packr } from "msgpackr";
+import { describe, expect, test } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import { EntryKind, MAX_KEY_BYTES } from "../../src/entry.ts";
+import { DatabaseError } from "../../src/errors.ts";
+import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { BlockCache } from "../../src/segment/block-cache.ts";
+import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { EntrySample } from "../../src/segment/entry-sample.ts";
+import { keyHash } from "../../src/segment/filter.ts";
+import { SegmentWriter } from "../../src/segment/writer.ts";
+import {
+  build,
+  bytesOf,
+  type Entry,
+  EntryCursor,
+  entryAt,
+  fileBytes,
+  IDENTITY,
+  isSame,
+  lookUp,
+  openSegment,
+  PATH,
+  sorted,
+  write,
+} from "./segments.ts";
+
+const COMPRESSIONS: readonly ValueCompression[] = ["auto", "none", "symbols", "deflate"];
+
+const packr = new Packr();
+const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
+
+function filled(length: number, seed: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => Math.imul(i + seed, 0x9e3779b1) >>> 24);
+}
+
+function urlEntries(count: number): Entry[] {
+  const name = (i: number): string => `package-${String(i).padStart(6, "0")}`;
+  return Array.from({ length: count }, (_, i) => ({
+    key: bytesOf(name(i)),
+    value:
+      i % 97 === 5 ? undefined : pack(`https://github.com/owner-${i % 31}/${name(i - (i % 3))}`),
+  }));
+}
+
+const SHAPES: [string, readonly Entry[]][] = [
+  ["one entry", [{ key: bytesOf("k"), value: bytesOf("v") }]],
+  ["one tombstone", [{ key: bytesOf("k"), value: undefined }]],
+  ["the empty key and the empty value", [{ key: bytesOf(""), value: bytesOf("") }]],
+  ["2,000 texts and tombstones", urlEntries(2000)],
+  [
+    "documents of about 1 KB",
+    Array.from({ length: 300 }, (_, i) => ({
+      key: bytesOf(`doc/${String(i).padStart(4, "0")}`),
+      value: pack({ id: i, text: `document ${i} of many `.repeat(40 + (i % 9)), tags: ["a", "b"] }),
+    })),
+  ],
+  [
+    "values of every size around the limits",
+    [0, 1, 252, 253, 4095, 4096, 4097, 65_535, 65_536, 65_537, 300_000].map((length, i) => ({
+      key: bytesOf(`size ${String(length).padStart(7)}`),
+      value: i % 2 === 0 ? filled(length, i) : new Uint8Array(length).fill(i),
+    })),
+  ],
+  [
+    "the longest keys",
+    [0, 1, 2].map((i) => ({
+      key: new Uint8Array(MAX_KEY_BYTES).fill(0x61).fill(0x61 + i, MAX_KEY_BYTES - 1),
+      value: bytesOf(`${i}`),
+    })),
+  ],
+  [
+    "keys and values in shared memory",
+    urlEntries(100).map(({ key, value }) => ({ key: shared(key), value: value && shared(value) })),
+  ],
+];
+
+function shared(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length + 3), 3);
+  copy.set(bytes);
+  return copy;
+}
+
+describe.each(COMPRESSIONS)("a segment compressed by %s", (compression) => {
+  test.each(SHAPES)("holds %s", async (_, entries) => {
+    const { fileSystem, finished } = await write(entries, { compression });
+    const tombstones = entries.filter(({ value }) => value === undefined);
+    expect(finished).toEqual({
+      fileNumber: IDENTITY.fileNumber,
+      fileBytes: (await fileBytes(fileSystem)).length,
+      keyCount: entries.length,
+      tombstoneCount: tombstones.length,
+      firstKey: new Uint8Array(entries[0].key),
+      lastKey: new Uint8Array(entries[entries.length - 1].key),
+    });
+    const segment = await openSegment(fileSystem);
+    expect(segment.meta).toEqual(finished);
+    expect(await segment.verify()).toEqual({ keys: entries.length, bytes: finished.fileBytes });
+    let before = 0;
+    for (const [i, entry] of entries.entries()) {
+      expect(segment.find(entry.key, entry.key.length)).toBe(i);
+      expect(segment.rank(entry.key, entry.key.length)).toBe(i);
+      expect(segment.find(entry.key, entry.key.length, keyHash(entry.key, entry.key.length))).toBe(
+        i,
+      );
+      expect(segment.tombstonesBefore(i)).toBe(before);
+      if (entry.value === undefined) before++;
+      expect(isSame(lookUp(segment, entry.key), entry)).toBe(true);
+    }
+    expect(segment.tombstonesBefore(entries.length)).toBe(before);
+    await segment.close();
+  });
+
+  test.each(SHAPES)("walks both ways over %s", async (_, entries) => {
+    const segment = await build(entries, { compression });
+    const cursor = segment.cursor();
+    let at = 0;
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+      expect(cursor.ordinal).toBe(at);
+      expect(isSame(entryAt(cursor), entries[at++])).toBe(true);
+    }
+    expect(at).toBe(entries.length);
+    for (cursor.seekToLast(); cursor.isValid; cursor.prev()) {
+      expect(isSame(entryAt(cursor), entries[--at])).toBe(true);
+    }
+    expect(at).toBe(0);
+  });
+
+  test("gives the right entry after any moves", async () => {
+    const entry = fc.record({
+      key: fc.oneof(fc.uint8Array({ maxLength: 4 }), fc.string({ maxLength: 12 }).map(bytesOf)),
+      value: fc.option(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 30 }),
+          fc.string().map(pack),
+          fc.constant(pack("again")),
+        ),
+        { nil: undefined },
+      ),
+    });
+    const move = fc.oneof(
+      fc.constantFrom(
+        "next" as const,
+        "next" as const,
+        "prev" as const,
+        "first" as const,
+        "last" as const,
+      ),
+      fc.uint8Array({ maxLength: 4 }),
+      fc.nat(),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(entry, { minLength: 1, maxLength: 150 }),
+        fc.array(move, { maxLength: 40 }),
+        async (unsorted, moves) => {
+          const entries = sorted(unsorted);
+          const segment = await build(entries, { compression });
+          const cursor = segment.cursor();
+          const model = new EntryCursor(entries);
+          for (const [i, step] of moves.entries()) {
+            if (step === "next" || step === "prev") {
+              if (model.isValid) {
+                model[step]();
+                cursor[step]();
+              }
+            } else if (step === "first" || step === "last") {
+              const seek = step === "first" ? "seekToFirst" : "seekToLast";
+              model[seek]();
+              cursor[seek]();
+            } else if (typeof step === "number") {
+              model.position = step % entries.length;
+              cursor.seekToOrdinal(step % entries.length);
+            } else {
+              const seek = i % 2 === 0 ? "seek" : "seekForPrev";
+              model[seek](step, step.length);
+              cursor[seek](step, step.length);
+              expect(segment.rank(step, step.length)).toBe(
+                entries.filter(({ key }) => compareBytes(key, step) < 0).length,
+              );
+            }
+            expect(cursor.isValid).toBe(model.isValid);
+            if (model.isValid) expect(entryAt(cursor)).toEqual(entryAt(model));
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe("a segment's values", () => {
+  test("that a cursor gave stay valid while others read", async () => {
+    const entries = urlEntries(500);
+    const segment = await build(entries, { compression: "symbols" });
+    const cursor = segment.cursor();
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+      const value = cursor.value();
+      const copy = value.slice();
+      for (const { key } of entries.slice(0, 20)) lookUp(segment, key);
+      expect(value).toEqual(copy);
+    }
+  });
+
+  test("are read without any cache", async () => {
+    const entries = urlEntries(300);
+    const { fileSystem } = await write(entries);
+    const segment = await openSegment(fileSystem, new BlockCache(0));
+    for (const entry of entries) expect(lookUp(segment, entry.key)).toEqual(entry);
+    const cursor = segment.cursor();
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+      expect(entryAt(cursor)).toEqual(entries[cursor.ordinal]);
+    }
+  });
+
+  test("that are scanned leave the cache as it is, but for where the scan began", async () => {
+    const entries = urlEntries(5000);
+    const { fileSystem } = await write(entries, { compression: "none" });
+    const cache = new BlockCache(1 << 20);
+    const segment = await openSegment(fileSystem, cache);
+    const cursor = segment.cursor();
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) cursor.value();
+    expect([cache.hits, cache.misses]).toEqual([0, 1]);
+    expect(cache.bytes).toBeLessThan(10_000);
+  });
+
+  test("that are large are cached only where they are a small part of the budget", async () => {
+    const entries = [5000, 100_000].map((length) => ({
+      key: bytesOf(`${String(length).padStart(6)}`),
+      value: filled(length, 1),
+    }));
+    const { fileSystem } = await write(entries);
+    const cache = new BlockCache(256 * 5000);
+    const segment = await openSegment(fileSystem, cache);
+    for (const entry of [...entries, ...entries]) {
+      expect(isSame(lookUp(segment, entry.key), entry)).toBe(true);
+    }
+    expect(cache.bytes).toBeGreaterThan(5000);
+    expect(cache.bytes).toBeLessThan(6000);
+    await segment.close();
+    expect(cache.bytes).toBe(0);
+  });
+});
+
+describe("the filter of a segment", () => {
+  test("stops most absent keys, and none without a filter", async () => {
+    const entries = urlEntries(1000);
+    const absent = Array.from({ length: 1000 }, (_, i) => bytesOf(`absent-${i}`));
+    const passing = async (filterBitsPerKey: number): Promise<number> => {
+      const segment = await build(entries, { filterBitsPerKey });
+      return absent.filter((key) => segment.mayContain(keyHash(key, key.length))).length;
+    };
+    expect(await passing(10)).toBeLessThan(50);
+    expect(await passing(0)).toBe(1000);
+  });
+});
+
+describe("SegmentWriter", () => {
+  async function create(fileSystem: MemoryFileSystem): Promise<SegmentWriter> {
+    await fileSystem.createDirectory("db");
+    const coders = trainCoders(new EntrySample(), { keyCount: 1 }, { compression: "auto" });
+    return await SegmentWriter.create({ fileSystem, path: PATH, identity: IDENTITY, coders });
+  }
+
+  test.each([
+    ["the same key again", "b"],
+    ["a key before the last", "a"],
+    ["a prefix of the last", ""],
+  ])("refuses %s", async (_, key) => {
+    const writer = await create(new MemoryFileSystem());
+    writer.add(bytesOf("b"), 1, EntryKind.put, bytesOf("v"));
+    expect(() => writer.add(bytesOf(key), key.length, EntryKind.put, bytesOf("v"))).toThrow(
+      DatabaseError,
+    );
+  });
+
+  test("abandons its file", async () => {
+    const fileSystem = new MemoryFileSystem();
+    const writer = await create(fileSystem);
+    writer.add(bytesOf("k"), 1, EntryKind.put, bytesOf("v"));
+    await writer.drain();
+    await writer.abandon();
+    expect(await fileSystem.list("db")).toEqual([]);
+  });
+
+  test("foresees the size of its file", async () => {
+    const entries = urlEntries(20_000);
+    const fileSystem = new MemoryFileSystem();
+    await fileSystem.createDirectory("db");
+    const sample = new EntrySample();
+    sample.takeWindow(new EntryCursor(entries), 0);
+    const cursor = new EntryCursor(entries);
+    cursor.seekToFirst();
+    sample.takeWindow(cursor, entries.length);
+    const coders = trainCoders(sample, { keyCount: entries.length }, { compression: "auto" });
+    const writer = await SegmentWriter.create({
+      fileSystem,
+      path: PATH,
+      identity: IDENTITY,
+      coders,
+    });
+    for (const { key, value } of entries) {
+      writer.add(
+        key,
+        key.length,
+        value ? EntryKind.put : EntryKind.tombstone,
+        value ?? bytesOf(""),
+      );
+    }
+    const estimated = writer.estimatedBytes;
+    const { fileBytes } = await writer.finish();
+    expect(Math.abs(estimated - fileBytes)).toBeLessThan(fileBytes * 0.1);
+  });
+});

@@ -1,0 +1,183 @@
+/** Segments built in memory from lists of entries, for the tests of this folder. */
+import { compareBytes } from "../../src/bytes/compare.ts";
+import type { Cursor } from "../../src/cursor/cursor.ts";
+import { EntryKind, type FileIdentity } from "../../src/entry.ts";
+import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { BlockCache } from "../../src/segment/block-cache.ts";
+import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { EntrySample } from "../../src/segment/entry-sample.ts";
+import { Segment } from "../../src/segment/reader.ts";
+import { type FinishedSegment, SegmentWriter } from "../../src/segment/writer.ts";
+
+export interface Entry {
+  readonly key: Uint8Array;
+  /** Undefined for a tombstone. */
+  readonly value: Uint8Array | undefined;
+}
+
+export const PATH = "db/000012.seg";
+
+export const IDENTITY: FileIdentity = {
+  databaseId: Uint8Array.from({ length: 16 }, (_, i) => 0xd0 + i),
+  fileNumber: 12,
+};
+
+const NO_BYTES = new Uint8Array(0);
+
+export function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** Entries in key order, of each key the last given. */
+export function sorted(entries: readonly Entry[]): Entry[] {
+  const byKey = new Map(entries.map((entry) => [Buffer.from(entry.key).toString("hex"), entry]));
+  return [...byKey.values()].sort((a, b) => compareBytes(a.key, b.key));
+}
+
+/** A cursor over sorted entries. */
+export class EntryCursor implements Cursor {
+  position = -1;
+  private readonly entries: readonly Entry[];
+
+  constructor(entries: readonly Entry[]) {
+    this.entries = entries;
+  }
+
+  get isValid(): boolean {
+    return this.position >= 0 && this.position < this.entries.length;
+  }
+
+  get key(): Uint8Array {
+    return this.entries[this.position].key;
+  }
+
+  get keyLength(): number {
+    return this.key.length;
+  }
+
+  get kind(): EntryKind {
+    return this.entries[this.position].value === undefined ? EntryKind.tombstone : EntryKind.put;
+  }
+
+  seekToFirst(): void {
+    this.position = 0;
+  }
+
+  seekToLast(): void {
+    this.position = this.entries.length - 1;
+  }
+
+  seek(key: Uint8Array, length: number): void {
+    const target = key.subarray(0, length);
+    this.position = this.entries.filter((entry) => compareBytes(entry.key, target) < 0).length;
+  }
+
+  seekForPrev(key: Uint8Array, length: number): void {
+    const target = key.subarray(0, length);
+    this.position = this.entries.filter((entry) => compareBytes(entry.key, target) <= 0).length - 1;
+  }
+
+  next(): void {
+    this.position++;
+  }
+
+  prev(): void {
+    this.position--;
+  }
+
+  value(): Uint8Array {
+    return this.entries[this.position].value ?? NO_BYTES;
+  }
+}
+
+export interface BuildOptions {
+  readonly compression?: ValueCompression;
+  readonly filterBitsPerKey?: number;
+  readonly fileSystem?: MemoryFileSystem;
+}
+
+/** Writes sorted entries to PATH of a file system, and returns both it and what the writer said. */
+export async function write(
+  entries: readonly Entry[],
+  options: BuildOptions = {},
+): Promise<{ readonly fileSystem: MemoryFileSystem; readonly finished: FinishedSegment }> {
+  const fileSystem = options.fileSystem ?? new MemoryFileSystem();
+  await fileSystem.createDirectory("db");
+  const sample = new EntrySample();
+  const cursor = new EntryCursor(entries);
+  cursor.seekToFirst();
+  sample.takeWindow(cursor, entries.length);
+  const compression = options.compression ?? "auto";
+  const coders = trainCoders(sample, { keyCount: entries.length }, { compression });
+  const filterBitsPerKey = options.filterBitsPerKey ?? 10;
+  const writer = await SegmentWriter.create({
+    fileSystem,
+    path: PATH,
+    identity: IDENTITY,
+    coders,
+    filterBitsPerKey,
+  });
+  for (const { key, value } of entries) {
+    const kind = value === undefined ? EntryKind.tombstone : EntryKind.put;
+    writer.add(key, key.length, kind, value ?? NO_BYTES);
+    if (writer.pendingBytes > 1 << 16) await writer.drain();
+  }
+  return { fileSystem, finished: await writer.finish() };
+}
+
+export async function openSegment(
+  fileSystem: MemoryFileSystem,
+  blockCache: BlockCache = new BlockCache(1 << 20),
+): Promise<Segment> {
+  return await Segment.open({ fileSystem, path: PATH, identity: IDENTITY, blockCache });
+}
+
+/** Writes and opens. */
+export async function build(
+  entries: readonly Entry[],
+  options: BuildOptions = {},
+): Promise<Segment> {
+  return await openSegment((await write(entries, options)).fileSystem);
+}
+
+/** All bytes of the file at PATH. */
+export async function fileBytes(fileSystem: MemoryFileSystem): Promise<Uint8Array> {
+  const file = await fileSystem.open(PATH, "read");
+  const bytes = new Uint8Array(file.size());
+  file.readSync(bytes, 0);
+  await file.close();
+  return bytes;
+}
+
+/** A file system in which PATH holds `bytes`. */
+export async function fileSystemWith(bytes: Uint8Array): Promise<MemoryFileSystem> {
+  const fileSystem = new MemoryFileSystem();
+  await fileSystem.createDirectory("db");
+  const file = await fileSystem.open(PATH, "create");
+  file.writeSync(bytes, 0);
+  await file.close();
+  return fileSystem;
+}
+
+/** The entry as point lookups see it: what `find`, `kindAt` and `valueAt` say of the key. */
+export function lookUp(segment: Segment, key: Uint8Array): Entry | undefined {
+  const ordinal = segment.find(key, key.length);
+  if (ordinal < 0) return undefined;
+  const isPut = segment.kindAt(ordinal) === EntryKind.put;
+  return { key, value: isPut ? segment.valueAt(ordinal, key, key.length).slice() : undefined };
+}
+
+/** The entry a cursor is at, copied. */
+export function entryAt(cursor: Cursor): Entry {
+  const isPut = cursor.kind === EntryKind.put;
+  const key = cursor.key.slice(0, cursor.keyLength);
+  return { key, value: isPut ? cursor.value().slice() : undefined };
+}
+
+/** Whether two entries are equal. (The matchers of the test runner take seconds for large arrays.) */
+export function isSame(a: Entry | undefined, b: Entry | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  if (Buffer.compare(a.key, b.key) !== 0) return false;
+  if (a.value === undefined || b.value === undefined) return a.value === b.value;
+  return Buffer.compare(a.value, b.value) === 0;
+}
