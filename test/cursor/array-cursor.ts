@@ -1,0 +1,139 @@
+/** Cursors for tests: the slow and obvious one over a sorted array, and random moves to compare with. */
+import fc from "fast-check";
+import { expect } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import type { Cursor } from "../../src/cursor/cursor.ts";
+import { EntryKind } from "../../src/entry.ts";
+
+export interface ArrayEntry {
+  readonly key: Uint8Array;
+  readonly kind: EntryKind;
+  readonly value: Uint8Array;
+}
+
+/**
+ * A position in an array of entries in key order. Keys and values are handed out in one buffer each,
+ * which every move overwrites, so that a user that keeps a view past its lifetime is found out.
+ */
+export class ArrayCursor implements Cursor {
+  readonly key: Uint8Array = new Uint8Array(64);
+  keyLength = 0;
+  private readonly entries: readonly ArrayEntry[];
+  private readonly valueBuffer: Uint8Array = new Uint8Array(64);
+  private index = -1;
+
+  constructor(entries: readonly ArrayEntry[]) {
+    this.entries = entries;
+  }
+
+  get isValid(): boolean {
+    return this.index >= 0 && this.index < this.entries.length;
+  }
+
+  get kind(): EntryKind {
+    return this.entry().kind;
+  }
+
+  value(): Uint8Array {
+    const { value } = this.entry();
+    this.valueBuffer.set(value);
+    return this.valueBuffer.subarray(0, value.length);
+  }
+
+  seekToFirst(): void {
+    this.moveTo(0);
+  }
+
+  seekToLast(): void {
+    this.moveTo(this.entries.length - 1);
+  }
+
+  seek(key: Uint8Array, length: number): void {
+    const target = key.slice(0, length);
+    const index = this.entries.findIndex((entry) => compareBytes(entry.key, target) >= 0);
+    this.moveTo(index < 0 ? this.entries.length : index);
+  }
+
+  seekForPrev(key: Uint8Array, length: number): void {
+    const target = key.slice(0, length);
+    this.moveTo(this.entries.findLastIndex((entry) => compareBytes(entry.key, target) <= 0));
+  }
+
+  next(): void {
+    this.entry();
+    this.moveTo(this.index + 1);
+  }
+
+  prev(): void {
+    this.entry();
+    this.moveTo(this.index - 1);
+  }
+
+  private moveTo(index: number): void {
+    this.index = index;
+    this.key.fill(0xee);
+    this.valueBuffer.fill(0xee);
+    if (!this.isValid) return;
+    const { key } = this.entries[index];
+    this.key.set(key);
+    this.keyLength = key.length;
+  }
+
+  private entry(): ArrayEntry {
+    if (!this.isValid) throw new RangeError("the cursor is not at an entry");
+    return this.entries[this.index];
+  }
+}
+
+/** Keys that collide and that are prefixes of one another, the empty one included. */
+export const anyKey: fc.Arbitrary<Uint8Array> = fc
+  .array(fc.constantFrom(0x00, 0x61, 0xff), { maxLength: 4 })
+  .map((bytes) => Uint8Array.from(bytes));
+
+/** Entries in key order, each key once. */
+export const anyEntries: fc.Arbitrary<ArrayEntry[]> = fc
+  .uniqueArray(
+    fc.record({
+      key: anyKey,
+      kind: fc.constantFrom(EntryKind.put, EntryKind.tombstone),
+      value: fc.uint8Array({ maxLength: 3 }),
+    }),
+    { selector: ({ key }) => key.join(), maxLength: 40, size: "max" },
+  )
+  .map((entries) => entries.sort((a, b) => compareBytes(a.key, b.key)));
+
+export type Move =
+  | { readonly to: "seek" | "seekForPrev"; readonly key: Uint8Array }
+  | { readonly to: "seekToFirst" | "seekToLast" | "next" | "prev" };
+
+const anyMove: fc.Arbitrary<Move> = fc.oneof(
+  { weight: 2, arbitrary: fc.record({ to: fc.constantFrom("seek", "seekForPrev"), key: anyKey }) },
+  { weight: 1, arbitrary: fc.record({ to: fc.constantFrom("seekToFirst", "seekToLast") }) },
+  { weight: 9, arbitrary: fc.record({ to: fc.constantFrom("next", "prev") }) },
+);
+
+export const anyMoves: fc.Arbitrary<Move[]> = fc.array(anyMove, { maxLength: 60, size: "max" });
+
+/** Makes the same moves with both cursors, and expects them to be at the same entry all along. */
+export function expectSameWalk(cursor: Cursor, reference: Cursor, moves: readonly Move[]): void {
+  expect(cursor.isValid).toBe(false);
+  for (const move of moves) {
+    for (const mover of [cursor, reference]) {
+      if (move.to === "seek" || move.to === "seekForPrev")
+        mover[move.to](move.key, move.key.length);
+      else if (move.to === "seekToFirst" || move.to === "seekToLast") mover[move.to]();
+      else if (mover.isValid) mover[move.to]();
+    }
+    expect(read(cursor)).toEqual(read(reference));
+  }
+}
+
+/** The entry at a cursor, copied; undefined off the ends. */
+export function read(cursor: Cursor): ArrayEntry | undefined {
+  if (!cursor.isValid) return undefined;
+  return {
+    key: cursor.key.slice(0, cursor.keyLength),
+    kind: cursor.kind,
+    value: cursor.value().slice(),
+  };
+}
