@@ -1,0 +1,108 @@
+/**
+ * KeyCursor: an ordered walk over the keys of a segment, both ways, from anywhere.
+ *
+ * Forward, a key is made from the one before it: the bytes that both share stay where they are, and
+ * the rest is decoded behind them. Backward, the bytes that it shares with the one after it stay, and
+ * the rest comes from the chain of keys that have them (key-block.ts).
+ */
+import { KeyBlock, type KeyPages } from "./key-block.ts";
+import { KeyBuffer } from "./key-buffer.ts";
+import { BLOCK_KEYS } from "./key-page.ts";
+
+/** What a cursor needs of its index. */
+export interface OrderedKeys extends KeyPages {
+  /** Number of keys below key[0, length). */
+  rank(key: Uint8Array, length: number): number;
+  /** Ordinal of key[0, length), or -1. */
+  find(key: Uint8Array, length: number): number;
+}
+
+export class KeyCursor {
+  /** Of the key that the cursor is at; -1 or the key count off either end. */
+  ordinal: number;
+
+  private readonly index: OrderedKeys;
+  private readonly block: KeyBlock;
+  private readonly buffer: KeyBuffer;
+  /** Position of the key in its block, and keys in the block. */
+  private position: number;
+  private blockKeys: number;
+
+  /** A cursor off the end. */
+  constructor(index: OrderedKeys) {
+    this.ordinal = index.keyCount;
+    this.index = index;
+    this.block = new KeyBlock(index);
+    this.buffer = new KeyBuffer();
+    this.position = 0;
+    this.blockKeys = 0;
+  }
+
+  get isValid(): boolean {
+    return this.ordinal >= 0 && this.ordinal < this.index.keyCount;
+  }
+
+  /** The key is key[0, keyLength), until the next move. */
+  get key(): Uint8Array {
+    return this.buffer.bytes;
+  }
+
+  get keyLength(): number {
+    return this.buffer.length;
+  }
+
+  seekToFirst(): void {
+    this.seekToOrdinal(0);
+  }
+
+  seekToLast(): void {
+    this.seekToOrdinal(this.index.keyCount - 1);
+  }
+
+  /** Moves to the first key at or after key[0, length). */
+  seek(key: Uint8Array, length: number): void {
+    this.seekToOrdinal(this.index.rank(key, length));
+  }
+
+  /** Moves to the last key at or before key[0, length). */
+  seekForPrev(key: Uint8Array, length: number): void {
+    const found = this.index.find(key, length);
+    this.seekToOrdinal(found >= 0 ? found : this.index.rank(key, length) - 1);
+  }
+
+  /** Moves to the key of that ordinal, or off the end that it lies beyond. */
+  seekToOrdinal(ordinal: number): void {
+    this.ordinal = ordinal;
+    if (this.isValid) this.enterBlock(0);
+  }
+
+  next(): void {
+    this.ordinal++;
+    if (++this.position < this.blockKeys) {
+      this.block.decodeNext(this.position, this.buffer);
+    } else if (this.isValid) {
+      this.openBlock();
+      this.block.decodeNext(0, this.buffer);
+    }
+  }
+
+  prev(): void {
+    const known = this.block.sharedBytes(this.position);
+    this.ordinal--;
+    if (this.position > 0) this.block.decode(--this.position, known, this.buffer);
+    else if (this.isValid) this.enterBlock(known);
+  }
+
+  /** Makes the key that of `ordinal`, in any block; its first `known` bytes are right already. */
+  private enterBlock(known: number): void {
+    this.openBlock();
+    this.block.decode(this.position, known, this.buffer);
+  }
+
+  private openBlock(): void {
+    const block = Math.floor(this.ordinal / BLOCK_KEYS);
+    this.block.open(block);
+    this.position = this.ordinal - block * BLOCK_KEYS;
+    this.blockKeys = Math.min(BLOCK_KEYS, this.index.keyCount - block * BLOCK_KEYS);
+  }
+}

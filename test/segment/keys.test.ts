@@ -1,0 +1,287 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import { CorruptionError, DatabaseError } from "../../src/errors.ts";
+import { KeyBuffer } from "../../src/segment/key-buffer.ts";
+import type { KeyCursor } from "../../src/segment/key-cursor.ts";
+import { KeyIndex, KeyIndexBuilder } from "../../src/segment/keys.ts";
+import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
+import type { SymbolTable } from "../../src/segment/symbols.ts";
+import { keyShapes, seededRandom, sortedUnique } from "./key-shapes.ts";
+
+function symbolsFor(keys: readonly Uint8Array[]): SymbolTable {
+  const sampler = new SymbolSampler(1 << 16);
+  let bytes = 0;
+  for (const key of keys) {
+    sampler.add(key, key.length >> 1, key.length);
+    bytes += key.length;
+  }
+  return trainSymbols(sampler.finish(), symbolCountFor(bytes / 2));
+}
+
+function build(keys: readonly Uint8Array[], symbols: SymbolTable = symbolsFor(keys)): Uint8Array {
+  const builder = new KeyIndexBuilder(symbols);
+  // The caller's buffer is longer than the key, and changes after the call.
+  const buffer = new Uint8Array(65_540);
+  for (const key of keys) {
+    buffer.set(key);
+    builder.add(buffer, key.length);
+  }
+  return builder.finish();
+}
+
+/** The index on shared memory, at an odd offset, with other bytes around it. */
+function open(bytes: Uint8Array): KeyIndex {
+  const shared = new Uint8Array(new SharedArrayBuffer(bytes.length + 30)).fill(0xee);
+  shared.set(bytes, 13);
+  return new KeyIndex(shared.subarray(13, 13 + bytes.length), "test.seg", 4096);
+}
+
+function rankIn(keys: readonly Uint8Array[], key: Uint8Array): number {
+  let lo = 0;
+  let hi = keys.length;
+  while (lo < hi) {
+    const mid = (lo + hi) >> 1;
+    if (compareBytes(keys[mid], key) < 0) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}
+
+function keyOf(cursor: KeyCursor): Uint8Array {
+  return cursor.key.slice(0, cursor.keyLength);
+}
+
+/** Comparing as Buffers: expect's own comparison takes minutes on keys of 64 KiB. */
+function expectKey(actual: Uint8Array, length: number, expected: Uint8Array): void {
+  if (Buffer.compare(actual.subarray(0, length), expected) !== 0) {
+    expect(Buffer.from(actual.subarray(0, length)).toString("latin1")).toBe(
+      Buffer.from(expected).toString("latin1"),
+    );
+  }
+}
+
+/** Keys near `key` that are not it: cut, extended, with one byte changed at one of several places. */
+function mutations(key: Uint8Array, random: (limit: number) => number): Uint8Array[] {
+  const near: Uint8Array[] = [];
+  if (key.length < 65_536) near.push(Uint8Array.of(...key.subarray(0, 300), 0));
+  if (key.length > 0) {
+    near.push(key.slice(0, -1), key.slice(0, random(key.length)));
+    const places = new Set([0, key.length - 1, random(key.length), random(key.length)]);
+    for (const place of places) {
+      for (const step of [1, 255, 128]) {
+        const changed = key.slice();
+        changed[place] += step;
+        near.push(changed);
+      }
+    }
+  }
+  return near;
+}
+
+/** Every place, or of many an even choice. */
+function some(count: number, most: number): number[] {
+  const step = Math.max(1, Math.floor(count / most));
+  const places: number[] = [];
+  for (let i = 0; i < count; i += step) places.push(i);
+  if (count > 0) places.push(count - 1);
+  return places;
+}
+
+describe.each([...keyShapes()])("KeyIndex of %s", (_name, keys) => {
+  const index = open(build(keys));
+
+  it("knows every key by its ordinal, both ways", () => {
+    expect(index.keyCount).toBe(keys.length);
+    const buffer = new KeyBuffer();
+    keys.forEach((key, ordinal) => {
+      if (index.find(key, key.length) !== ordinal) expect.fail(`key ${ordinal} is not found`);
+      if (index.rank(key, key.length) !== ordinal) expect.fail(`key ${ordinal} has another rank`);
+    });
+    for (const ordinal of some(keys.length, 2000)) {
+      index.keyAt(ordinal, buffer);
+      expectKey(buffer.bytes, buffer.length, keys[ordinal]);
+    }
+  });
+
+  it("misses what is not there, and ranks it", () => {
+    const random = seededRandom(7);
+    for (const i of some(keys.length, 600)) {
+      for (const query of mutations(keys[i], random)) {
+        const rank = rankIn(keys, query);
+        const isThere = rank < keys.length && compareBytes(keys[rank], query) === 0;
+        if (index.rank(query, query.length) !== rank) expect.fail(`near ${i}: not ${rank}`);
+        if (index.find(query, query.length) !== (isThere ? rank : -1)) expect.fail(`near ${i}`);
+      }
+    }
+  });
+
+  it("walks forward and backward over all keys", () => {
+    const cursor = index.cursor();
+    expect(cursor.isValid).toBe(false);
+    let ordinal = 0;
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next(), ordinal++) {
+      if (cursor.ordinal !== ordinal) expect.fail(`${cursor.ordinal} is not ${ordinal}`);
+      expectKey(cursor.key, cursor.keyLength, keys[ordinal]);
+    }
+    expect(ordinal).toBe(keys.length);
+    for (cursor.seekToLast(); cursor.isValid; cursor.prev()) {
+      ordinal--;
+      expectKey(cursor.key, cursor.keyLength, keys[ordinal]);
+    }
+    expect(ordinal).toBe(0);
+  });
+
+  it("walks both ways from any seek", () => {
+    const random = seededRandom(3);
+    const cursor = index.cursor();
+    for (const i of some(keys.length, 60)) {
+      for (const query of [keys[i], ...mutations(keys[i], random).slice(0, 5)]) {
+        const rank = rankIn(keys, query);
+        const isThere = rank < keys.length && compareBytes(keys[rank], query) === 0;
+        cursor.seek(query, query.length);
+        expectWalk(cursor, keys, rank, random);
+        cursor.seekForPrev(query, query.length);
+        expectWalk(cursor, keys, isThere ? rank : rank - 1, random);
+        cursor.seekToOrdinal(i);
+        expectWalk(cursor, keys, i, random);
+      }
+    }
+  });
+
+  it("verifies, and its sizes add up", () => {
+    index.verify();
+    const { top, symbols, pages } = index.sizes();
+    expect(top + symbols + pages).toBe(index.byteLength);
+  });
+});
+
+/** Expects the cursor at keys[at], then where a few random steps lead. */
+function expectWalk(
+  cursor: KeyCursor,
+  keys: readonly Uint8Array[],
+  at: number,
+  random: (limit: number) => number,
+): void {
+  let place = at;
+  for (let step = 0; step < 12; step++) {
+    expect(cursor.isValid).toBe(place >= 0 && place < keys.length);
+    if (!cursor.isValid) return;
+    expect(cursor.ordinal).toBe(place);
+    expectKey(cursor.key, cursor.keyLength, keys[place]);
+    if (random(2) === 0) {
+      cursor.next();
+      place++;
+    } else {
+      cursor.prev();
+      place--;
+    }
+  }
+}
+
+describe("KeyIndex", () => {
+  it("answers as a sorted array does, for any keys and any symbols", () => {
+    const key = fc.oneof(
+      fc.uint8Array({ maxLength: 6, max: 3 }),
+      fc.uint8Array({ maxLength: 20 }),
+      fc
+        .string({ unit: fc.constantFrom("a", "b", "cd"), maxLength: 30 })
+        .map((s) => new TextEncoder().encode(s)),
+    );
+    const keyList = fc.array(key, { maxLength: 150 });
+    fc.assert(
+      fc.property(keyList, keyList, keyList, (some, trainedOn, queries) => {
+        const keys = sortedUnique(some);
+        const index = open(build(keys, symbolsFor(trainedOn)));
+        const cursor = index.cursor();
+        for (const query of [...keys, ...queries]) {
+          const rank = rankIn(keys, query);
+          expect(index.rank(query, query.length)).toBe(rank);
+          cursor.seek(query, query.length);
+          expect(cursor.isValid).toBe(rank < keys.length);
+          if (cursor.isValid) expect(keyOf(cursor)).toEqual(keys[rank]);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("estimates what it will take", () => {
+    for (const keys of keyShapes().values()) {
+      const builder = new KeyIndexBuilder(symbolsFor(keys));
+      for (const key of keys) builder.add(key, key.length);
+      const estimated = builder.estimatedBytes;
+      expect(Math.abs(builder.finish().length - estimated)).toBeLessThan(4096 + estimated / 10);
+    }
+  });
+
+  it("refuses keys that do not ascend", () => {
+    const letter = (text: string): Uint8Array => new TextEncoder().encode(text);
+    for (const [first, second] of [
+      ["b", "a"],
+      ["b", "b"],
+      ["ba", "b"],
+      ["", ""],
+    ]) {
+      const builder = new KeyIndexBuilder(symbolsFor([]));
+      builder.add(letter(first), first.length);
+      expect(() => builder.add(letter(second), second.length)).toThrow(DatabaseError);
+    }
+  });
+
+  it("lets many cursors walk at once", () => {
+    const keys = keyShapes().get("texts") ?? [];
+    const index = open(build(keys));
+    const forward = index.cursor();
+    const backward = index.cursor();
+    backward.seekToLast();
+    forward.seekToFirst();
+    for (let i = 0; i < keys.length; i++) {
+      expectKey(forward.key, forward.keyLength, keys[i]);
+      expectKey(backward.key, backward.keyLength, keys[keys.length - 1 - i]);
+      forward.next();
+      backward.prev();
+    }
+  });
+
+  it("answers right or throws CorruptionError, whichever byte is damaged", () => {
+    const keys = sortedUnique([
+      ...(keyShapes().get("lengths about an escape") ?? []).filter((_, i) => i % 5 === 0),
+    ]);
+    const bytes = build(keys, trainSymbols(new SymbolSampler(1).finish(), 0));
+    const { top, symbols } = open(bytes).sizes();
+    expect(keys.length).toBeGreaterThan(512);
+    for (let i = 0; i < bytes.length; i++) {
+      const damaged = bytes.slice();
+      damaged[i] ^= 1 << (i & 7);
+      if (i < top + symbols) {
+        expect(() => open(damaged)).toThrow(CorruptionError);
+        continue;
+      }
+      // In a page: every key of it is refused, every other page still answers.
+      const opened = open(damaged);
+      let refused = 0;
+      for (let ordinal = 0; ordinal < keys.length; ordinal += 512) {
+        try {
+          expect(opened.find(keys[ordinal], keys[ordinal].length)).toBe(ordinal);
+        } catch (error) {
+          expect(error).toBeInstanceOf(CorruptionError);
+          if (error instanceof CorruptionError) {
+            expect(error.file).toBe("test.seg");
+            expect(error.offset).toBeGreaterThanOrEqual(4096 + top + symbols);
+          }
+          refused++;
+        }
+      }
+      expect(refused).toBe(1);
+      if (i % 50 === 0) expect(() => opened.verify()).toThrow(CorruptionError);
+    }
+  });
+
+  it("refuses bytes that are cut off", () => {
+    const bytes = build(keyShapes().get("a page and one") ?? []);
+    for (let length = 0; length < bytes.length; length++) {
+      expect(() => new KeyIndex(bytes.subarray(0, length), "x", 0)).toThrow(CorruptionError);
+    }
+  });
+});
