@@ -12,9 +12,13 @@
  * 3. For `"sync"`: sync the log. If that fails, what is durable is unknown: the database is poisoned.
  * 4. Apply the same bytes to the memtable, make them visible, resolve the promise.
  *
+ * Before 2 and before 4 the lock must certainly be ours. If it is not at 4, another process may have
+ * recovered without the record: the group is rejected, and whether it survives is unknown.
+ *
  * So readers see only what is as durable as was asked, a batch becomes visible at once, and the
  * order of acknowledgement is the order of the log.
  */
+import { setImmediate } from "node:timers/promises";
 import { DatabaseError, LockedError } from "../errors.ts";
 import type { DirectoryLock } from "../io/file-system.ts";
 import { RECORD_HEADER_BYTES } from "../wal/format.ts";
@@ -70,6 +74,14 @@ const MAX_GROUP_BYTES = 2 ** 20;
  */
 const MAX_SYNCHRONOUS_BYTES = 2 ** 18;
 
+/**
+ * Writes that are all synchronous settle in microtasks, so a loop of awaited puts would never let a
+ * timer or a socket have its turn: the event loop gets one after this much work, a few milliseconds.
+ */
+const YIELD_BYTES = 2 ** 16;
+/** What a group costs beside its bytes. */
+const GROUP_COST_BYTES = 2 ** 8;
+
 export class Committer {
   private readonly host: CommitHost;
   /** The group that takes new writes, if it has any; always the last in the queue. */
@@ -80,6 +92,8 @@ export class Committer {
   /** Set once a failure left it unknown what is durable; every later write is refused with it. */
   private poison: DatabaseError | undefined;
   private lastSeqno: number;
+  /** Work done since the event loop last had its turn, in bytes. */
+  private unyielded = 0;
 
   /** `lastSeqno`: of the newest write recovered. */
   constructor(host: CommitHost, lastSeqno: number) {
@@ -135,12 +149,27 @@ export class Committer {
   }
 
   get isWritable(): boolean {
-    return this.poison === undefined && this.host.lock.isHeld();
+    return this.poison === undefined;
   }
 
+  /** Throws what writes are refused with, if they are. */
   checkWritable(): void {
     if (this.poison !== undefined) throw this.poison;
-    if (!this.host.lock.isHeld()) throw this.fence();
+  }
+
+  /**
+   * Resolves if the directory is still ours for certain. After a stall (a busy event loop, a sleeping
+   * laptop) that takes a look at the lock; if it was lost, no write is taken from here on.
+   */
+  async confirmLock(): Promise<void> {
+    this.checkWritable();
+    if (this.host.lock.isHeld()) return;
+    try {
+      await this.host.lock.confirm();
+    } catch (error) {
+      throw this.fence(error);
+    }
+    this.checkWritable();
   }
 
   private openGroup(): Group {
@@ -165,7 +194,12 @@ export class Committer {
       if (next instanceof Group) {
         if (this.open === next) this.open = undefined;
         const pending = this.commit(next);
+        this.unyielded += GROUP_COST_BYTES + next.record.writer.length;
         if (pending !== undefined) await pending;
+        else if (this.unyielded >= YIELD_BYTES) {
+          this.unyielded = 0;
+          await setImmediate();
+        }
       } else {
         await next();
       }
@@ -189,6 +223,7 @@ export class Committer {
     const needsToWait =
       group.needsSync ||
       record.writer.length > MAX_SYNCHRONOUS_BYTES ||
+      !this.host.lock.isHeld() ||
       !this.host.isLogReady ||
       !this.hasRoom(record);
     if (needsToWait) return this.commitSlowly(group);
@@ -199,6 +234,7 @@ export class Committer {
       group.reject(this.appendFailure(error));
       return undefined;
     }
+    if (!this.host.lock.isHeld()) return this.applyIfHeld(group);
     this.apply(group);
     return undefined;
   }
@@ -215,11 +251,24 @@ export class Committer {
         await this.host.rotate(record.operationCount, record.keyBytes, record.valueBytes);
         this.checkWritable();
       }
+      await this.confirmLock();
       record.number(this.lastSeqno + 1);
       await this.append(record.writer.buffer, record.writer.length);
       if (group.needsSync) await this.syncLog();
+      await this.confirmLock();
     } catch (error) {
       group.reject(error instanceof DatabaseError ? error : ioError(error));
+      return;
+    }
+    this.apply(group);
+  }
+
+  /** For a thread that was stalled while the record was written: others may own the directory now. */
+  private async applyIfHeld(group: Group): Promise<void> {
+    try {
+      await this.confirmLock();
+    } catch (error) {
+      group.reject(error);
       return;
     }
     this.apply(group);

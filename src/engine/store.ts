@@ -169,6 +169,7 @@ export class Store implements CommitHost, BackgroundHost {
       fileSystem,
       directory,
       blockCache,
+      lock,
       onLeftover: (path, cause) => options.logger.warn?.(`${path} was left over: ${String(cause)}`),
     });
     const store = new Store(
@@ -364,6 +365,7 @@ export class Store implements CommitHost, BackgroundHost {
   async removeLogsBelow(fileNumber: number): Promise<void> {
     const removable = this.logs.filter((log) => log.fileNumber < fileNumber);
     if (removable.length === 0) return;
+    await this.committer.confirmLock();
     this.logs = this.logs.filter((log) => log.fileNumber >= fileNumber);
     for (const log of removable) {
       await this.fileSystem.remove(joinPath(this.directory, walFileName(log.fileNumber)));
@@ -445,6 +447,7 @@ export class Store implements CommitHost, BackgroundHost {
 /** The lock of a read-only open, which takes none and writes nothing. */
 const UNLOCKED: DirectoryLock = {
   isHeld: () => false,
+  confirm: () => Promise.reject(new ReadOnlyError()),
   release: () => Promise.resolve(),
 };
 

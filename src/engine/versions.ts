@@ -11,7 +11,7 @@
  */
 import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
-import { type FileSystem, joinPath } from "../io/file-system.ts";
+import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
 import { type Manifest, writeManifest } from "../manifest/manifest.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
@@ -23,6 +23,8 @@ export interface VersionStoreOptions {
   readonly fileSystem: FileSystem;
   readonly directory: string;
   readonly blockCache: BlockCache;
+  /** The manifest is replaced, and files are removed, only while it is certainly held. */
+  readonly lock: DirectoryLock;
   /** Called when a file could not be closed or removed; it is removed at the next open. */
   readonly onLeftover: (path: string, cause: unknown) => void;
 }
@@ -104,6 +106,7 @@ export class VersionStore {
   async removeFile(meta: SegmentMeta): Promise<void> {
     const path = this.pathOf(meta);
     try {
+      await this.options.lock.confirm();
       await this.options.fileSystem.remove(path);
     } catch (error) {
       this.options.onLeftover(path, error);
@@ -132,6 +135,7 @@ export class VersionStore {
       for (const meta of added) await this.openSegment(meta);
       if (added.length > 0) await fileSystem.syncDirectory(directory);
       const next = { ...change(this.manifestNow), nextFileNumber: this.nextFileNumber };
+      await this.options.lock.confirm();
       await writeManifest(fileSystem, directory, next);
       this.manifestNow = next;
     } catch (error) {
@@ -163,6 +167,7 @@ export class VersionStore {
     this.options.blockCache.drop(segment.meta.fileNumber);
     const removal = segment
       .close()
+      .then(() => this.options.lock.confirm())
       .then(() => this.options.fileSystem.remove(path))
       .catch((error: unknown) => this.options.onLeftover(path, error))
       .finally(() => this.removals.delete(removal));

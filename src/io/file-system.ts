@@ -68,6 +68,11 @@ export interface DirectoryLock {
    * taken by another process (its refresh is overdue). Cheap; asked before every group of writes.
    */
   isHeld(): boolean;
+  /**
+   * Resolves once the lock is certainly held again, after a stall that left its refresh overdue;
+   * rejects with LockedError if it was lost meanwhile. Immediate while `isHeld`.
+   */
+  confirm(): Promise<void>;
   /** Gives it back. Idempotent. */
   release(): Promise<void>;
 }

@@ -66,14 +66,22 @@ export async function lockDirectory(
       onCompromised: (cause) => {
         isLost = true;
         lockedHere.delete(realDirectory);
+        lease.settleWaiters(notHeld(directory, cause));
         onLost(cause);
       },
     });
+    const isHeld = (): boolean => !isReleased && !isLost && lease.isCurrent();
     return {
-      isHeld: () => !isReleased && !isLost && lease.isCurrent(),
+      isHeld,
+      confirm: async () => {
+        if (isHeld()) return;
+        if (isReleased || isLost) throw notHeld(directory);
+        await lease.refreshed();
+      },
       release: async () => {
         if (isReleased || isLost) return;
         isReleased = true;
+        lease.settleWaiters(notHeld(directory));
         try {
           await release();
         } finally {
@@ -99,12 +107,32 @@ class Lease {
   readonly #takeoverPath: string;
   /** Modification time that we gave the lock; 0 until it is ours. */
   #refreshedAt: number;
+  /** Who waits for the next refresh, which is under way or comes with the next timer. */
+  #waiters: { resolve: () => void; reject: (reason: Error) => void }[];
 
   constructor(directory: string) {
     this.lockPath = path.join(directory, LOCK_NAME);
     this.#ownerPath = path.join(directory, OWNER_NAME);
     this.#takeoverPath = path.join(directory, TAKEOVER_NAME);
     this.#refreshedAt = 0;
+    this.#waiters = [];
+  }
+
+  /** Resolves after the next refresh, which proves that the lock is ours; rejects if it is lost. */
+  refreshed(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject });
+    });
+  }
+
+  /** Lets the waiters go on, or fails them. */
+  settleWaiters(failure?: Error): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const { resolve, reject } of waiters) {
+      if (failure === undefined) resolve();
+      else reject(failure);
+    }
   }
 
   /** Whether nobody can have taken the lock over since the last refresh. */
@@ -151,6 +179,7 @@ class Lease {
     // Some file systems round down. A later time would be that of someone who took over.
     const { mtime } = await fsp.stat(this.lockPath);
     this.#refreshedAt = Math.min(time.getTime(), mtime.getTime());
+    this.settleWaiters();
   }
 
   async #takeOver(): Promise<void> {
@@ -257,6 +286,10 @@ async function processSpace(): Promise<string> {
     list.filter(({ internal }) => !internal).map(({ mac }) => mac),
   );
   return [hostname(), ...new Set(addresses)].join(" ");
+}
+
+function notHeld(directory: string, cause?: Error): LockedError {
+  return new LockedError(`the lock on ${directory} is no longer held`, { cause });
 }
 
 /** Makes proper-lockfile refuse the attempt. */

@@ -17,18 +17,49 @@ import { systemError } from "./system-error.ts";
 
 /** What a name stands for; shared by all handles that opened it. */
 class Content {
-  bytes: Uint8Array = new Uint8Array(0);
-  length = 0;
+  bytes: Uint8Array;
+  length: number;
+  /** Whether `bytes` is an image's, and must be copied before it is changed. */
+  #isShared: boolean;
 
-  resize(length: number): void {
+  constructor(image: Uint8Array) {
+    this.bytes = image;
+    this.length = image.length;
+    this.#isShared = true;
+  }
+
+  write(source: Uint8Array, position: number): void {
+    const end = position + source.length;
+    this.#own(Math.max(end, this.length));
+    this.bytes.set(source, position);
+    this.length = Math.max(end, this.length);
+  }
+
+  truncate(length: number): void {
+    this.#own(length);
+    if (length < this.length) this.bytes.fill(0, length, this.length);
+    this.length = length;
+  }
+
+  /** Makes the buffer ours, with room for `length` bytes. */
+  #own(length: number): void {
     if (length > this.bytes.length) {
       const grown = new Uint8Array(Math.max(length, this.bytes.length * 2));
       grown.set(this.bytes.subarray(0, this.length));
       this.bytes = grown;
+    } else if (this.#isShared) {
+      this.bytes = this.bytes.slice();
     }
-    if (length < this.length) this.bytes.fill(0, length, this.length);
-    this.length = length;
+    this.#isShared = false;
   }
+}
+
+/** What a file system in memory may begin with. */
+export interface DiskImage {
+  /** By path. The bytes are not copied before they are changed, and must not change elsewhere. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Paths of directories that exist, besides the parents of the files. */
+  readonly directories: Iterable<string>;
 }
 
 export class MemoryFileSystem implements FileSystem {
@@ -36,16 +67,25 @@ export class MemoryFileSystem implements FileSystem {
   readonly #directories = new Set<string>([""]);
   readonly #locks = new Set<string>();
 
+  constructor(image: DiskImage = { files: new Map(), directories: [] }) {
+    for (const directory of image.directories) this.#addDirectory(normalizePath(directory));
+    for (const [path, bytes] of image.files) {
+      const name = normalizePath(path);
+      this.#addDirectory(parentPath(name));
+      this.#files.set(name, new Content(bytes));
+    }
+  }
+
   async open(path: string, mode: OpenMode): Promise<File> {
-    const name = normalize(path);
+    const name = normalizePath(path);
     if (this.#directories.has(name)) {
       throw systemError(mode === "create" ? "EEXIST" : "EISDIR", "open", path);
     }
-    this.#requireDirectory(parentOf(name), "open", path);
+    this.#requireDirectory(parentPath(name), "open", path);
     let content = this.#files.get(name);
     if (mode === "create") {
       if (content !== undefined) throw systemError("EEXIST", "open", path);
-      content = new Content();
+      content = new Content(new Uint8Array(0));
       this.#files.set(name, content);
     }
     if (content === undefined) throw systemError("ENOENT", "open", path);
@@ -53,12 +93,12 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async list(directory: string): Promise<string[]> {
-    const name = normalize(directory);
+    const name = normalizePath(directory);
     this.#requireDirectory(name, "scandir", directory);
     const names: string[] = [];
     for (const paths of [this.#files.keys(), this.#directories]) {
       for (const path of paths) {
-        if (path !== "" && parentOf(path) === name)
+        if (path !== "" && parentPath(path) === name)
           names.push(path.slice(path.lastIndexOf("/") + 1));
       }
     }
@@ -66,48 +106,46 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async stat(path: string): Promise<{ size: number; isDirectory: boolean } | undefined> {
-    const name = normalize(path);
+    const name = normalizePath(path);
     if (this.#directories.has(name)) return { size: 0, isDirectory: true };
     const content = this.#files.get(name);
     return content === undefined ? undefined : { size: content.length, isDirectory: false };
   }
 
   async createDirectory(path: string): Promise<void> {
-    const name = normalize(path);
+    const name = normalizePath(path);
     if (this.#files.has(name)) throw systemError("EEXIST", "mkdir", path);
-    const created: string[] = [];
-    for (let at = name; !this.#directories.has(at); at = parentOf(at)) {
+    for (let at = name; !this.#directories.has(at); at = parentPath(at)) {
       if (this.#files.has(at)) throw systemError("ENOTDIR", "mkdir", path);
-      created.push(at);
     }
-    for (const directory of created) this.#directories.add(directory);
+    this.#addDirectory(name);
   }
 
   async rename(from: string, to: string): Promise<void> {
-    const source = normalize(from);
-    const target = normalize(to);
+    const source = normalizePath(from);
+    const target = normalizePath(to);
     const content = this.#files.get(source);
     if (content === undefined) {
       throw systemError(this.#directories.has(source) ? "EISDIR" : "ENOENT", "rename", from);
     }
     if (this.#directories.has(target)) throw systemError("EISDIR", "rename", to);
-    this.#requireDirectory(parentOf(target), "rename", to);
+    this.#requireDirectory(parentPath(target), "rename", to);
     this.#files.delete(source);
     this.#files.set(target, content);
   }
 
   async remove(path: string): Promise<void> {
-    const name = normalize(path);
+    const name = normalizePath(path);
     if (this.#directories.has(name)) throw systemError("EISDIR", "unlink", path);
     if (!this.#files.delete(name)) throw systemError("ENOENT", "unlink", path);
   }
 
   async syncDirectory(directory: string): Promise<void> {
-    this.#requireDirectory(normalize(directory), "fsync", directory);
+    this.#requireDirectory(normalizePath(directory), "fsync", directory);
   }
 
   async lock(directory: string, _onLost: (cause: Error) => void): Promise<DirectoryLock> {
-    const name = normalize(directory);
+    const name = normalizePath(directory);
     this.#requireDirectory(name, "lock", directory);
     if (this.#locks.has(name)) {
       throw new LockedError(
@@ -118,11 +156,18 @@ export class MemoryFileSystem implements FileSystem {
     let isHeld = true;
     return {
       isHeld: () => isHeld,
+      confirm: async () => {
+        if (!isHeld) throw new LockedError(`the lock on ${directory} was released`);
+      },
       release: async () => {
         if (isHeld) this.#locks.delete(name);
         isHeld = false;
       },
     };
+  }
+
+  #addDirectory(name: string): void {
+    for (let at = name; !this.#directories.has(at); at = parentPath(at)) this.#directories.add(at);
   }
 
   #requireDirectory(name: string, call: string, path: string): void {
@@ -159,10 +204,7 @@ class MemoryFile implements File {
 
   writeSync(source: Uint8Array, position: number): void {
     this.#requireWritable("write");
-    if (source.length === 0) return;
-    const end = position + source.length;
-    if (end > this.#content.length) this.#content.resize(end);
-    this.#content.bytes.set(source, position);
+    if (source.length > 0) this.#content.write(source, position);
   }
 
   async write(source: Uint8Array, position: number): Promise<void> {
@@ -175,7 +217,7 @@ class MemoryFile implements File {
 
   async truncate(length: number): Promise<void> {
     this.#requireWritable("ftruncate");
-    this.#content.resize(length);
+    this.#content.truncate(length);
   }
 
   async close(): Promise<void> {
@@ -188,7 +230,7 @@ class MemoryFile implements File {
 }
 
 /** One spelling for each path: no empty, "." or ".." parts, no slash at either end. */
-function normalize(path: string): string {
+export function normalizePath(path: string): string {
   const parts: string[] = [];
   for (const part of path.split("/")) {
     if (part === "..") parts.pop();
@@ -197,7 +239,7 @@ function normalize(path: string): string {
   return parts.join("/");
 }
 
-/** The root is its own parent. */
-function parentOf(name: string): string {
+/** The directory of a normalized path. The root is its own parent. */
+export function parentPath(name: string): string {
   return name.slice(0, Math.max(0, name.lastIndexOf("/")));
 }
