@@ -79,7 +79,7 @@ async function fill(store: Store, pairs: ReadonlyMap<string, string>): Promise<v
     format: "{bar} {percentage}% | {value} of {total} keys | {eta_formatted} left",
     barsize: 30,
     noTTYOutput: true,
-    notTTYSchedule: 500,
+    notTTYSchedule: 2000,
   });
   const started = performance.now();
   bar.start(shuffled.length, 0);

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { open } from "../../src/index.ts";
 import { memkv, output, temporaryDirectory } from "./harness.ts";
 
@@ -9,7 +9,7 @@ const PAIRS = "b\t2\na\t1\nab\t12\nc\t3\n";
 
 async function storeOf(tsv: string): Promise<string> {
   const directory = join(temporaryDirectory(), "store");
-  await output(["build", "-", directory, "--format", "tsv"], tsv);
+  await output(["build", "-", directory, "--format", "tsv", "--no-compact"], tsv);
   return directory;
 }
 
@@ -145,6 +145,11 @@ describe("get, put and del", () => {
 });
 
 describe("scan and count", () => {
+  let directory: string;
+  beforeAll(async () => {
+    directory = await storeOf(PAIRS);
+  });
+
   const ranges: [string[], string[]][] = [
     [[], ["a", "ab", "b", "c"]],
     [
@@ -175,7 +180,6 @@ describe("scan and count", () => {
   ];
 
   test.each(ranges)("of the range %j", async (range, keys) => {
-    const directory = await storeOf(PAIRS);
     expect(await output(["scan", directory, "--keys", ...range])).toBe(
       keys.map((key) => `${key}\n`).join(""),
     );
@@ -186,7 +190,6 @@ describe("scan and count", () => {
   });
 
   test("scan reverses and limits", async () => {
-    const directory = await storeOf(PAIRS);
     expect(await output(["scan", directory, "--reverse", "--limit", "2"])).toBe("c\t3\nb\t2\n");
     expect(await output(["scan", directory, "--limit", "0"])).toBe("");
     expect(await output(["scan", directory, "--keys", "--json", "--limit", "1"])).toBe(

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { onTestFinished } from "vitest";
+import { afterAll } from "vitest";
 import { run } from "../../src/cli/run.ts";
 
 export interface Result {
@@ -52,9 +52,11 @@ export function start(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, ["--import", "tsx", main, ...args]);
 }
 
-/** An empty directory that goes when the test ends. */
+/** Holds the directories of one test file. */
+const root = mkdtempSync(join(tmpdir(), "memkv-cli-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** An empty directory that goes when the file's tests end. */
 export function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "memkv-cli-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
+  return mkdtempSync(join(root, "test-"));
 }
