@@ -46,8 +46,10 @@ export class KeyBlock {
     if (block === this.block) return;
     const { pages, reader } = this;
     this.block = NO_BLOCK;
-    const pageStart = pages.openPage(Math.floor(block / PAGE_BLOCKS));
-    reader.openBlock(pageStart, block % PAGE_BLOCKS, this.separator);
+    const page = Math.floor(block / PAGE_BLOCKS);
+    const pageStart = pages.openPage(page);
+    const isSound = reader.openBlock(pageStart, block % PAGE_BLOCKS, this.separator);
+    if (!isSound) pages.throwDamagedPage(page);
     reader.parseEntries(Math.min(BLOCK_KEYS, pages.keyCount - block * BLOCK_KEYS));
     this.block = block;
   }

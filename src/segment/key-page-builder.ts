@@ -108,30 +108,57 @@ export class KeyPageBuilder {
   private closeBlock(count: number): void {
     const { blocks, directory, shared, codeEnds, codes } = this;
     const start = blocks.length;
-    let base = count > 1 ? shared[1] : 0;
-    for (let i = 2; i < count; i++) base = Math.min(base, shared[i]);
+    const base = bestBase(shared, count);
     blocks.varint(base);
     for (let i = 0; i < count; i++) {
       const codeLength = codeEnds[i] - (i === 0 ? 0 : codeEnds[i - 1]);
-      const upper = i === 0 ? 0 : Math.min(shared[i] - base, HEADER_ESCAPE);
+      const upper = i === 0 ? 0 : isEscaped(shared[i], base) ? HEADER_ESCAPE : shared[i] - base;
       blocks.u8((upper << 4) | Math.min(codeLength, HEADER_ESCAPE));
     }
     for (let i = 0; i < count; i++) {
       const from = i === 0 ? 0 : codeEnds[i - 1];
-      if (i > 0 && shared[i] - base >= HEADER_ESCAPE) {
-        blocks.varint(shared[i] - base - HEADER_ESCAPE);
-      }
+      if (i > 0 && isEscaped(shared[i], base)) blocks.varint(shared[i]);
       if (codeEnds[i] - from >= HEADER_ESCAPE) blocks.varint(codeEnds[i] - from - HEADER_ESCAPE);
       blocks.append(codes.buffer, from, codeEnds[i]);
     }
     codes.reset();
+    const blockLength = blocks.length - start;
     if (this.keyCount > BLOCK_KEYS) {
-      directory.varint(this.sharedWithPrevious);
-      directory.varint(this.blockSeparatorLength - this.sharedWithPrevious);
-    }
-    directory.varint(blocks.length - start);
-    if (this.keyCount > BLOCK_KEYS) {
-      directory.append(this.blockSeparator, this.sharedWithPrevious, this.blockSeparatorLength);
+      const { blockSeparator, sharedWithPrevious } = this;
+      const from = codes.reserve(this.blockSeparatorLength * 2);
+      const end = this.symbols.encodeInto(
+        blockSeparator,
+        sharedWithPrevious,
+        this.blockSeparatorLength,
+        codes.buffer,
+        from,
+      );
+      directory.varint(sharedWithPrevious);
+      directory.varint(end - from);
+      directory.varint(blockLength);
+      directory.append(codes.buffer, from, end);
+    } else {
+      directory.varint(blockLength);
     }
   }
+}
+
+function isEscaped(shared: number, base: number): boolean {
+  return shared < base || shared - base >= HEADER_ESCAPE;
+}
+
+/** The base with the fewest escapes among the keys behind the first; the least of these. */
+function bestBase(shared: Uint32Array, count: number): number {
+  let best = 0;
+  let bestCount = -1;
+  for (let candidate = 1; candidate < count; candidate++) {
+    const base = shared[candidate];
+    let fitting = 0;
+    for (let i = 1; i < count; i++) if (!isEscaped(shared[i], base)) fitting++;
+    if (fitting > bestCount || (fitting === bestCount && base < best)) {
+      best = base;
+      bestCount = fitting;
+    }
+  }
+  return best;
 }

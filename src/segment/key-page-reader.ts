@@ -22,10 +22,12 @@ export class KeyPageReader {
   /** The block that `findBlock` or `openBlock` came to: its number in the page and its first byte. */
   blockIndex: number;
   blockStart: number;
-  /** Length of the block's separator. */
+  /** Length of the separator of the block that `openBlock` came to. */
   separatorLength: number;
   /** Bytes that the key sought shares with the last separator or key below it. */
   matched: number;
+  /** Whether that separator or key is a prefix of the key sought. */
+  private isPrefix: boolean;
 
   /** What `parseEntries` found of each key of the block. */
   readonly shared: Uint32Array;
@@ -41,6 +43,7 @@ export class KeyPageReader {
     this.blockStart = 0;
     this.separatorLength = 0;
     this.matched = 0;
+    this.isPrefix = false;
     this.shared = new Uint32Array(BLOCK_KEYS);
     this.codeStarts = new Uint32Array(BLOCK_KEYS);
     this.codeEnds = new Uint32Array(BLOCK_KEYS);
@@ -60,37 +63,35 @@ export class KeyPageReader {
     length: number,
     matched: number,
   ): void {
-    const { bytes } = this;
     this.pos = pageStart + PAGE_SUM_BYTES;
     let blockStart = pageStart + this.readVarint();
-    let separatorLength = this.readVarint();
+    const separatorLength = this.readVarint();
+    let beginsWithSeparator = matched === separatorLength;
     this.pos += separatorLength;
     let blockLength = this.readVarint();
     let i = 1;
     for (; i < blockCount; i++) {
       const shared = this.readVarint();
-      const rest = this.readVarint();
+      const codeLength = this.readVarint();
       const nextLength = this.readVarint();
       const { pos } = this;
-      if (shared <= matched) {
-        if (shared < matched) break;
-        const limit = Math.min(rest, length - matched);
-        let equal = 0;
-        while (equal < limit && bytes[pos + equal] === key[matched + equal]) equal++;
-        if (equal < rest) {
-          if (equal === limit || key[matched + equal] < bytes[pos + equal]) break;
-        }
-        matched += equal;
+      if (shared < matched) break;
+      if (shared > matched) {
+        beginsWithSeparator = false;
+      } else {
+        const order = this.compareCodes(pos, pos + codeLength, key, length, matched);
+        if (order > 0) break;
+        matched = this.matched;
+        beginsWithSeparator = this.isPrefix;
       }
-      this.pos = pos + rest;
-      separatorLength = shared + rest;
+      this.pos = pos + codeLength;
       blockStart += blockLength;
       blockLength = nextLength;
     }
     this.blockIndex = i - 1;
     this.blockStart = blockStart;
-    this.separatorLength = separatorLength;
     this.matched = matched;
+    this.isPrefix = beginsWithSeparator;
   }
 
   /**
@@ -98,7 +99,7 @@ export class KeyPageReader {
    * its position in the block, or ~(the number of keys in the block that are below it).
    */
   findKey(keyCount: number, key: Uint8Array, length: number): number {
-    const { bytes, separatorLength } = this;
+    const { bytes } = this;
     this.pos = this.blockStart;
     const base = this.readVarint();
     const headers = this.pos;
@@ -106,15 +107,15 @@ export class KeyPageReader {
     let { matched } = this;
     // Above the separator without beginning with it, the key is above the first key too. Beginning
     // with it, it shares with the first key all but the separator's last byte, which is coded.
-    const isPastFirst = matched < separatorLength;
-    if (!isPastFirst && separatorLength > 0) matched--;
+    const isPastFirst = !this.isPrefix;
+    if (!isPastFirst && matched > 0) matched--;
     for (let i = 0; i < keyCount; i++) {
       const header = bytes[headers + i];
       let shared = base + (header >> 4);
       let codeLength = header & HEADER_ESCAPE;
       if (header >= HEADER_ESCAPE << 4 || codeLength === HEADER_ESCAPE) {
         this.pos = pos;
-        if (header >= HEADER_ESCAPE << 4) shared += this.readVarint();
+        if (header >= HEADER_ESCAPE << 4) shared = this.readVarint();
         if (codeLength === HEADER_ESCAPE) codeLength += this.readVarint();
         pos = this.pos;
       }
@@ -133,28 +134,29 @@ export class KeyPageReader {
 
   /**
    * Opens block `blockIndex` of the page and makes the first bytes of `separator` its separator;
-   * `separatorLength` says how many.
+   * `separatorLength` says how many. False where the separator's codes are damaged.
    */
-  openBlock(pageStart: number, blockIndex: number, separator: KeyBuffer): void {
-    const { bytes } = this;
+  openBlock(pageStart: number, blockIndex: number, separator: KeyBuffer): boolean {
+    const { bytes, symbols } = this;
     this.pos = pageStart + PAGE_SUM_BYTES;
     let blockStart = pageStart + this.readVarint();
     let separatorLength = this.readVarint();
     separator.write(0, bytes, this.pos, separatorLength);
     this.pos += separatorLength;
     let blockLength = this.readVarint();
-    for (let i = 1; i <= blockIndex; i++) {
+    for (let i = 1; i <= blockIndex && separatorLength >= 0; i++) {
       const shared = this.readVarint();
-      const rest = this.readVarint();
+      const codeLength = this.readVarint();
       blockStart += blockLength;
       blockLength = this.readVarint();
-      separator.write(shared, bytes, this.pos, rest);
-      this.pos += rest;
-      separatorLength = shared + rest;
+      const { pos } = this;
+      this.pos = pos + codeLength;
+      separatorLength = separator.decode(symbols, bytes, pos, this.pos, shared);
     }
     this.blockIndex = blockIndex;
     this.blockStart = blockStart;
     this.separatorLength = separatorLength;
+    return separatorLength >= 0;
   }
 
   /** Finds what each of the block's `keyCount` keys shares with the one before, and its codes. */
@@ -170,7 +172,7 @@ export class KeyPageReader {
       let codeLength = header & HEADER_ESCAPE;
       if (header >= HEADER_ESCAPE << 4 || codeLength === HEADER_ESCAPE) {
         this.pos = pos;
-        if (header >= HEADER_ESCAPE << 4) sharedHere += this.readVarint();
+        if (header >= HEADER_ESCAPE << 4) sharedHere = this.readVarint();
         if (codeLength === HEADER_ESCAPE) codeLength += this.readVarint();
         pos = this.pos;
       }
@@ -188,43 +190,36 @@ export class KeyPageReader {
    * page and within the limits on keys. The caller has checked the page's checksum.
    */
   isSound(pageStart: number, pageEnd: number, keyCount: number): boolean {
-    const { bytes } = this;
     this.pos = pageStart + PAGE_SUM_BYTES;
     let blockStart = pageStart + this.readVarint();
-    let separatorLength = this.readVarint();
-    this.pos += separatorLength;
+    this.separatorLength = this.readVarint();
+    if (this.separatorLength > MAX_KEY_BYTES) return false;
+    this.pos += this.separatorLength;
     for (let first = 0; first < keyCount; first += BLOCK_KEYS) {
-      let shared = 0;
-      let rest = 0;
+      let codeLength = 0;
       if (first > 0) {
-        shared = this.readVarint();
-        rest = this.readVarint();
-        if (shared > separatorLength) return false;
-        separatorLength = shared + rest;
+        if (this.readVarint() > MAX_KEY_BYTES) return false;
+        codeLength = this.readVarint();
       }
-      const blockLength = this.readVarint();
-      this.pos += rest;
-      const directoryPos = this.pos;
-      if (separatorLength > MAX_KEY_BYTES || directoryPos > pageEnd) return false;
-      this.blockStart = blockStart;
-      this.separatorLength = separatorLength;
-      blockStart += blockLength;
-      if (blockStart > pageEnd) return false;
+      const blockEnd = blockStart + this.readVarint();
+      const directoryPos = this.pos + codeLength;
+      if (directoryPos > pageEnd || blockEnd > pageEnd) return false;
       const blockKeys = Math.min(BLOCK_KEYS, keyCount - first);
+      this.blockStart = blockStart;
       this.parseEntries(blockKeys);
-      if (this.pos !== blockStart) return false;
-      for (let i = 0; i < blockKeys; i++) {
-        if (this.shared[i] > MAX_KEY_BYTES || this.codeEnds[i] > blockStart) return false;
-      }
+      if (this.pos !== blockEnd) return false;
+      for (let i = 0; i < blockKeys; i++) if (this.shared[i] > MAX_KEY_BYTES) return false;
+      blockStart = blockEnd;
       this.pos = directoryPos;
     }
-    return blockStart === pageEnd && bytes.length >= pageEnd;
+    return blockStart === pageEnd;
   }
 
   /**
    * Compares the key that has the codes[pos, end), and before them the first `matched` bytes of
    * key[0, length), with the latter: 0 where they are equal, above 0 where the coded key is above.
-   * Below 0 it is below, and this.matched the number of bytes that both share.
+   * Otherwise it is below, this.matched the number of bytes that both share, and this.isPrefix
+   * whether these are all it has.
    */
   private compareCodes(
     pos: number,
@@ -247,12 +242,14 @@ export class KeyPageReader {
         const difference = bytes[from] - key[matched];
         if (difference !== 0) {
           this.matched = matched;
+          this.isPrefix = false;
           return difference;
         }
         matched++;
       }
     }
     this.matched = matched;
+    this.isPrefix = true;
     return matched === length ? 0 : -1;
   }
 

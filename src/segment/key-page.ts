@@ -17,9 +17,9 @@
  * separator     varint length, at most MAX_KEY_BYTES, then the bytes: of block 0
  * block 0       varint  bytes of block 0
  * block i       varint  bytes that its separator shares with the one before it
- *               varint  bytes that it does not share
+ *               varint  bytes of codes
  *               varint  bytes of the block
- *               the bytes of the separator that are not shared
+ *               the codes (symbol-codes.ts) of the bytes of the separator that are not shared
  *
  * A page has 16 blocks and a block 32 keys, but for the last page and block of a segment; the
  * segment's key count says how many those have. A leaf block:
@@ -27,13 +27,12 @@
  *        +--------+---------------+---- ... ----+
  *        | base   | header × keys | entries     |
  *        +--------+---------------+---- ... ----+
- * base    varint  least number of bytes that a key of the block, but the first, shares with the one
- *                 before it
- * header  u8      shared - base << 4 | bytes of codes; a nibble of 15 is an escape. The first key's
- *                 upper nibble is 0: it shares all but the last byte of the separator.
- * entry           varint shared - base - 15, where the upper nibble is an escape
+ * base    varint  subtracted from the numbers of shared bytes: whatever makes the fewest escapes
+ * header  u8      (shared - base) << 4 | bytes of codes; in either nibble 15 is an escape. The first
+ *                 key's upper nibble is 0: it shares all but the last byte of the separator.
+ * entry           varint shared, where the upper nibble is an escape
  *                 varint bytes of codes - 15, where the lower nibble is an escape
- *                 the codes (symbol-codes.ts) of the bytes that are not shared
+ *                 the codes of the bytes that are not shared
  */
 
 /** Keys of a leaf block: with 16 the index is 5% larger and lookups 10% faster (bench/key-index.ts). */
