@@ -6,14 +6,14 @@
  * starts from the footer, loads everything behind the value blocks, and reads value blocks on
  * demand. Only this file knows these offsets.
  *
- *        +--------+--------------+-----------+--------+-------------+---------------+------------+
- *        | header | value blocks | key index | filter | block index | value symbols | tombstones |
- *        +--------+--------------+-----------+--------+-------------+---------------+------------+
- *        | properties | footer |
- *        +------------+--------+
+ *        +--------+--------------+-----------+--------+-------------+---------------+
+ *        | header | value blocks | key index | filter | block index | value symbols |
+ *        +--------+--------------+-----------+--------+-------------+---------------+
+ *        | dictionary | tombstones | properties | footer |
+ *        +------------+------------+------------+--------+
  *
  * Each section begins at a multiple of 8: zeros fill the gap before it, and before the footer. A
- * section may be empty (no filter, no symbols, no tombstones). Sections lie in this order without
+ * section may be empty (no filter, no tombstones). Sections lie in this order without
  * gaps, so their lengths give their offsets, and the lengths must add up to the file's.
  *
  * Header
@@ -29,10 +29,10 @@
  * xxh32       u32 LE   of every byte before it
  *
  * Footer, the last FOOTER_BYTES of the file
- * offset 0                     7 x 12       84            88      92      100
- *        +---------------------+-- ... -----+-------------+-------+-------+
- *        | length | xxh32      |            | headerXxh32 | xxh32 | magic |
- *        +---------------------+-- ... -----+-------------+-------+-------+
+ * offset 0        8                8 x 12        96            100     104     112
+ *        +--------+-------+-- ... --+-------------+-------+-------+
+ *        | length | xxh32 |         | headerXxh32 | xxh32 | magic |
+ *        +--------+-------+-- ... --+-------------+-------+-------+
  * length       u53 LE   bytes of the section, in the order of `Section`
  * xxh32        u32 LE   of the section's bytes; 0 for value blocks and key index, whose blocks and
  *                       pages have sums of their own, checked when they are first read
@@ -52,6 +52,9 @@
  * keyBytes        u53 LE   sum of the lengths of all keys
  * valueBytes      u53 LE   sum of the lengths of all values, as the engine gave them
  * ...KeyLength    u32 LE   at most MAX_KEY_BYTES
+ *
+ * Dictionary: empty, or u32 LE bytes of the dictionary (at most MAX_DICTIONARY_BYTES), then the raw
+ * deflate stream of it, or itself where deflating does not shorten it.
  *
  * Tombstones: one bit an ordinal, lowest bit first, in (keyCount + 7) >> 3 bytes; empty if there
  * are none. The bits beyond keyCount are zero.
@@ -89,11 +92,12 @@ export const Section = {
   filter: 2,
   blockIndex: 3,
   valueSymbols: 4,
-  tombstones: 5,
-  properties: 6,
+  dictionary: 5,
+  tombstones: 6,
+  properties: 7,
 } as const;
 export type Section = (typeof Section)[keyof typeof Section];
-export const SECTION_COUNT = 7;
+export const SECTION_COUNT = 8;
 
 const SECTION_ENTRY_BYTES = 8 + 4;
 const FOOTER_HEADER_SUM_OFFSET = SECTION_COUNT * SECTION_ENTRY_BYTES;

@@ -13,20 +13,19 @@
  *        +-------+--------+----------+-----------------+
  * xxh32     u32 LE   of every byte after it
  * length    u32 LE   bytes of the whole chunk, at most MAX_CHUNK_BYTES
- * encoding  u8       BlockEncoding.raw, or .deflate: a raw deflate stream
+ * encoding  u8       BlockEncoding.raw, or .deflate: a raw deflate stream with the dictionary
  * stored             CHUNK_VALUE_BYTES of the value, or what is left of it in the last chunk
  */
-import { deflateRawSync } from "node:zlib";
 import { checksum } from "../bytes/checksum.ts";
 import { readU32, writeU32 } from "../bytes/fixed.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { File } from "../io/file-system.ts";
+import { deflate, inflateInto } from "./deflate.ts";
 import { expectAtLeast, expectAtMost, expectChecksum, expectNumber } from "./format.ts";
 import {
   BLOCK_HEADER_BYTES,
   BlockEncoding,
   ENCODING_OFFSET,
-  inflateInto,
   type LargeValuePlace,
 } from "./value-block.ts";
 
@@ -36,7 +35,6 @@ const CHUNK_VALUE_BYTES = 65_536;
 const MAX_CHUNK_BYTES: number = BLOCK_HEADER_BYTES + CHUNK_VALUE_BYTES;
 /** One read takes this much: four raw chunks, or many deflated ones. */
 const READ_WINDOW_BYTES = 4 * MAX_CHUNK_BYTES;
-const DEFLATE_LEVEL = 1;
 /** The most that deflate shrinks (zlib's technical details). */
 const MAX_DEFLATE_FACTOR = 1032;
 
@@ -45,6 +43,7 @@ export function writeLargeValue(
   output: ByteWriter,
   value: Uint8Array,
   isCompressing: boolean,
+  dictionary: Uint8Array,
 ): void {
   // A value whose first chunk does not shrink is taken for compressed already: no more is tried.
   let isShrinking = isCompressing;
@@ -53,18 +52,21 @@ export function writeLargeValue(
     const chunkStart = output.length;
     output.u32(0);
     output.u32(0);
-    const deflated = isShrinking ? deflateRawSync(chunk, { level: DEFLATE_LEVEL }) : chunk;
-    const hasShrunk = deflated.length < chunk.length - (chunk.length >> 4);
-    if (start === 0) isShrinking = hasShrunk;
-    output.u8(hasShrunk ? BlockEncoding.deflate : BlockEncoding.raw);
-    output.append(hasShrunk ? deflated : chunk);
+    const deflated = isShrinking ? deflate(chunk, dictionary) : undefined;
+    if (start === 0) isShrinking = deflated !== undefined;
+    output.u8(deflated === undefined ? BlockEncoding.raw : BlockEncoding.deflate);
+    output.append(deflated ?? chunk);
     writeU32(output.buffer, chunkStart + 4, output.length - chunkStart);
     writeU32(output.buffer, chunkStart, checksum(output.buffer, chunkStart + 4, output.length));
   }
 }
 
 /** Reads a whole value into a new array. Throws CorruptionError. */
-export function readLargeValue(file: File, place: LargeValuePlace): Uint8Array {
+export function readLargeValue(
+  file: File,
+  place: LargeValuePlace,
+  dictionary: Uint8Array,
+): Uint8Array {
   const { offset, length, storedLength } = place;
   const limit = offset + storedLength;
   // Deflate cannot shrink more, so a damaged length asks for no memory that the file does not justify.
@@ -88,7 +90,8 @@ export function readLargeValue(file: File, place: LargeValuePlace): Uint8Array {
     expectAtLeast(chunkBytes, BLOCK_HEADER_BYTES, "length of a chunk", file.path, chunkOffset);
     expectAtMost(chunkBytes, windowEnd - pos, "length of a chunk", file.path, chunkOffset);
     const end = Math.min(length, filled + CHUNK_VALUE_BYTES);
-    readChunk(window, pos, pos + chunkBytes, value.subarray(filled, end), file.path, chunkOffset);
+    const chunk = window.subarray(pos, pos + chunkBytes);
+    readChunk(chunk, dictionary, value.subarray(filled, end), file.path, chunkOffset);
     filled = end;
     pos += chunkBytes;
   }
@@ -103,18 +106,17 @@ function chunkBytesAt(window: Uint8Array, pos: number, windowEnd: number): numbe
 }
 
 function readChunk(
-  window: Uint8Array,
-  start: number,
-  end: number,
+  chunk: Uint8Array,
+  dictionary: Uint8Array,
   target: Uint8Array,
   file: string,
   fileOffset: number,
 ): void {
   const what = "chunk of a large value";
-  expectChecksum(window, start + 4, end, readU32(window, start), what, file, fileOffset);
-  const stored = window.subarray(start + BLOCK_HEADER_BYTES, end);
-  if (window[start + ENCODING_OFFSET] === BlockEncoding.deflate) {
-    inflateInto(stored, target, 0, file, fileOffset);
+  expectChecksum(chunk, 4, chunk.length, readU32(chunk, 0), what, file, fileOffset);
+  const stored = chunk.subarray(BLOCK_HEADER_BYTES);
+  if (chunk[ENCODING_OFFSET] === BlockEncoding.deflate) {
+    inflateInto(stored, dictionary, target, 0, file, fileOffset);
   } else {
     expectNumber(stored.length, target.length, "bytes of a chunk", file, fileOffset);
     target.set(stored);

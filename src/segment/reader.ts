@@ -12,6 +12,7 @@ import type { File, FileSystem } from "../io/file-system.ts";
 import type { BlockCache } from "./block-cache.ts";
 import { BlockIndex } from "./block-index.ts";
 import { SegmentCursor } from "./cursor.ts";
+import { readDictionary } from "./dictionary.ts";
 import { Filter, isFilterLength } from "./filter.ts";
 import {
   decodeProperties,
@@ -43,7 +44,7 @@ export interface SegmentOpenOptions {
 export interface SegmentMemory {
   readonly keyIndex: number;
   readonly filter: number;
-  /** Block index and value symbols. */
+  /** Block index, value symbols and dictionary. */
   readonly valueIndex: number;
   readonly tombstones: number;
 }
@@ -127,11 +128,23 @@ export class Segment {
         ? undefined
         : SymbolTable.deserialize(table, 0, table.length, path, tableOffset);
     const { fileNumber } = options.identity;
-    this.values = new ValueReader(file, fileNumber, blockIndex, symbols, options.blockCache);
+    const dictionary = readDictionary(
+      resident.bytes(Section.dictionary),
+      path,
+      places[Section.dictionary].offset,
+    );
+    this.values = new ValueReader(
+      file,
+      fileNumber,
+      blockIndex,
+      symbols,
+      dictionary,
+      options.blockCache,
+    );
     this.memory = {
       keyIndex: this.keys.memoryBytes,
       filter: filter.length,
-      valueIndex: blockIndex.byteLength + (symbols?.byteLength ?? 0),
+      valueIndex: blockIndex.byteLength + (symbols?.byteLength ?? 0) + dictionary.length,
       tombstones: this.tombstones.byteLength,
     };
   }

@@ -32,6 +32,7 @@ const SECTION_NAMES = [
   "filter",
   "block index",
   "value symbols",
+  "dictionary",
   "tombstones",
   "properties",
 ] as const;

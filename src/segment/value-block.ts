@@ -27,18 +27,18 @@
  * What the stored bytes of a value are is up to the encoding: themselves; or symbol codes and key
  * tokens (symbols.ts), decoded with the entry's key; or, in a text block, the codes of a msgpack
  * string without its header. A deflate block's body is u32 LE inflated bytes, at most
- * MAX_BLOCK_BYTES, then the raw deflate stream of such a body with the values themselves.
+ * MAX_BLOCK_BYTES, then the raw deflate stream, with the segment's dictionary, of such a body with
+ * the values themselves.
  *
  * In memory a block is an *image*: the encoding byte and an inflated body.
  *
  * A value's position is its group's start plus at most 15 sizes: one byte a value instead of two.
  */
-import { deflateRawSync, inflateRawSync } from "node:zlib";
 import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";
 import { readU16, readU32, readU53, writeU16, writeU32, writeU53 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
-import { CorruptionError } from "../errors.ts";
+import { deflate, inflateInto } from "./deflate.ts";
 import { expectAtMost, expectChecksum, expectNumber } from "./format.ts";
 import { stringHeaderBytes } from "./string-header.ts";
 import type { SymbolTable } from "./symbols.ts";
@@ -50,13 +50,11 @@ export type BlockEncoding = (typeof BlockEncoding)[keyof typeof BlockEncoding];
 /** Values of this length and more lie outside of blocks. */
 export const LARGE_VALUE_BYTES = 4096;
 
-/** A block is closed at this size: a point read reads 4 KiB, or inflates 16 (bench/values.ts). */
+/** A block is closed at this size: a point read reads 4 KiB, or inflates 8 (bench/values.ts). */
 const TARGET_BYTES = 4096;
-const DEFLATE_TARGET_BYTES = 16_384;
+const DEFLATE_TARGET_BYTES = 8192;
 /** Above both targets by more than the largest stored value. Starts within it fit a u16. */
 export const MAX_BLOCK_BYTES = 32_768;
-/** Level 1 is half the time of level 6 for a tenth more bytes on 1 KB documents. */
-const DEFLATE_LEVEL = 1;
 
 export const BLOCK_HEADER_BYTES: number = 4 + 4 + 1;
 export const ENCODING_OFFSET = 8;
@@ -79,12 +77,23 @@ export interface LargeValuePlace {
   readonly storedLength: number;
 }
 
+/** How the values of a segment are coded. */
+export interface ValueCoders {
+  /** What blocks are encoded as, where it makes them smaller. */
+  readonly valueEncoding: BlockEncoding;
+  /** Where the encoding is by symbols. */
+  readonly valueSymbols: SymbolTable | undefined;
+  /** What deflating starts from; may be empty. */
+  readonly dictionary: Uint8Array;
+}
+
 /** Gathers values until the block is full, then appends it to the output. */
 export class ValueBlockBuilder {
   /** Values added since the last `finish`. */
   count: number;
   private readonly encoding: BlockEncoding;
   private readonly symbols: SymbolTable | undefined;
+  private readonly dictionary: Uint8Array;
   private readonly targetBytes: number;
   /** What the body will hold: the values as they are, and coded if this encoding codes. */
   private readonly raw: BodyBuilder;
@@ -95,10 +104,12 @@ export class ValueBlockBuilder {
   /** Whether its codes are free of key tokens, so that it decodes with any entry's key. */
   private isPreviousPlain: boolean;
 
-  constructor(encoding: BlockEncoding, symbols: SymbolTable | undefined) {
+  constructor(coders: ValueCoders) {
+    const encoding = coders.valueEncoding;
     this.count = 0;
     this.encoding = encoding;
-    this.symbols = symbols;
+    this.symbols = coders.valueSymbols;
+    this.dictionary = coders.dictionary;
     this.targetBytes = encoding === BlockEncoding.deflate ? DEFLATE_TARGET_BYTES : TARGET_BYTES;
     this.raw = new BodyBuilder();
     this.coded = new BodyBuilder();
@@ -206,8 +217,8 @@ export class ValueBlockBuilder {
   private appendDeflated(output: ByteWriter): boolean {
     const body = new ByteWriter(this.raw.bytes);
     this.raw.appendTo(body);
-    const deflated = deflateRawSync(body.bytes, { level: DEFLATE_LEVEL });
-    if (deflated.length + 4 > body.length - (body.length >> 4)) return false;
+    const deflated = deflate(body.bytes, this.dictionary);
+    if (deflated === undefined) return false;
     output.u8(BlockEncoding.deflate);
     output.u32(body.length);
     output.append(deflated);
@@ -320,7 +331,12 @@ class BodyBuilder {
  * Checks a stored block, read from `fileOffset`, and returns its image: a view of `stored`, or an
  * inflated copy. The caller vouches for BLOCK_HEADER_BYTES. Throws CorruptionError.
  */
-export function blockImage(stored: Uint8Array, file: string, fileOffset: number): Uint8Array {
+export function blockImage(
+  stored: Uint8Array,
+  dictionary: Uint8Array,
+  file: string,
+  fileOffset: number,
+): Uint8Array {
   const { length } = stored;
   expectNumber(readU32(stored, 4), length, "length of a value block", file, fileOffset);
   const what = "value block";
@@ -333,32 +349,8 @@ export function blockImage(stored: Uint8Array, file: string, fileOffset: number)
   const deflated = stored.subarray(BLOCK_HEADER_BYTES + 4, length);
   const image = new Uint8Array(1 + bodyBytes);
   image[0] = BlockEncoding.raw;
-  inflateInto(deflated, image, 1, file, fileOffset);
+  inflateInto(deflated, dictionary, image, 1, file, fileOffset);
   return image;
-}
-
-/** Inflates into target[targetPos, target.length), which must be filled. Throws CorruptionError. */
-export function inflateInto(
-  deflated: Uint8Array,
-  target: Uint8Array,
-  targetPos: number,
-  file: string,
-  fileOffset: number,
-): void {
-  const expected = target.length - targetPos;
-  let inflated: Uint8Array;
-  try {
-    inflated = inflateRawSync(deflated, { maxOutputLength: Math.max(1, expected) });
-  } catch (cause) {
-    throw deflateError(file, fileOffset, cause);
-  }
-  expectNumber(inflated.length, expected, "inflated bytes", file, fileOffset);
-  target.set(inflated, targetPos);
-}
-
-function deflateError(file: string, offset: number, cause: unknown): CorruptionError {
-  const facts = { file, offset, expected: "a deflate stream", actual: String(cause) };
-  return new CorruptionError("deflated bytes", facts, { cause });
 }
 
 /** Where a value lies in an image. One object serves many look-ups. */

@@ -22,6 +22,8 @@ export class ValueReader {
   readonly file: File;
   readonly index: BlockIndex;
   readonly symbols: SymbolTable | undefined;
+  /** What deflated values start from; may be empty. */
+  readonly dictionary: Uint8Array;
   private readonly fileNumber: number;
   private readonly cache: BlockCache;
   private readonly decoder: ValueDecoder;
@@ -35,11 +37,13 @@ export class ValueReader {
     fileNumber: number,
     index: BlockIndex,
     symbols: SymbolTable | undefined,
+    dictionary: Uint8Array,
     cache: BlockCache,
   ) {
     this.file = file;
     this.index = index;
     this.symbols = symbols;
+    this.dictionary = dictionary;
     this.fileNumber = fileNumber;
     this.cache = cache;
     this.decoder = new ValueDecoder(symbols);
@@ -87,7 +91,7 @@ export class ValueReader {
   /** The checked image of a stored block: a view of `stored`, or a new array. */
   image(stored: Uint8Array, block: number): Uint8Array {
     const { firstOrdinals, offsets } = this.index;
-    const image = blockImage(stored, this.file.path, offsets[block]);
+    const image = blockImage(stored, this.dictionary, this.file.path, offsets[block]);
     const count = firstOrdinals[block + 1] - firstOrdinals[block];
     expectNumber(imageCount(image), count, "values in a block", this.file.path, offsets[block]);
     return image;
@@ -119,14 +123,14 @@ export class ValueReader {
 
   /** Large values are cached under negative block numbers, which stand for their ordinals. */
   private largeValue(place: LargeValuePlace, ordinal: number): Uint8Array {
-    const { cache, file, fileNumber } = this;
+    const { cache, file, fileNumber, dictionary } = this;
     if (place.length > cache.capacityBytes / MAX_CACHED_LARGE_PART) {
-      return readLargeValue(file, place);
+      return readLargeValue(file, place, dictionary);
     }
     const block = -1 - ordinal;
     const found = cache.find(fileNumber, block);
     if (found >= 0) return cache.memory.subarray(cache.start(found), cache.end(found));
-    const value = readLargeValue(file, place);
+    const value = readLargeValue(file, place, dictionary);
     const slot = cache.insert(fileNumber, block, value.length);
     if (slot >= 0) cache.memory.set(value, cache.start(slot));
     return value;

@@ -62,7 +62,8 @@ export class ValueScanner {
     const end = image.length;
     const value = decoder.decode(image, 0, end, position, key, keyLength, path, offset);
     if (value !== undefined) return value;
-    return decoder.place === undefined ? NO_BYTES : readLargeValue(reader.file, decoder.place);
+    if (decoder.place === undefined) return NO_BYTES;
+    return readLargeValue(reader.file, decoder.place, reader.dictionary);
   }
 
   private moveTo(ordinal: number): void {

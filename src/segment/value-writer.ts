@@ -20,6 +20,7 @@ export class ValueWriter {
   outputOffset: number;
   private readonly block: ValueBlockBuilder;
   private readonly isCompressing: boolean;
+  private readonly dictionary: Uint8Array;
   private readonly entries: ByteWriter;
   private blockCount: number;
   /** Where the last block ended in the file. */
@@ -30,8 +31,9 @@ export class ValueWriter {
     this.output = new ByteWriter(64 << 10);
     this.output.append(header);
     this.outputOffset = 0;
-    this.block = new ValueBlockBuilder(coders.valueEncoding, coders.valueSymbols);
+    this.block = new ValueBlockBuilder(coders);
     this.isCompressing = coders.isCompressing;
+    this.dictionary = coders.dictionary;
     this.entries = new ByteWriter();
     this.blockCount = 0;
     this.previousEnd = header.length;
@@ -55,7 +57,7 @@ export class ValueWriter {
       block.add(value, key, keyLength);
     } else {
       const offset = this.end;
-      writeLargeValue(this.output, value, this.isCompressing);
+      writeLargeValue(this.output, value, this.isCompressing, this.dictionary);
       block.addPointer({ offset, length: value.length, storedLength: this.end - offset });
     }
     if (block.isFull) this.finishBlock();

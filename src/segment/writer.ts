@@ -15,6 +15,7 @@ import { ByteWriter } from "../bytes/writer.ts";
 import { EntryKind, type FileIdentity, MAX_KEY_BYTES, MAX_VALUE_BYTES } from "../entry.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import type { SegmentCoders } from "./coders.ts";
+import { writeDictionary } from "./dictionary.ts";
 import { FilterBuilder, filterBytes, keyHash } from "./filter.ts";
 import {
   alignSection,
@@ -211,6 +212,9 @@ export class SegmentWriter {
         return writer.bytes;
       case Section.valueSymbols:
         this.coders.valueSymbols?.serialize(writer);
+        return writer.bytes;
+      case Section.dictionary:
+        writeDictionary(writer, this.coders.dictionary);
         return writer.bytes;
       case Section.tombstones:
         return this.tombstones.finish(this.count);

@@ -22,7 +22,7 @@ import {
 const packr = new Packr();
 const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
 
-/** A little of everything: texts, repeats, tombstones, other types, two large values. */
+/** A little of everything: texts, repeats, tombstones, other types, a large value. */
 const ENTRIES: readonly Entry[] = Array.from({ length: 60 }, (_, i) => {
   const key = `name-${String(i).padStart(3, "0")}`;
   const values = [
@@ -33,8 +33,8 @@ const ENTRIES: readonly Entry[] = Array.from({ length: 60 }, (_, i) => {
     pack("https://example.org/again"),
     pack("https://example.org/again"),
   ];
-  const large = new Uint8Array(4100).fill(i);
-  return { key: bytesOf(key), value: i % 29 === 28 ? large : values[i % values.length] };
+  const large = new Uint8Array(4096).fill(i);
+  return { key: bytesOf(key), value: i === 28 ? large : values[i % values.length] };
 });
 
 const ABSENT = ["", "name-0000", "name-030x", "zzz"].map(bytesOf);

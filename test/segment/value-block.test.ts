@@ -31,10 +31,16 @@ function symbolsFor(texts: readonly string[]): SymbolTable {
 const url = (i: number): string => `https://github.com/owner-${i % 7}/package-${i}`;
 const symbols = symbolsFor(Array.from({ length: 200 }, (_, i) => url(i)));
 
+const dictionary = bytesOf(url(3) + url(4));
+
 /** Stores entries until the block is full; returns the stored block and how many it holds. */
 function store(encoding: BlockEncoding, entries: readonly Entry[]): [Uint8Array, number] {
   const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
-  const builder = new ValueBlockBuilder(encoding, isCoded ? symbols : undefined);
+  const builder = new ValueBlockBuilder({
+    valueEncoding: encoding,
+    valueSymbols: isCoded ? symbols : undefined,
+    dictionary,
+  });
   for (const [key, value] of entries) {
     if (builder.isFull) break;
     if (value instanceof Uint8Array) builder.add(value, bytesOf(key), bytesOf(key).length);
@@ -48,7 +54,7 @@ function store(encoding: BlockEncoding, entries: readonly Entry[]): [Uint8Array,
 }
 
 function load(stored: Uint8Array, entries: readonly Entry[]): unknown[] {
-  const image = blockImage(stored, "file", 0);
+  const image = blockImage(stored, dictionary, "file", 0);
   expect(imageCount(image)).toBe(entries.length);
   const decoder = new ValueDecoder(symbols);
   return entries.map(([key], i) => {
@@ -141,7 +147,7 @@ describe.each(ENCODINGS)("a block of encoding %s", (_, encoding) => {
     for (let i = 0; i < stored.length; i++) {
       const damaged = stored.slice();
       damaged[i] ^= 1 << (i % 8);
-      expect(() => blockImage(damaged, "file", 0)).toThrow(CorruptionError);
+      expect(() => blockImage(damaged, dictionary, "file", 0)).toThrow(CorruptionError);
     }
   });
 });
