@@ -79,10 +79,11 @@ export class Arena {
   /** No sweep until this many bytes are free: the last one could not join what was free then. */
   private sweepThreshold: number;
 
-  constructor(capacity: number) {
+  /** `shared` is the buffer of an arena of another thread, which may then be read here. */
+  constructor(capacity: number, shared?: SharedArrayBuffer) {
     assert(capacity >= MIN_ARENA_BYTES && capacity <= MAX_ARENA_BYTES, "arena size within limits");
     this.capacity = Math.floor(capacity / BLOCK_ALIGNMENT) * BLOCK_ALIGNMENT;
-    this.buffer = new SharedArrayBuffer(this.capacity);
+    this.buffer = shared ?? new SharedArrayBuffer(this.capacity);
     this.bytes = new Uint8Array(this.buffer);
     this.words = new Int32Array(this.buffer);
     this.top = HEADER_BYTES;
@@ -92,7 +93,8 @@ export class Arena {
     this.regionEnd = 0;
     this.regions = [];
     this.sweepThreshold = REGION_BYTES;
-    this.words[HEADER_MAGIC] = MAGIC;
+    if (shared === undefined) this.words[HEADER_MAGIC] = MAGIC;
+    else assert(this.words[HEADER_MAGIC] === MAGIC, "the buffer holds an arena");
   }
 
   /** Bytes in live and retired blocks and the header. */

@@ -113,11 +113,12 @@ export class Tree {
   private locatedStart: number;
   private locatedEnd: number;
 
-  constructor(capacity: number, valueBytes: ValueBytes) {
-    this.arena = new Arena(capacity);
-    this.arena.words[HEADER_VALUE_BYTES] = valueBytes;
+  /** `shared` is the buffer of a tree that another thread made and changes no more, to be read. */
+  constructor(capacity: number, valueBytes: ValueBytes, shared?: SharedArrayBuffer) {
+    this.arena = new Arena(shared?.byteLength ?? capacity, shared);
+    if (shared === undefined) this.arena.words[HEADER_VALUE_BYTES] = valueBytes;
     this.valueBytes = valueBytes;
-    this.size = 0;
+    this.size = this.arena.words[HEADER_SIZE];
     this.changeCount = 0;
     this.search = new BucketSearch();
     this.leftKey = new KeyBuffer();

@@ -76,6 +76,14 @@ export function createMemtable(
   return new Memtable(capacityBytes, Math.max(capacityBytes, batchBytes));
 }
 
+/** A sealed memtable, as it is handed to another thread. */
+export interface SharedMemtable {
+  readonly capacityBytes: number;
+  readonly reservedBytes: number;
+  readonly arena: SharedArrayBuffer;
+  readonly heap: SharedArrayBuffer;
+}
+
 export class Memtable {
   /** Sequence numbers of the first and last entry; 0 while there is none. */
   firstSeqno: number;
@@ -98,7 +106,11 @@ export class Memtable {
    * is reserved for the heap, and twice for the tree, which costs address space but no memory: a
    * page is backed by memory once something is written to it.
    */
-  constructor(capacityBytes: number, reservedBytes: number = capacityBytes) {
+  constructor(
+    capacityBytes: number,
+    reservedBytes: number = capacityBytes,
+    shared?: SharedMemtable,
+  ) {
     this.firstSeqno = 0;
     this.lastSeqno = 0;
     this.tombstoneCount = 0;
@@ -106,12 +118,25 @@ export class Memtable {
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
     const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
-    this.tree = new Tree(Math.min(arenaBytes, MAX_ARENA_BYTES), 4);
+    this.tree = new Tree(Math.min(arenaBytes, MAX_ARENA_BYTES), 4, shared?.arena);
     const heapBytes = Math.max(reservedBytes, MIN_ARENA_BYTES);
-    const heap = new SharedArrayBuffer(Math.min(alignUp(heapBytes), MAX_HEAP_BYTES));
+    const heap =
+      shared?.heap ?? new SharedArrayBuffer(Math.min(alignUp(heapBytes), MAX_HEAP_BYTES));
     this.heapBytes = new Uint8Array(heap);
     this.heapWords = new Uint32Array(heap);
     this.heapTop = 1;
+  }
+
+  /** What another thread needs to read this memtable, which must be sealed. Nothing is copied. */
+  share(): SharedMemtable {
+    const { capacityBytes, reservedBytes, heapBytes } = this;
+    const heap = heapBytes.buffer as SharedArrayBuffer;
+    return { capacityBytes, reservedBytes, arena: this.tree.arena.buffer, heap };
+  }
+
+  /** A memtable that another thread shared, for `find` and `cursor` alone. */
+  static from(shared: SharedMemtable): Memtable {
+    return new Memtable(shared.capacityBytes, shared.reservedBytes, shared);
   }
 
   /** Keys, deleted ones included. */
