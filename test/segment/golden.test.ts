@@ -1,0 +1,112 @@
+/**
+ * Golden segments: the bytes of small files, as annotated hex dumps in `golden/`. They change only
+ * with the format: run with MEMKV_UPDATE_GOLDEN=1 to rewrite them, and review the difference.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { readU32 } from "../../src/bytes/fixed.ts";
+import type { ValueCompression } from "../../src/segment/coders.ts";
+import { FOOTER_BYTES, HEADER_BYTES, Section } from "../../src/segment/format.ts";
+import type { Segment } from "../../src/segment/reader.ts";
+import {
+  bytesOf,
+  type Entry,
+  fileBytes,
+  fileSystemWith,
+  isSame,
+  lookUp,
+  openSegment,
+  write,
+} from "./segments.ts";
+
+const url = (name: string): string => `https://example.org/${name}`;
+
+/** A msgpack string of less than 32 bytes. */
+const text = (value: string): Uint8Array => Uint8Array.of(0xa0 | value.length, ...bytesOf(value));
+
+/** Each kind of short entry that the format knows. */
+const SHORT_ENTRIES: readonly Entry[] = [
+  { key: bytesOf(""), value: bytesOf("") },
+  { key: bytesOf("alpha"), value: text(url("alpha")) },
+  { key: bytesOf("alphabet"), value: text(url("alpha")) },
+  { key: bytesOf("beta"), value: text(url("beta")) },
+  { key: bytesOf("delta"), value: undefined },
+  { key: bytesOf("epsilon"), value: Uint8Array.of(0xcd, 0x03, 0xe8) },
+  { key: bytesOf("gamma"), value: new Uint8Array(300).fill(0x79) },
+  { key: bytesOf("omega"), value: text(url("omega")) },
+];
+
+const LARGE_ENTRY: Entry = { key: bytesOf("zeta"), value: new Uint8Array(5000).fill(0x78) };
+
+const GOLDEN: readonly {
+  readonly compression: ValueCompression;
+  readonly entries: readonly Entry[];
+  /** Deflate may choose other bytes with each version of Node: any that inflate to the same. */
+  readonly isExact: boolean;
+}[] = [
+  { compression: "none", entries: SHORT_ENTRIES, isExact: true },
+  { compression: "symbols", entries: SHORT_ENTRIES, isExact: true },
+  { compression: "deflate", entries: [...SHORT_ENTRIES, LARGE_ENTRY], isExact: false },
+];
+
+describe.each(GOLDEN)("the golden segment compressed by $compression", (golden) => {
+  const { compression, entries, isExact } = golden;
+  const path = new URL(`golden/segment-${compression}.txt`, import.meta.url);
+  const isUpdating = process.env["MEMKV_UPDATE_GOLDEN"] === "1";
+
+  test.runIf(isExact || isUpdating)("is what the writer writes", async () => {
+    const { fileSystem } = await write(entries, { compression });
+    const dump = annotate(await fileBytes(fileSystem), await openSegment(fileSystem));
+    if (isUpdating) writeFileSync(path, dump);
+    expect(dump).toBe(readFileSync(path, "utf8"));
+  });
+
+  test("is read as it was written", async () => {
+    const bytes = parseDump(readFileSync(path, "utf8"));
+    const segment = await openSegment(await fileSystemWith(bytes));
+    expect(segment.meta.keyCount).toBe(entries.length);
+    for (const entry of entries) expect(isSame(lookUp(segment, entry.key), entry)).toBe(true);
+    await segment.verify();
+  });
+});
+
+/** The file in hex, 16 bytes a line, a heading before each part. */
+function annotate(bytes: Uint8Array, segment: Segment): string {
+  const lines: string[] = [];
+  const part = (name: string, start: number, end: number): void => {
+    lines.push(`# ${name}: ${end - start} bytes`);
+    for (let pos = start; pos < end; pos += 16) {
+      const row = bytes.subarray(pos, Math.min(end, pos + 16));
+      const hex = Array.from(row, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+      const ascii = Array.from(row, (byte) =>
+        byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".",
+      ).join("");
+      lines.push(`${String(pos).padStart(6)}  ${hex.padEnd(47)}  ${ascii}`);
+    }
+  };
+  part("header", 0, HEADER_BYTES);
+  let pos = HEADER_BYTES;
+  for (const [name, section] of Object.entries(Section)) {
+    const { offset, length } = segment.sections[section];
+    if (pos < offset) part("padding", pos, offset);
+    pos = offset;
+    // Value blocks and chunks of large values both begin with their sum and their length.
+    while (section === Section.valueBlocks && pos < offset + length) {
+      const end = pos + readU32(bytes, pos + 4);
+      part("value block, or chunk of a large value", pos, end);
+      pos = end;
+    }
+    if (pos < offset + length) part(name, pos, offset + length);
+    pos = offset + length;
+  }
+  const footerStart = bytes.length - FOOTER_BYTES;
+  if (pos < footerStart) part("padding", pos, footerStart);
+  part("footer", footerStart, bytes.length);
+  return `${lines.join("\n")}\n`;
+}
+
+function parseDump(dump: string): Uint8Array {
+  const rows = dump.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  const bytes = rows.flatMap((line) => line.slice(8, 55).trim().split(" "));
+  return Uint8Array.from(bytes, (byte) => Number.parseInt(byte, 16));
+}
