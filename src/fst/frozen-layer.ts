@@ -1,0 +1,275 @@
+/**
+ * FrozenLayer: an immutable sorted map from byte strings to integers, smaller than its keys.
+ *
+ * It reads the bytes that `FrozenLayerBuilder.finish` made in place: opening checks them and
+ * allocates a few hundred bytes, whatever their size. The bytes may lie in a SharedArrayBuffer, so
+ * that any number of threads read the same. They must not change while a layer uses them.
+ *
+ * A range of keys is a range of ordinals, found by two walks; so counting a range costs no more.
+ *
+ * Limits: keys of 0 to 65,536 bytes, at most 2^31 - 1 of them; values from 0 to 2^53 - 1; at most
+ * 2 GiB of states and 4 GiB of values.
+ */
+import { prefixEnd } from "../bytes/compare.ts";
+import { InvalidArgumentError } from "../errors.ts";
+import { FrozenCursor } from "./cursor.ts";
+import { checkBody, damaged, HEADER_BYTES, readHeader } from "./format.ts";
+import { StateReader } from "./reader.ts";
+import { SymbolTable } from "./symbols.ts";
+import { ValuesReader } from "./values.ts";
+
+// biome-ignore lint/performance/noBarrelFile: this file is the entry point memkv/fst.
+export { FrozenLayerBuilder, type FrozenLayerBuilderOptions } from "./builder.ts";
+export type { FrozenCursor } from "./cursor.ts";
+
+export interface FrozenLayerOptions {
+  /**
+   * Whether to check the sum of all bytes (default): a pass over them, at about 1 GB/s. With
+   * `false` only the header is checked, for bytes that were verified before, in another thread for
+   * instance; `verify` can be called later. What a layer answers from bytes that are damaged and
+   * were not verified is undefined, but for this: it returns or throws, in bounded time and memory.
+   */
+  readonly verify?: boolean;
+  /** The path that errors name. Default "<memory>". */
+  readonly file?: string;
+}
+
+/** Which keys, and in which order; bounds compare byte by byte. All keys, ascending, by default. */
+export interface FrozenRange {
+  readonly gt?: Uint8Array;
+  readonly gte?: Uint8Array;
+  readonly lt?: Uint8Array;
+  readonly lte?: Uint8Array;
+  /** Only keys that begin with these bytes. */
+  readonly prefix?: Uint8Array;
+  /** From the last key to the first. */
+  readonly reverse?: boolean;
+  /** At most so many keys, of those that come first. */
+  readonly limit?: number;
+}
+
+const RANGE_OPTIONS: ReadonlySet<string> = new Set([
+  "gt",
+  "gte",
+  "lt",
+  "lte",
+  "prefix",
+  "reverse",
+  "limit",
+]);
+
+export class FrozenLayer {
+  /** Number of keys. */
+  readonly size: number;
+  /** Bytes of the layer: all that it takes, in memory or in a file. */
+  readonly byteLength: number;
+
+  private readonly bytes: Uint8Array;
+  private readonly file: string;
+  private readonly reader: StateReader;
+  private readonly values: ValuesReader | undefined;
+  /** For single lookups; whoever iterates has a cursor of their own. */
+  private readonly lookup: FrozenCursor;
+
+  /**
+   * Opens what `FrozenLayerBuilder.finish` returned. `bytes` is used in place.
+   *
+   * Throws CorruptionError for bytes that are not whole, and UnsupportedVersionError for those of
+   * a newer memkv.
+   */
+  constructor(bytes: Uint8Array, options: FrozenLayerOptions = {}) {
+    if (!(bytes instanceof Uint8Array)) {
+      throw new InvalidArgumentError(`a frozen layer is a Uint8Array, not ${typeof bytes}`);
+    }
+    const file = options.file ?? "<memory>";
+    const header = readHeader(bytes, file);
+    if (options.verify ?? true) checkBody(bytes, file);
+    const statesStart = HEADER_BYTES + header.symbolBytes;
+    const valuesStart = statesStart + header.stateBytes;
+    const symbols = bytes.subarray(HEADER_BYTES, statesStart);
+    this.size = header.keyCount;
+    this.byteLength = bytes.length;
+    this.bytes = bytes;
+    this.file = file;
+    this.reader = new StateReader(
+      bytes.subarray(statesStart, valuesStart),
+      SymbolTable.decode(symbols, file, HEADER_BYTES),
+      header.keyCount,
+      header.longestKeyBytes,
+      file,
+      statesStart,
+    );
+    this.values = header.hasValues
+      ? new ValuesReader(bytes.subarray(valuesStart), header.keyCount, file, valuesStart)
+      : undefined;
+    this.lookup = new FrozenCursor(this.reader);
+  }
+
+  /** The value of a key, or undefined; in a set, its ordinal. Costs O(key length). */
+  get(key: Uint8Array): number | undefined {
+    checkKey(key);
+    const ordinal = this.reader.rank(key, key.length);
+    return this.reader.isFound ? this.valueAt(ordinal) : undefined;
+  }
+
+  has(key: Uint8Array): boolean {
+    checkKey(key);
+    this.reader.rank(key, key.length);
+    return this.reader.isFound;
+  }
+
+  /** Number of keys that sort before `key`, which need not be there. Costs O(key length). */
+  rank(key: Uint8Array): number {
+    checkKey(key);
+    return this.reader.rank(key, key.length);
+  }
+
+  /** The key that `ordinal` keys sort before. Throws InvalidArgumentError if there is none. */
+  keyAt(ordinal: number): Uint8Array {
+    this.checkOrdinal(ordinal);
+    const cursor = this.lookup;
+    cursor.seekToOrdinal(ordinal);
+    return cursor.key.slice(0, cursor.keyLength);
+  }
+
+  /** The value of the key with this ordinal. Throws InvalidArgumentError if there is none. */
+  valueAt(ordinal: number): number {
+    this.checkOrdinal(ordinal);
+    return this.values === undefined ? ordinal : this.values.read(ordinal);
+  }
+
+  /** The greatest key at or before `key`, and its value; undefined if there is none. */
+  floor(key: Uint8Array): [key: Uint8Array, value: number] | undefined {
+    checkKey(key);
+    this.lookup.seekForPrev(key, key.length);
+    return this.lookupEntry();
+  }
+
+  /** The least key at or after `key`, and its value; undefined if there is none. */
+  ceiling(key: Uint8Array): [key: Uint8Array, value: number] | undefined {
+    checkKey(key);
+    this.lookup.seek(key, key.length);
+    return this.lookupEntry();
+  }
+
+  /** Number of keys in a range, found without going over them. */
+  count(range: FrozenRange = {}): number {
+    const { start, end } = this.bounds(range);
+    return end - start;
+  }
+
+  /** The keys of a range, in order; each is a copy. */
+  *keys(range: FrozenRange = {}): IterableIterator<Uint8Array> {
+    const cursor = this.cursor();
+    let { start, end } = this.bounds(range);
+    const isReverse = range.reverse === true;
+    cursor.seekToOrdinal(isReverse ? end - 1 : start);
+    for (; start < end; start++) {
+      yield cursor.key.slice(0, cursor.keyLength);
+      if (isReverse) cursor.prev();
+      else cursor.next();
+    }
+  }
+
+  /** The keys of a range with their values, in order; each key is a copy. */
+  *entries(range: FrozenRange = {}): IterableIterator<[key: Uint8Array, value: number]> {
+    const { start, end } = this.bounds(range);
+    let ordinal = range.reverse === true ? end - 1 : start;
+    const step = range.reverse === true ? -1 : 1;
+    for (const key of this.keys(range)) {
+      yield [key, this.valueAt(ordinal)];
+      ordinal += step;
+    }
+  }
+
+  [Symbol.iterator](): IterableIterator<[key: Uint8Array, value: number]> {
+    return this.entries();
+  }
+
+  /** A cursor over the keys: as `keys`, but without a copy of each. It begins off the end. */
+  cursor(): FrozenCursor {
+    return new FrozenCursor(this.reader);
+  }
+
+  /** Checks the sum of all bytes, and every key: that it is found, in order, with its ordinal. */
+  verify(): void {
+    checkBody(this.bytes, this.file);
+    const { reader } = this;
+    const cursor = this.cursor();
+    cursor.seekToFirst();
+    for (let ordinal = 0; ordinal < this.size; ordinal++) {
+      if (
+        !cursor.isValid ||
+        reader.rank(cursor.key, cursor.keyLength) !== ordinal ||
+        !reader.isFound
+      ) {
+        throw damaged(this.file, HEADER_BYTES, `a key with ordinal ${ordinal}`, "none");
+      }
+      if (this.values !== undefined) this.values.read(ordinal);
+      cursor.next();
+    }
+    if (cursor.isValid) {
+      throw damaged(this.file, HEADER_BYTES, `${this.size} keys`, "more");
+    }
+  }
+
+  private lookupEntry(): [key: Uint8Array, value: number] | undefined {
+    const cursor = this.lookup;
+    if (!cursor.isValid) return undefined;
+    return [cursor.key.slice(0, cursor.keyLength), this.valueAt(cursor.ordinal)];
+  }
+
+  /** The ordinals of a range, from start up to end, as far as its limit goes. */
+  private bounds(range: FrozenRange): { start: number; end: number } {
+    checkRange(range);
+    const { gt, gte, lt, lte, prefix, limit } = range;
+    let start = 0;
+    let end = this.size;
+    if (gte !== undefined) start = Math.max(start, this.rank(gte));
+    if (gt !== undefined) start = Math.max(start, this.rankAfter(gt));
+    if (lt !== undefined) end = Math.min(end, this.rank(lt));
+    if (lte !== undefined) end = Math.min(end, this.rankAfter(lte));
+    if (prefix !== undefined) {
+      start = Math.max(start, this.rank(prefix));
+      const after = prefixEnd(prefix);
+      if (after !== undefined) end = Math.min(end, this.rank(after));
+    }
+    end = Math.max(start, end);
+    if (limit === undefined || limit >= end - start) return { start, end };
+    return range.reverse === true ? { start: end - limit, end } : { start, end: start + limit };
+  }
+
+  /** Number of keys at or before `key`. */
+  private rankAfter(key: Uint8Array): number {
+    const rank = this.rank(key);
+    return this.reader.isFound ? rank + 1 : rank;
+  }
+
+  private checkOrdinal(ordinal: number): void {
+    if (!Number.isInteger(ordinal) || ordinal < 0 || ordinal >= this.size) {
+      throw new InvalidArgumentError(
+        `an ordinal is an integer from 0 to ${this.size - 1} here, not ${ordinal}`,
+      );
+    }
+  }
+}
+
+function checkKey(key: Uint8Array): void {
+  if (!(key instanceof Uint8Array)) {
+    throw new InvalidArgumentError(`a key is a Uint8Array, not ${typeof key}`);
+  }
+}
+
+function checkRange(range: FrozenRange): void {
+  for (const option of Object.keys(range)) {
+    if (!RANGE_OPTIONS.has(option)) {
+      throw new InvalidArgumentError(
+        `unknown range option ${option}: there are ${[...RANGE_OPTIONS].join(", ")}`,
+      );
+    }
+  }
+  const { limit } = range;
+  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0)) {
+    throw new InvalidArgumentError(`limit is an integer from 0, not ${limit}`);
+  }
+}
