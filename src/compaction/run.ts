@@ -79,7 +79,9 @@ function trainOn(job: CompactionJob): SegmentCoders {
   const segments = job.runs.flat();
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
   const sample = new EntrySample();
-  for (let i = 1; i <= SAMPLE_WINDOWS && !sample.isFull; i++) {
+  // A small input is taken about once, not again and again.
+  const windows = Math.min(SAMPLE_WINDOWS, Math.ceil(keyCount / WINDOW_ENTRIES));
+  for (let i = 0; i < windows && !sample.isFull; i++) {
     let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
     for (const segment of segments) {
       if (ordinal < segment.meta.keyCount) {
