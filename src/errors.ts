@@ -88,6 +88,8 @@ export interface CorruptionFacts {
 
 /** Bytes on disk that are not what was written. The data was not returned and not skipped. */
 export class CorruptionError extends DatabaseError {
+  /** What is damaged, in words. */
+  readonly what: string;
   readonly file: string;
   readonly offset: number;
   readonly expected: string;
@@ -99,6 +101,7 @@ export class CorruptionError extends DatabaseError {
       `${what}: ${facts.file} at offset ${facts.offset}: expected ${facts.expected}, found ${facts.actual}`,
       options,
     );
+    this.what = what;
     this.file = facts.file;
     this.offset = facts.offset;
     this.expected = facts.expected;

@@ -7,16 +7,10 @@
  * it too: it is reported, and the next write that needs room, the next flush or the next wake tries
  * again; nothing is lost meanwhile, since the memtable and its log stay.
  */
-import { setImmediate } from "node:timers/promises";
-import { RunWriter } from "../compaction/output.ts";
 import { type Choice, pickCompaction } from "../compaction/pick.ts";
-import { runCompaction, trainOnCursor } from "../compaction/run.ts";
-import { MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
-import type { FileSystem } from "../io/file-system.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
-import type { SegmentCoders, ValueCompression } from "../segment/coders.ts";
-import { SegmentWriter } from "../segment/writer.ts";
+import type { JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import type { OpenVersion, Sources } from "./sources.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
@@ -56,11 +50,10 @@ export interface BackgroundEvents {
 
 /** What background work needs of the store. */
 export interface BackgroundHost {
-  readonly fileSystem: FileSystem;
   readonly versions: VersionStore;
-  readonly segmentBytes: number;
+  /** Who does the work of flushes and compactions. */
+  readonly jobs: JobRunner;
   readonly compactionTrigger: number;
-  readonly compression: ValueCompression;
   readonly sources: Sources;
   replaceSources(sources: Sources): void;
   /** File number of the oldest log that holds writes of the memtable. */
@@ -127,6 +120,7 @@ export class Background {
     // Whoever waits for these promises has their failures.
     await this.compacting?.catch(() => {});
     await this.flushing?.catch(() => {});
+    await this.host.jobs.close();
   }
 
   private get sealedCount(): number {
@@ -147,7 +141,7 @@ export class Background {
     const { memtables } = host.sources;
     const memtable = memtables[memtables.length - 1];
     const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);
-    const run = await this.writeMemtable(memtable);
+    const run = await host.jobs.flush(memtable, host.versions.current.version.runs.length === 0);
     await this.install(
       run,
       (runs) => (run.length > 0 ? [run, ...runs] : runs),
@@ -160,23 +154,6 @@ export class Background {
       memtableBytes: memtable.byteLength,
       fileBytes: total(run, "fileBytes"),
     });
-  }
-
-  private async writeMemtable(memtable: Memtable): Promise<SegmentMeta[]> {
-    const { host } = this;
-    if (memtable.keyCount === 0) return [];
-    const coders = trainOnCursor(memtable.cursor(MAX_SEQNO), memtable.keyCount, {
-      compression: host.compression,
-    });
-    const writer = new RunWriter(this.output(undefined));
-    try {
-      const isOldest = host.versions.current.version.runs.length === 0;
-      await writer.writeAll(memtable.cursor(MAX_SEQNO), coders, isOldest);
-      return await writer.finish();
-    } catch (error) {
-      await writer.abandon();
-      throw error;
-    }
   }
 
   private pick(): Choice | undefined {
@@ -208,12 +185,11 @@ export class Background {
     inputs.hold();
     try {
       const chosen = inputs.version.runs.slice(choice.start, choice.end);
-      const run = await runCompaction({
-        runs: inputs.runs.slice(choice.start, choice.end),
-        dropTombstones: choice.end === inputs.version.runs.length,
-        compression: host.compression,
-        output: this.output(this.cancellation.signal),
-      });
+      const run = await host.jobs.compact(
+        inputs.runs.slice(choice.start, choice.end),
+        choice.end === inputs.version.runs.length,
+        this.cancellation.signal,
+      );
       const existing = new Set(chosen.flat().map((meta) => meta.fileNumber));
       await this.install(
         run.filter((meta) => !existing.has(meta.fileNumber)),
@@ -264,28 +240,6 @@ export class Background {
       else for (const meta of added) await host.versions.removeFile(meta);
       throw error;
     }
-  }
-
-  private output(signal: AbortSignal | undefined): ConstructorParameters<typeof RunWriter>[0] {
-    const { fileSystem, versions, segmentBytes } = this.host;
-    return {
-      segmentBytes,
-      create: (coders: SegmentCoders): Promise<SegmentWriter> => {
-        const fileNumber = versions.allocateFileNumber();
-        const { databaseId } = versions.manifest;
-        return SegmentWriter.create({
-          fileSystem,
-          path: versions.pathOf({ fileNumber }),
-          identity: { databaseId, fileNumber },
-          coders,
-        });
-      },
-      remove: (meta: SegmentMeta): Promise<void> => versions.removeFile(meta),
-      pause: async (): Promise<void> => {
-        await setImmediate();
-        signal?.throwIfAborted();
-      },
-    };
   }
 }
 

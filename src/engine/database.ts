@@ -330,20 +330,29 @@ export async function open<K, V>(
     value: createValueCodec(resolved.valueEncoding),
   };
   const emitter = new EventEmitter();
+  // A listener that throws must not take the work that it is told of down with it.
+  const emit = (name: keyof DatabaseEvents, payload: unknown): void => {
+    queueMicrotask(() => emitter.emit(name, payload));
+  };
   const isInMemory = directory === ":memory:" && resolved.fileSystem === undefined;
   const fileSystem =
     resolved.fileSystem ?? (isInMemory ? new MemoryFileSystem() : new NodeFileSystem());
   const store = await Store.open(
     fileSystem,
     directory,
-    { ...resolved, keyEncoding: codecs.key.name, valueEncoding: codecs.value.name },
     {
-      flush: (event) => emitter.emit("flush", event),
-      compaction: (event) => emitter.emit("compaction", event),
-      stall: (event) => emitter.emit("stall", event),
+      ...resolved,
+      background: isInMemory ? "inline" : resolved.background,
+      keyEncoding: codecs.key.name,
+      valueEncoding: codecs.value.name,
+    },
+    {
+      flush: (event) => emit("flush", event),
+      compaction: (event) => emit("compaction", event),
+      stall: (event) => emit("stall", event),
       error: (error) => {
         resolved.logger.error?.(String(error));
-        if (emitter.listenerCount("error") > 0) emitter.emit("error", error);
+        if (emitter.listenerCount("error") > 0) emit("error", error);
       },
     },
   );

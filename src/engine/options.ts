@@ -47,6 +47,11 @@ export interface OpenOptions<K = string, V = unknown> {
    * suits short values, `"deflate"` long ones; `"none"` stores them as they are.
    */
   readonly compression?: ValueCompression | undefined;
+  /**
+   * Where flushes and compactions run. Default `"worker"`: in a thread of their own. `"inline"`: on
+   * the calling thread, in small pieces; always so with a `fileSystem` of the user's own.
+   */
+  readonly background?: "worker" | "inline" | undefined;
   /** Create the database, and its directory, if there is none. Default true. */
   readonly createIfMissing?: boolean | undefined;
   /** Refuse to open an existing database. Default false. */
@@ -78,6 +83,7 @@ export interface ResolvedOptions<K, V> {
   readonly segmentBytes: number;
   readonly compactionTrigger: number;
   readonly compression: ValueCompression;
+  readonly background: "worker" | "inline";
   readonly createIfMissing: boolean;
   readonly errorIfExists: boolean;
   readonly readOnly: boolean;
@@ -142,6 +148,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   segmentBytes: wholeNumber(2 ** 16, 2 ** 30),
   compactionTrigger: wholeNumber(2, 64),
   compression: oneOf("auto", "none", "symbols", "deflate"),
+  background: oneOf("worker", "inline"),
   createIfMissing: boolean,
   errorIfExists: boolean,
   readOnly: boolean,
@@ -162,6 +169,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     segmentBytes: options.segmentBytes ?? 64 * MEBIBYTE,
     compactionTrigger: options.compactionTrigger ?? 4,
     compression: options.compression ?? "auto",
+    background: options.fileSystem === undefined ? (options.background ?? "worker") : "inline",
     createIfMissing: options.createIfMissing ?? true,
     errorIfExists: options.errorIfExists ?? false,
     readOnly: options.readOnly ?? false,

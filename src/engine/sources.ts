@@ -65,6 +65,10 @@ export class OpenSegments {
     this.byNumber.set(segment.meta.fileNumber, { segment, holders: 0 });
   }
 
+  has(fileNumber: number): boolean {
+    return this.byNumber.has(fileNumber);
+  }
+
   /** Takes out a segment that nobody holds, for the caller to close; undefined if it is not open. */
   drop(meta: SegmentMeta): Segment | undefined {
     const entry = this.byNumber.get(meta.fileNumber);

@@ -16,11 +16,12 @@ import { loadChecksum } from "../bytes/checksum.ts";
 import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
 import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
-import type { ValueCompression } from "../segment/coders.ts";
 import { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import { type CommitHost, Committer } from "./commit.ts";
+import { FileNumbers } from "./file-numbers.ts";
 import { walFileName } from "./files.ts";
+import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
 import {
@@ -33,6 +34,7 @@ import {
 } from "./recovery.ts";
 import type { Sources } from "./sources.ts";
 import { VersionStore } from "./versions.ts";
+import { WorkerRunner } from "./worker-runner.ts";
 
 /** Options of the store: those of `open`, with the encodings reduced to their names. */
 export interface StoreOptions
@@ -73,11 +75,13 @@ export class Store implements CommitHost, BackgroundHost {
   readonly versions: VersionStore;
   readonly blockCache: BlockCache;
   readonly recovery: RecoveryReport;
+  readonly jobs: JobRunner;
   readonly background: Background;
   readonly committer: Committer;
   sources: Sources;
   visibleSeqno: number;
   private readonly events: BackgroundEvents;
+  private readonly fileNumbers: FileNumbers;
   private readonly directoryLock: DirectoryLock;
   /** The log being written; undefined until the first write. */
   private log: WalWriter | undefined;
@@ -92,6 +96,7 @@ export class Store implements CommitHost, BackgroundHost {
     options: StoreOptions,
     lock: DirectoryLock,
     versions: VersionStore,
+    fileNumbers: FileNumbers,
     blockCache: BlockCache,
     recovered: Recovered,
     events: BackgroundEvents,
@@ -115,6 +120,19 @@ export class Store implements CommitHost, BackgroundHost {
     this.sources = { memtables, version: versions.current };
     this.visibleSeqno = recovered.lastSeqno;
     this.committer = new Committer(this, recovered.lastSeqno);
+    this.fileNumbers = fileNumbers;
+    const context: JobContext = {
+      fileSystem,
+      directory,
+      databaseId: versions.manifest.databaseId,
+      fileNumbers,
+      segmentBytes: options.segmentBytes,
+      compression: options.compression,
+    };
+    this.jobs =
+      options.background === "worker"
+        ? new WorkerRunner(context, (fileNumber) => versions.isLive(fileNumber))
+        : new InlineRunner(context);
     this.background = new Background(this, events);
   }
 
@@ -165,7 +183,8 @@ export class Store implements CommitHost, BackgroundHost {
     checkEncoding("valueEncoding", manifest.valueEncoding, options.valueEncoding);
     const recovered = await recover(fileSystem, directory, manifest, created, options);
     const blockCache = new BlockCache(options.blockCacheBytes);
-    const versions = await VersionStore.open(manifest, recovered.nextFileNumber, {
+    const fileNumbers = FileNumbers.from(recovered.nextFileNumber);
+    const versions = await VersionStore.open(manifest, fileNumbers, {
       fileSystem,
       directory,
       blockCache,
@@ -178,6 +197,7 @@ export class Store implements CommitHost, BackgroundHost {
       options,
       lock,
       versions,
+      fileNumbers,
       blockCache,
       recovered,
       events,
@@ -185,6 +205,7 @@ export class Store implements CommitHost, BackgroundHost {
     try {
       if (!options.readOnly) await store.start(recovered);
     } catch (error) {
+      await store.background.stop();
       await versions.close();
       throw error;
     }
@@ -243,16 +264,8 @@ export class Store implements CommitHost, BackgroundHost {
     return this.directoryLock;
   }
 
-  get segmentBytes(): number {
-    return this.options.segmentBytes;
-  }
-
   get compactionTrigger(): number {
     return this.options.compactionTrigger;
-  }
-
-  get compression(): ValueCompression {
-    return this.options.compression;
   }
 
   get isClosed(): boolean {
@@ -411,13 +424,16 @@ export class Store implements CommitHost, BackgroundHost {
 
   /** Creates the next log, durable by name and header; its header vouches for the one before it. */
   private async createLog(): Promise<WalWriter> {
-    const fileNumber = this.versions.allocateFileNumber();
+    const fileNumber = this.fileNumbers.take();
     const log = await WalWriter.create({
       fileSystem: this.fileSystem,
       path: joinPath(this.directory, walFileName(fileNumber)),
       identity: { databaseId: this.versions.manifest.databaseId, fileNumber },
       previous: this.previousLog(),
-      preallocateBytes: this.options.durability === "sync" ? LOG_STEP_BYTES : 0,
+      preallocateBytes:
+        this.options.durability === "sync"
+          ? Math.min(LOG_STEP_BYTES, this.options.memtableBytes)
+          : 0,
     });
     try {
       await log.sync();

@@ -6,8 +6,7 @@
  * directory); the manifest is replaced, atomically and synced; the new Version is swapped in; and
  * only then are files that it no longer names removed. Edits run one after the other.
  *
- * File numbers are handed out in memory and never used twice: the manifest records the next one,
- * and recovery also looks at the names in the directory.
+ * The manifest also records the next file number, so that none is used twice (file-numbers.ts).
  */
 import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
@@ -16,6 +15,7 @@ import { type Manifest, writeManifest } from "../manifest/manifest.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
 import { Segment } from "../segment/reader.ts";
+import type { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
 import { OpenSegments, OpenVersion } from "./sources.ts";
 
@@ -34,28 +34,28 @@ export class VersionStore {
   private readonly segments: OpenSegments;
   private manifestNow: Manifest;
   private openNow: OpenVersion;
-  private nextFileNumber: number;
+  private readonly fileNumbers: FileNumbers;
   /** Settles when the last edit asked for has. */
   private lastEdit: Promise<void> = Promise.resolve();
   /** Files being closed and removed. */
   private readonly removals = new Set<Promise<void>>();
   private isClosing = false;
 
-  private constructor(manifest: Manifest, nextFileNumber: number, options: VersionStoreOptions) {
+  private constructor(manifest: Manifest, fileNumbers: FileNumbers, options: VersionStoreOptions) {
     this.options = options;
     this.segments = new OpenSegments((segment) => this.discard(segment));
     this.manifestNow = manifest;
-    this.nextFileNumber = nextFileNumber;
+    this.fileNumbers = fileNumbers;
     this.openNow = new OpenVersion({ runs: [] }, this.segments);
   }
 
-  /** Opens every segment of the manifest's Version. `nextFileNumber`: above every file that exists. */
+  /** Opens every segment of the manifest's Version. `fileNumbers` begin above every file there is. */
   static async open(
     manifest: Manifest,
-    nextFileNumber: number,
+    fileNumbers: FileNumbers,
     options: VersionStoreOptions,
   ): Promise<VersionStore> {
-    const store = new VersionStore(manifest, nextFileNumber, options);
+    const store = new VersionStore(manifest, fileNumbers, options);
     try {
       for (const meta of manifest.version.runs.flat()) await store.openSegment(meta);
     } catch (error) {
@@ -74,8 +74,9 @@ export class VersionStore {
     return this.manifestNow;
   }
 
-  allocateFileNumber(): number {
-    return this.nextFileNumber++;
+  /** Whether some Version that is in use names the segment. */
+  isLive(fileNumber: number): boolean {
+    return this.segments.has(fileNumber);
   }
 
   /** Path of a segment's file. */
@@ -134,7 +135,7 @@ export class VersionStore {
     try {
       for (const meta of added) await this.openSegment(meta);
       if (added.length > 0) await fileSystem.syncDirectory(directory);
-      const next = { ...change(this.manifestNow), nextFileNumber: this.nextFileNumber };
+      const next = { ...change(this.manifestNow), nextFileNumber: this.fileNumbers.upcoming };
       await this.options.lock.confirm();
       await writeManifest(fileSystem, directory, next);
       this.manifestNow = next;

@@ -1,0 +1,158 @@
+/**
+ * WorkerRunner: runs jobs in a background thread (worker.ts).
+ *
+ * The thread is started by the first job and kept until the database is closed. If it dies, the jobs
+ * it had fail, which the background reports and tries again, with a new thread; what they had
+ * written is removed first. Nothing is lost: a job's sources stay until its result is installed.
+ */
+import { Worker } from "node:worker_threads";
+import { DatabaseError } from "../errors.ts";
+import { joinPath } from "../io/file-system.ts";
+import type { SegmentMeta } from "../manifest/version.ts";
+import type { Segment } from "../segment/reader.ts";
+import { parseFileName } from "./files.ts";
+import type { JobContext, JobRunner } from "./jobs.ts";
+import type { Memtable } from "./memtable.ts";
+import {
+  fromPortable,
+  type WorkerRequest,
+  type WorkerResponse,
+  type WorkerSetup,
+} from "./worker-protocol.ts";
+
+interface PendingJob {
+  /** File numbers below this existed before the job. */
+  readonly firstFileNumber: number;
+  resolve(run: SegmentMeta[]): void;
+  reject(reason: unknown): void;
+}
+
+export class WorkerRunner implements JobRunner {
+  private readonly context: JobContext;
+  /** Whether a file number belongs to the live Version, and so to no failed job. */
+  private readonly isLive: (fileNumber: number) => boolean;
+  private readonly pending = new Map<number, PendingJob>();
+  private worker: Worker | undefined;
+  private nextId = 1;
+
+  constructor(context: JobContext, isLive: (fileNumber: number) => boolean) {
+    this.context = context;
+    this.isLive = isLive;
+  }
+
+  flush(memtable: Memtable, dropTombstones: boolean): Promise<SegmentMeta[]> {
+    const id = this.nextId++;
+    return this.run({ kind: "flush", id, memtable: memtable.share(), dropTombstones });
+  }
+
+  async compact(
+    runs: readonly (readonly Segment[])[],
+    dropTombstones: boolean,
+    signal: AbortSignal,
+  ): Promise<SegmentMeta[]> {
+    signal.throwIfAborted();
+    const cancelled = new SharedArrayBuffer(4);
+    const cancel = (): void => {
+      Atomics.store(new Int32Array(cancelled), 0, 1);
+    };
+    signal.addEventListener("abort", cancel);
+    try {
+      const metas = runs.map((run) => run.map((segment) => segment.meta));
+      const id = this.nextId++;
+      return await this.run({ kind: "compact", id, runs: metas, dropTombstones, cancelled });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+    }
+  }
+
+  async close(): Promise<void> {
+    const worker = this.worker;
+    this.worker = undefined;
+    await worker?.terminate();
+  }
+
+  private run(request: WorkerRequest): Promise<SegmentMeta[]> {
+    const worker = this.worker ?? this.start();
+    const firstFileNumber = this.context.fileNumbers.upcoming;
+    return new Promise<SegmentMeta[]>((resolve, reject) => {
+      this.pending.set(request.id, { firstFileNumber, resolve, reject });
+      worker.ref();
+      worker.postMessage(request);
+    });
+  }
+
+  private start(): Worker {
+    const { directory, databaseId, fileNumbers, segmentBytes, compression } = this.context;
+    const setup: WorkerSetup = {
+      directory,
+      databaseId,
+      fileNumbers: fileNumbers.shared,
+      segmentBytes,
+      compression,
+    };
+    const worker = startThread(setup);
+    this.worker = worker;
+    worker.on("message", (response: WorkerResponse) => this.settle(response));
+    worker.on("error", (error) => this.fail(worker, error));
+    worker.on("exit", (code) => this.fail(worker, new Error(`it ended with exit code ${code}`)));
+    return worker;
+  }
+
+  private settle(response: WorkerResponse): void {
+    const job = this.pending.get(response.id);
+    if (job === undefined) return;
+    this.pending.delete(response.id);
+    // An idle thread does not keep the process alive.
+    if (this.pending.size === 0) this.worker?.unref();
+    if ("run" in response) job.resolve([...response.run]);
+    else job.reject(fromPortable(response.error));
+  }
+
+  /** Fails every job of a thread that died, once what they wrote is removed. */
+  private fail(worker: Worker, cause: Error): void {
+    if (worker !== this.worker) return;
+    this.worker = undefined;
+    const jobs = [...this.pending.values()];
+    this.pending.clear();
+    if (jobs.length === 0) return;
+    const first = Math.min(...jobs.map((job) => job.firstFileNumber));
+    const error = new DatabaseError(
+      "MEMKV_IO",
+      "the background thread died; its work is done again",
+      {
+        cause,
+      },
+    );
+    // What cannot be removed now is removed at the next open.
+    this.removeOutputs(first)
+      .catch(() => {})
+      .finally(() => {
+        for (const job of jobs) job.reject(error);
+      });
+  }
+
+  private async removeOutputs(firstFileNumber: number): Promise<void> {
+    const { fileSystem, directory } = this.context;
+    for (const name of await fileSystem.list(directory)) {
+      const file = parseFileName(name);
+      if (file?.kind !== "segment" || file.fileNumber < firstFileNumber) continue;
+      if (!this.isLive(file.fileNumber)) await fileSystem.remove(joinPath(directory, name));
+    }
+  }
+}
+
+function startThread(workerData: WorkerSetup): Worker {
+  if (!import.meta.url.endsWith(".ts")) {
+    return new Worker(new URL("./worker.js", import.meta.url), { workerData });
+  }
+  // From sources, as in tests, the thread first loads what makes Node read TypeScript.
+  const loader = import.meta.resolve("tsx/esm/api");
+  const entry = new URL("./worker.ts", import.meta.url).href;
+  return new Worker(
+    `import("${loader}").then(({ register }) => { register(); return import("${entry}"); })`,
+    { eval: true, workerData },
+  );
+}

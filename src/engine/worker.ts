@@ -1,0 +1,112 @@
+/**
+ * The background thread: flushes and compactions away from the thread that serves reads and writes.
+ *
+ * It is started by `WorkerRunner` with what does not change while the database is open, and then
+ * takes requests. It reads sealed memtables through shared memory and opens the segments it merges
+ * by itself. It touches no file but segments, and installs nothing.
+ */
+import { setImmediate } from "node:timers/promises";
+import { parentPort, workerData } from "node:worker_threads";
+import { assert } from "../assert.ts";
+import { loadChecksum } from "../bytes/checksum.ts";
+import { ClosedError } from "../errors.ts";
+import { joinPath } from "../io/file-system.ts";
+import { NodeFileSystem } from "../io/node.ts";
+import type { SegmentMeta } from "../manifest/version.ts";
+import { BlockCache } from "../segment/block-cache.ts";
+import { Segment } from "../segment/reader.ts";
+import { FileNumbers } from "./file-numbers.ts";
+import { segmentFileName } from "./files.ts";
+import { compactRuns, flushMemtable, type JobContext } from "./jobs.ts";
+import { Memtable } from "./memtable.ts";
+import {
+  type CompactRequest,
+  toPortable,
+  type WorkerRequest,
+  type WorkerResponse,
+  type WorkerSetup,
+} from "./worker-protocol.ts";
+
+const port = parentPort;
+assert(port !== null, "this module runs in a worker thread");
+
+const { directory, databaseId, fileNumbers, segmentBytes, compression } = workerData as WorkerSetup;
+
+const context: JobContext = {
+  fileSystem: new NodeFileSystem(),
+  directory,
+  databaseId,
+  fileNumbers: new FileNumbers(fileNumbers),
+  segmentBytes,
+  compression,
+};
+
+/** Merging reads each block once: nothing is worth keeping. */
+const blockCache = new BlockCache(0);
+
+/** Jobs under way: a flush and a compaction take turns, one alone need not give way. */
+let jobCount = 0;
+
+async function giveWay(): Promise<void> {
+  if (jobCount > 1) await setImmediate();
+}
+
+async function compact({
+  runs,
+  dropTombstones,
+  cancelled,
+}: CompactRequest): Promise<SegmentMeta[]> {
+  const flag = new Int32Array(cancelled);
+  const opened: Segment[] = [];
+  try {
+    const sources: Segment[][] = [];
+    for (const run of runs) {
+      const segments: Segment[] = [];
+      for (const meta of run) {
+        const segment = await openSegment(meta);
+        opened.push(segment);
+        segments.push(segment);
+      }
+      sources.push(segments);
+    }
+    return await compactRuns(sources, dropTombstones, context, async () => {
+      if (Atomics.load(flag, 0) !== 0) throw new ClosedError();
+      await giveWay();
+    });
+  } finally {
+    for (const segment of opened) await segment.close();
+  }
+}
+
+function openSegment({ fileNumber }: SegmentMeta): Promise<Segment> {
+  return Segment.open({
+    fileSystem: context.fileSystem,
+    path: joinPath(directory, segmentFileName(fileNumber)),
+    identity: { databaseId, fileNumber },
+    blockCache,
+  });
+}
+
+function run(request: WorkerRequest): Promise<SegmentMeta[]> {
+  if (request.kind === "compact") return compact(request);
+  const memtable = Memtable.from(request.memtable);
+  return flushMemtable(memtable, request.dropTombstones, context, giveWay);
+}
+
+async function answer(request: WorkerRequest): Promise<WorkerResponse> {
+  const { id } = request;
+  jobCount++;
+  try {
+    await loadChecksum();
+    return { id, run: await run(request) };
+  } catch (error) {
+    return { id, error: toPortable(error) };
+  } finally {
+    jobCount--;
+  }
+}
+
+port.on("message", (request: WorkerRequest) => {
+  // `answer` never rejects.
+  void answer(request).then((response) => port.postMessage(response));
+});
