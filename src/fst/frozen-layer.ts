@@ -109,7 +109,7 @@ export class FrozenLayer {
   get(key: Uint8Array): number | undefined {
     checkKey(key);
     const ordinal = this.reader.rank(key, key.length);
-    return this.reader.isFound ? this.valueAt(ordinal) : undefined;
+    return this.reader.isFound ? this.valueOf(ordinal) : undefined;
   }
 
   has(key: Uint8Array): boolean {
@@ -135,7 +135,7 @@ export class FrozenLayer {
   /** The value of the key with this ordinal. Throws InvalidArgumentError if there is none. */
   valueAt(ordinal: number): number {
     this.checkOrdinal(ordinal);
-    return this.values === undefined ? ordinal : this.values.read(ordinal);
+    return this.valueOf(ordinal);
   }
 
   /** The greatest key at or before `key`, and its value; undefined if there is none. */
@@ -165,6 +165,7 @@ export class FrozenLayer {
     const isReverse = range.reverse === true;
     cursor.seekToOrdinal(isReverse ? end - 1 : start);
     for (; start < end; start++) {
+      if (!cursor.isValid) throw this.countError();
       yield cursor.key.slice(0, cursor.keyLength);
       if (isReverse) cursor.prev();
       else cursor.next();
@@ -177,7 +178,7 @@ export class FrozenLayer {
     let ordinal = range.reverse === true ? end - 1 : start;
     const step = range.reverse === true ? -1 : 1;
     for (const key of this.keys(range)) {
-      yield [key, this.valueAt(ordinal)];
+      yield [key, this.valueOf(ordinal)];
       ordinal += step;
     }
   }
@@ -208,15 +209,22 @@ export class FrozenLayer {
       if (this.values !== undefined) this.values.read(ordinal);
       cursor.next();
     }
-    if (cursor.isValid) {
-      throw damaged(this.file, HEADER_BYTES, `${this.size} keys`, "more");
-    }
+    if (cursor.isValid) throw this.countError();
+  }
+
+  /** An error for states that hold more or fewer keys than the header says. */
+  private countError(): Error {
+    return damaged(this.file, HEADER_BYTES, `${this.size} keys`, "another number");
   }
 
   private lookupEntry(): [key: Uint8Array, value: number] | undefined {
     const cursor = this.lookup;
     if (!cursor.isValid) return undefined;
-    return [cursor.key.slice(0, cursor.keyLength), this.valueAt(cursor.ordinal)];
+    return [cursor.key.slice(0, cursor.keyLength), this.valueOf(cursor.ordinal)];
+  }
+
+  private valueOf(ordinal: number): number {
+    return this.values === undefined ? ordinal : this.values.read(ordinal);
   }
 
   /** The ordinals of a range, from start up to end, as far as its limit goes. */
