@@ -87,6 +87,8 @@ interface Import {
   /** A path below src/ for a relative import, else the name as written. */
   readonly to: string;
   readonly isRelative: boolean;
+  /** Whether nothing of it is left when the program runs. */
+  readonly isType: boolean;
 }
 
 /** Every breach in `sources`, a map from path below src/ to text. */
@@ -100,7 +102,7 @@ function violations(sources: ReadonlyMap<string, string>): string[] {
     const imports = importsOf(file, code);
     graph.set(
       file,
-      imports.filter((entry) => entry.isRelative).map((entry) => entry.to),
+      imports.filter((entry) => entry.isRelative && !entry.isType).map((entry) => entry.to),
     );
     for (const entry of imports) {
       const complaint = entry.isRelative ? relativeBreach(entry, sources) : packageBreach(entry);
@@ -149,17 +151,19 @@ function isWithin(file: string, places: readonly string[]): boolean {
 /** Static, type, side-effect and dynamic imports, re-exports, and files named by `new URL`. */
 function importsOf(file: string, code: string): Import[] {
   const patterns = [
-    /^(?:import|export)\b[^;"]*?\bfrom "([^"]+)"/gm,
+    /^(?:import|export)\b[^;"]*?\bfrom "([^"$]+)"/gm,
     /^import "([^"]+)"/gm,
-    /\bimport\("([^"]+)"\)/g,
+    /\bimport\("([^"$]+)"\)/g,
     /\bnew URL\("([^"]+\.[jt]s)", import\.meta\.url\)/g,
     /\brequire\("([^"]+)"\)/g,
   ];
   return patterns.flatMap((pattern) =>
-    [...code.matchAll(pattern)].map(([, specifier = ""]) => {
+    [...code.matchAll(pattern)].map(([statement, specifier = ""]) => {
       const isRelative = specifier.startsWith(".");
-      const to = isRelative ? posix.join(posix.dirname(file), specifier) : specifier;
-      return { from: file, to, isRelative };
+      // A worker is started by its name in dist/.
+      const source = specifier.replace(/\.js$/, ".ts");
+      const to = isRelative ? posix.join(posix.dirname(file), source) : specifier;
+      return { from: file, to, isRelative, isType: /^(import|export) type\b/.test(statement) };
     }),
   );
 }
@@ -168,7 +172,7 @@ function withoutComments(source: string): string {
   return source.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(^|\s)\/\/.*$/gm, "");
 }
 
-/** One complaint for each file that a walk along imports meets again while below it. */
+/** One complaint for each file that a walk along imports, those of types left out, meets again. */
 function cycles(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const found: string[] = [];
   const done = new Set<string>();
@@ -310,6 +314,14 @@ describe("the checker", () => {
       ["art/c.ts", 'import { a } from "./a.ts";'],
     ]);
     expect(violations(sources)).toEqual(["cycle: art/a.ts -> art/b.ts -> art/c.ts -> art/a.ts"]);
+  });
+
+  test("does not take types that know of each other for a cycle", () => {
+    const sources = new Map([
+      ["art/a.ts", 'import { b } from "./b.ts";'],
+      ["art/b.ts", 'import type { A } from "./a.ts";'],
+    ]);
+    expect(violations(sources)).toEqual([]);
   });
 
   test("does not take comments for code", () => {

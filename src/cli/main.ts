@@ -5,14 +5,17 @@
  * The exit code is set rather than exited with, so that what is on its way to a pipe arrives.
  */
 import { readFileSync } from "node:fs";
+import { EXIT_DATA, systemError } from "./context.ts";
 import { run } from "./run.ts";
 
 const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
 const { version } = JSON.parse(manifest) as { version: string };
 
-// Whoever reads our output may stop: `memkv scan store | head` is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+  // Whoever reads our output may stop: `memkv scan store | head` is no error.
+  if (error.code === "EPIPE") return;
+  process.stderr.write(`memkv: ${systemError("write standard output", error).message}\n`);
+  process.exit(EXIT_DATA);
 });
 
 process.exitCode = await run(process.argv.slice(2), process, version);

@@ -71,11 +71,13 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
 
 /** One line for what was foreseen; all that is known for what was not. */
 function describe(error: unknown): string {
-  const isForeseen =
-    error instanceof DataError || error instanceof UsageError || error instanceof DatabaseError;
   if (!(error instanceof Error)) return String(error);
-  if (!isForeseen || (error instanceof DatabaseError && error.code === "MEMKV_ASSERTION")) {
-    return `a bug in memkv: ${error.stack ?? error.message}`;
-  }
-  return error.message;
+  return isForeseen(error) ? error.message : `a bug in memkv: ${error.stack ?? error.message}`;
+}
+
+function isForeseen(error: Error): boolean {
+  if (error instanceof DatabaseError) return error.code !== "MEMKV_ASSERTION";
+  const isOurs = error instanceof DataError || error instanceof UsageError;
+  const isSystems = typeof (error as NodeJS.ErrnoException).syscall === "string";
+  return isOurs || isSystems;
 }

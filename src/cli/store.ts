@@ -99,9 +99,14 @@ export async function withStore<T>(
     createIfMissing: access === "create",
     readOnly: access === "read",
   });
+  let result: T;
   try {
-    return await use(store);
-  } finally {
-    await store.close();
+    result = await use(store);
+  } catch (error) {
+    // What went wrong first is what the user must hear of, whatever closing runs into after it.
+    await store.close().catch(() => undefined);
+    throw error;
   }
+  await store.close();
+  return result;
 }

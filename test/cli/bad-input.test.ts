@@ -161,6 +161,28 @@ describe("input of build", () => {
   });
 });
 
+describe("output of export", () => {
+  test("a directory that is not there", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    await output(["put", directory, "k", "v"]);
+    await expectFailure(
+      ["export", directory, "/no/such/file.tsv"],
+      1,
+      "cannot write /no/such/file.tsv: no such file or directory",
+    );
+  });
+
+  test.skipIf(process.platform !== "linux")("a full disk", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    await output(["put", directory, "k", "v"]);
+    await expectFailure(
+      ["export", directory, "/dev/full"],
+      1,
+      "cannot write /dev/full: no space left on the device",
+    );
+  });
+});
+
 describe("as a process", () => {
   async function largeStore(): Promise<string> {
     const directory = join(temporaryDirectory(), "store");
