@@ -69,7 +69,7 @@ class Utf8KeyCodec implements KeyCodec<string> {
   }
 
   decode(bytes: Uint8Array, length: number): string {
-    return toBuffer(bytes).utf8Slice(0, length);
+    return decodeUtf8(bytes, 0, length);
   }
 
   private encodeLong(key: string, units: number): number {
@@ -172,19 +172,12 @@ export function isWellFormed(text: string): boolean {
   return (text as string & { isWellFormed(): boolean }).isWellFormed();
 }
 
-/** The native slices that Node puts on Buffer, for decoding a range without a view on it. */
-export interface SlicingBuffer extends Buffer {
-  utf8Slice(start: number, end: number): string;
-}
+/** Node's native decoder, a method of Buffer that takes any byte array as its receiver. */
+const { utf8Slice } = Buffer.prototype as Buffer & {
+  utf8Slice(this: Uint8Array, start: number, end: number): string;
+};
 
-/** Last view given and the Buffer over the same bytes: cursors hand in the same buffer each time. */
-let lastBytes: Uint8Array = new Uint8Array(0);
-let lastBuffer: SlicingBuffer = Buffer.alloc(0) as SlicingBuffer;
-
-export function toBuffer(bytes: Uint8Array): SlicingBuffer {
-  if (bytes !== lastBytes) {
-    lastBytes = bytes;
-    lastBuffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength) as SlicingBuffer;
-  }
-  return lastBuffer;
+/** The text of bytes[start, end), without a view made for it. */
+export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string {
+  return utf8Slice.call(bytes, start, end);
 }

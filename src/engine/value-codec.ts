@@ -11,7 +11,7 @@
 import { Packr } from "msgpackr/pack";
 import { MAX_VALUE_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
-import { describe, isWellFormed, toBuffer } from "./key-codec.ts";
+import { decodeUtf8, describe, isWellFormed } from "./key-codec.ts";
 
 /** A value encoding of the user's own. */
 export interface ValueEncoding<V> {
@@ -69,8 +69,21 @@ class MsgpackCodec implements ValueCodec<unknown> {
   }
 
   decode(bytes: Uint8Array): unknown {
-    return this.packr.unpack(bytes);
+    const start = stringStart(bytes);
+    return start === 0 ? this.packr.unpack(bytes) : decodeUtf8(bytes, start, bytes.length);
   }
+}
+
+/**
+ * Where the text begins if the value is one whole string, else 0. Many values are, and Node's own
+ * decoder needs a quarter of msgpackr's time for one of 45 bytes.
+ */
+function stringStart(bytes: Uint8Array): number {
+  const first = bytes[0];
+  if (first >= 0xa0 && first <= 0xbf) return bytes.length === 1 + (first & 0x1f) ? 1 : 0;
+  if (first === 0xd9) return bytes.length === 2 + bytes[1] ? 2 : 0;
+  if (first === 0xda) return bytes.length === 3 + ((bytes[1] << 8) | bytes[2]) ? 3 : 0;
+  return 0;
 }
 
 class JsonCodec implements ValueCodec<unknown> {
@@ -84,7 +97,7 @@ class JsonCodec implements ValueCodec<unknown> {
   }
 
   decode(bytes: Uint8Array): unknown {
-    return JSON.parse(toBuffer(bytes).utf8Slice(0, bytes.length));
+    return JSON.parse(decodeUtf8(bytes, 0, bytes.length));
   }
 }
 
@@ -98,7 +111,7 @@ class Utf8Codec implements ValueCodec<string> {
   }
 
   decode(bytes: Uint8Array): string {
-    return toBuffer(bytes).utf8Slice(0, bytes.length);
+    return decodeUtf8(bytes, 0, bytes.length);
   }
 }
 
