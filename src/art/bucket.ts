@@ -289,7 +289,7 @@ export function insertKey(
   start: number,
   end: number,
 ): number {
-  const { bytes, words } = arena;
+  const { bytes, view, words } = arena;
   const count = countOf(words, bucket);
   const used = usedOf(words, bucket);
   const { pos, index, shared, nextShared } = at;
@@ -304,20 +304,20 @@ export function insertKey(
     grownUsed += headerBytes(nextShared, nextTailLength) - (rest - pos);
   }
   const block = allocate(arena, grownUsed, count + 1, valueBytes);
-  copyBytes(bytes, block + HEADER_BYTES, bucket + HEADER_BYTES, pos - bucket - HEADER_BYTES);
+  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, pos - bucket - HEADER_BYTES);
   let target = writeHeader(bytes, block + pos - bucket, shared, tailLength);
   target = writeTail(bytes, target, key, start + shared, tailLength);
   if (index < count) {
     target = writeHeader(bytes, target, nextShared, nextTailLength);
-    copyBytes(bytes, target, rest, bucket + used - rest);
+    copyBytes(view, target, rest, bucket + used - rest);
   }
   const source = valuesWord(words, bucket, valueBytes);
   const goal = valuesWord(words, block, valueBytes);
   const wordsBefore = (index * valueBytes) >> 2;
   const gap = valueBytes >> 2;
-  copyWords(words, goal, source, wordsBefore);
+  copyWords(view, goal, source, wordsBefore);
   copyWords(
-    words,
+    view,
     goal + wordsBefore + gap,
     source + wordsBefore,
     ((count * valueBytes) >> 2) - wordsBefore,
@@ -334,7 +334,7 @@ export function removeKey(
   key: Uint8Array,
   start: number,
 ): number {
-  const { bytes, words } = arena;
+  const { bytes, view, words } = arena;
   const count = countOf(words, bucket);
   const used = usedOf(words, bucket);
   const { pos, index } = at;
@@ -352,20 +352,20 @@ export function removeKey(
     shrunkUsed += headerBytes(nextShared, nextTailLength) + returned - (nextTail - rest);
   }
   const block = allocate(arena, shrunkUsed, count - 1, valueBytes);
-  copyBytes(bytes, block + HEADER_BYTES, bucket + HEADER_BYTES, pos - bucket - HEADER_BYTES);
+  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, pos - bucket - HEADER_BYTES);
   if (index + 1 < count) {
     const tailLength = returned + tailLengthAt(bytes, rest);
     let target = writeHeader(bytes, block + pos - bucket, nextShared, tailLength);
     target = writeTail(bytes, target, key, start + nextShared, returned);
-    copyBytes(bytes, target, nextTail, bucket + used - nextTail);
+    copyBytes(view, target, nextTail, bucket + used - nextTail);
   }
   const source = valuesWord(words, bucket, valueBytes);
   const goal = valuesWord(words, block, valueBytes);
   const wordsBefore = (index * valueBytes) >> 2;
   const gap = valueBytes >> 2;
-  copyWords(words, goal, source, wordsBefore);
+  copyWords(view, goal, source, wordsBefore);
   copyWords(
-    words,
+    view,
     goal + wordsBefore,
     source + wordsBefore + gap,
     ((count * valueBytes) >> 2) - wordsBefore - gap,
@@ -413,13 +413,13 @@ export function copyLeftPart(
   bucket: number,
   index: number,
 ): number {
-  const { bytes, words } = arena;
+  const { bytes, view, words } = arena;
   let end = firstEntryPos(bytes, bucket);
   for (let i = 0; i < index; i++) end = entryEnd(bytes, end);
   const block = allocate(arena, end - bucket, index, valueBytes);
-  copyBytes(bytes, block + HEADER_BYTES, bucket + HEADER_BYTES, end - bucket - HEADER_BYTES);
+  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, end - bucket - HEADER_BYTES);
   copyWords(
-    words,
+    view,
     valuesWord(words, block, valueBytes),
     valuesWord(words, bucket, valueBytes),
     (index * valueBytes) >> 2,
@@ -438,7 +438,7 @@ export function copyRightPart(
   index: number,
   buffer: KeyBuffer,
 ): number {
-  const { bytes, words } = arena;
+  const { bytes, view, words } = arena;
   const pos = decodeKey(bytes, bucket, index, buffer);
   const separatorLength = sharedAt(bytes, pos) + 1;
   const tailLength = buffer.length - separatorLength;
@@ -457,9 +457,9 @@ export function copyRightPart(
   target = writeTail(bytes, target, buffer.bytes, 0, separatorLength);
   target = writeHeader(bytes, target, separatorLength, tailLength);
   target = writeTail(bytes, target, buffer.bytes, separatorLength, tailLength);
-  copyBytes(bytes, target, rest, restBytes);
+  copyBytes(view, target, rest, restBytes);
   copyWords(
-    words,
+    view,
     valuesWord(words, block, valueBytes),
     valuesWord(words, bucket, valueBytes) + ((index * valueBytes) >> 2),
     (count * valueBytes) >> 2,
@@ -480,7 +480,7 @@ export function mergeBuckets(
   leftKey: KeyBuffer,
   rightKey: KeyBuffer,
 ): number {
-  const { bytes, words } = arena;
+  const { bytes, view, words } = arena;
   const leftCount = countOf(words, left);
   const rightCount = countOf(words, right);
   decodeKey(bytes, left, leftCount - 1, leftKey);
@@ -494,15 +494,15 @@ export function mergeBuckets(
   const restBytes = right + usedOf(words, right) - rest;
   const used = leftUsed + headerBytes(shared, tailLength) + tailLength + restBytes;
   const block = allocate(arena, used, leftCount + rightCount, valueBytes);
-  copyBytes(bytes, block + HEADER_BYTES, left + HEADER_BYTES, leftUsed - HEADER_BYTES);
+  copyBytes(view, block + HEADER_BYTES, left + HEADER_BYTES, leftUsed - HEADER_BYTES);
   let target = writeHeader(bytes, block + leftUsed, shared, tailLength);
   target = writeTail(bytes, target, rightKey.bytes, shared, tailLength);
-  copyBytes(bytes, target, rest, restBytes);
+  copyBytes(view, target, rest, restBytes);
   const goal = valuesWord(words, block, valueBytes);
   const leftWords = (leftCount * valueBytes) >> 2;
-  copyWords(words, goal, valuesWord(words, left, valueBytes), leftWords);
+  copyWords(view, goal, valuesWord(words, left, valueBytes), leftWords);
   copyWords(
-    words,
+    view,
     goal + leftWords,
     valuesWord(words, right, valueBytes),
     (rightCount * valueBytes) >> 2,
@@ -511,7 +511,7 @@ export function mergeBuckets(
 }
 
 function allocate(arena: Arena, used: number, count: number, valueBytes: number): number {
-  const block = arena.allocate(used + count * valueBytes);
+  const block = arena.buckets.allocate(used + count * valueBytes);
   arena.words[block >> 2] = count | (used << 8);
   return block;
 }
@@ -549,8 +549,8 @@ function writeTail(
   return pos + len;
 }
 
-function copyWords(words: Int32Array, target: number, source: number, count: number): void {
-  for (let i = 0; i < count; i++) words[target + i] = words[source + i];
+function copyWords(view: DataView, target: number, source: number, count: number): void {
+  copyBytes(view, target << 2, source << 2, count << 2);
 }
 
 function readU24(bytes: Uint8Array, pos: number): number {

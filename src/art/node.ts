@@ -112,7 +112,7 @@ export function createNode(
   start: number,
   prefixLength: number,
 ): number {
-  const node = arena.allocate(sizeOf(childCount, prefixLength));
+  const node = arena.nodes.allocate(sizeOf(childCount, prefixLength));
   const { bytes, words } = arena;
   words[node >> 2] = childCount | (prefixLength << 9);
   words[terminatorSlot(node)] = 0;
@@ -145,24 +145,24 @@ export function withChild(
   hint: number,
   ref: number,
 ): number {
-  const { bytes, words } = arena;
+  const { view, words } = arena;
   const count = childCountOf(words, node);
   const copy = copyFrame(arena, node, count + 1);
   copyChildren(arena, copy, 0, node, 0, index);
   copyChildren(arena, copy, index + 1, node, index, count - index);
   setChild(arena, copy, index, label, hint, ref);
-  copyBytes(bytes, prefixPos(words, copy), prefixPos(words, node), prefixLengthOf(words, node));
+  copyBytes(view, prefixPos(words, copy), prefixPos(words, node), prefixLengthOf(words, node));
   return copy;
 }
 
 /** A copy of `node` without its child `index`. */
 export function withoutChild(arena: Arena, node: number, index: number): number {
-  const { bytes, words } = arena;
+  const { view, words } = arena;
   const count = childCountOf(words, node);
   const copy = copyFrame(arena, node, count - 1);
   copyChildren(arena, copy, 0, node, 0, index);
   copyChildren(arena, copy, index, node, index + 1, count - index - 1);
-  copyBytes(bytes, prefixPos(words, copy), prefixPos(words, node), prefixLengthOf(words, node));
+  copyBytes(view, prefixPos(words, copy), prefixPos(words, node), prefixLengthOf(words, node));
   return copy;
 }
 
@@ -188,7 +188,7 @@ function sizeOf(childCount: number, prefixLength: number): number {
 /** A block for `node` with another number of children: header and terminator are copied. */
 function copyFrame(arena: Arena, node: number, childCount: number): number {
   const prefixLength = prefixLengthOf(arena.words, node);
-  const copy = arena.allocate(sizeOf(childCount, prefixLength));
+  const copy = arena.nodes.allocate(sizeOf(childCount, prefixLength));
   arena.words[copy >> 2] = childCount | (prefixLength << 9);
   arena.words[terminatorSlot(copy)] = arena.words[terminatorSlot(node)];
   return copy;
@@ -203,10 +203,10 @@ function copyChildren(
   from: number,
   count: number,
 ): void {
-  const { bytes, words } = arena;
+  const { view, words } = arena;
   const targetSlot = childSlot(target, to);
   const sourceSlot = childSlot(source, from);
   for (let i = 0; i < count; i++) words[targetSlot + i] = words[sourceSlot + i];
-  copyBytes(bytes, labelsPos(words, target) + to, labelsPos(words, source) + from, count);
-  copyBytes(bytes, hintsPos(words, target) + to, hintsPos(words, source) + from, count);
+  copyBytes(view, labelsPos(words, target) + to, labelsPos(words, source) + from, count);
+  copyBytes(view, hintsPos(words, target) + to, hintsPos(words, source) + from, count);
 }

@@ -473,7 +473,7 @@ export class Tree {
     const separator = this.rightKey;
     const right = copyRightPart(arena, valueBytes, grown, index, separator);
     const left = copyLeftPart(arena, valueBytes, grown, index);
-    arena.free(grown, blockBytes(words, grown, valueBytes));
+    arena.buckets.free(grown, blockBytes(words, grown, valueBytes));
     this.insertSeparator(separator.bytes, separator.length, right);
     this.publish(this.slotOf(bucket), bucketRef(left));
     this.releaseBucket(bucket);
@@ -678,7 +678,7 @@ export class Tree {
       this.removeSeparator(bucket);
     }
     this.releaseBucket(bucket);
-    arena.free(empty, blockBytes(words, empty, valueBytes));
+    arena.buckets.free(empty, blockBytes(words, empty, valueBytes));
   }
 
   private mergeWithNeighbour(bucket: number): void {
@@ -711,11 +711,11 @@ export class Tree {
   }
 
   private releaseBucket(bucket: number): void {
-    this.arena.free(bucket, blockBytes(this.arena.words, bucket, this.valueBytes));
+    this.arena.buckets.free(bucket, blockBytes(this.arena.words, bucket, this.valueBytes));
   }
 
   private releaseNode(node: number): void {
-    this.arena.free(node, nodeBytes(this.arena.words, node));
+    this.arena.nodes.free(node, nodeBytes(this.arena.words, node));
   }
 
   private setSize(size: number): void {
@@ -765,7 +765,8 @@ function copyTree(source: Arena, target: Arena, valueBytes: ValueBytes): void {
     const size = isBucket(ref)
       ? blockBytes(source.words, block, valueBytes)
       : (nodeBytes(source.words, block) + 15) & ~15;
-    const copy = target.allocate(size);
+    const pool = isBucket(ref) ? target.buckets : target.nodes;
+    const copy = pool.allocate(size);
     target.bytes.set(source.bytes.subarray(block, block + size), copy);
     target.words[targetSlot] = isBucket(ref) ? bucketRef(copy) : copy;
     if (isBucket(ref)) continue;

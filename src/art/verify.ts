@@ -148,13 +148,16 @@ function verifyEntryForm(bytes: Uint8Array, pos: number): void {
 
 function verifyBlocks(tree: Tree, live: Range[]): void {
   const { arena } = tree;
-  const all = [...live, ...arena.freeRanges()].sort((a, b) => a.start - b.start);
+  const free = [...arena.nodes.freeRanges(), ...arena.buckets.freeRanges()];
+  const freeBytes = free.reduce((sum, range) => sum + range.end - range.start, 0);
+  assert(freeBytes === arena.freeBytes, "pool 2: free bytes are counted");
+  const all = [...live, ...free].sort((a, b) => a.start - b.start);
   let end = HEADER_BYTES;
   for (const range of all) {
-    assert(range.start === end, "arena 1: every byte belongs to one block or region");
+    assert(range.start === end, "pool 1: every byte is in one block or free");
     end = range.end;
   }
-  assert(end === arena.top, "arena 1: blocks and regions reach up to top");
+  assert(end === arena.top, "arena 1: regions reach up to top");
 }
 
 function join(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
