@@ -1,4 +1,4 @@
-import { defineConfig, type UserConfigFnObject, type ViteUserConfig } from "vitest/config";
+import { defineConfig, type ViteUserConfig, type ViteUserConfigFnObject } from "vitest/config";
 
 /** `npm test` runs everything but `*.slow.test.ts`; `npm run test:slow` runs only those. */
 function configFor(slow: boolean): ViteUserConfig {
@@ -14,6 +14,6 @@ function configFor(slow: boolean): ViteUserConfig {
   };
 }
 
-const config: UserConfigFnObject = defineConfig(({ mode }) => configFor(mode === "slow"));
+const config: ViteUserConfigFnObject = defineConfig(({ mode }) => configFor(mode === "slow"));
 
 export default config;
