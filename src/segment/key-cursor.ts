@@ -3,9 +3,9 @@
  *
  * Forward, a key is made from the one before it: the bytes that both share stay where they are, and
  * the rest is decoded behind them. Backward, the bytes that it shares with the one after it stay, and
- * the rest comes from the chain of keys that have them (key-block.ts).
+ * the rest comes from the chain of keys that have them (coded-entries.ts).
  */
-import { KeyBlock, type KeyPages } from "./key-block.ts";
+import { blockKeys, KeyBlock, type KeyPages } from "./key-block.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { BLOCK_KEYS } from "./key-page.ts";
 
@@ -101,8 +101,8 @@ export class KeyCursor {
 
   private openBlock(): void {
     const block = Math.floor(this.ordinal / BLOCK_KEYS);
-    this.block.open(block);
+    this.blockKeys = blockKeys(block, this.index.keyCount);
+    this.block.open(block, this.blockKeys);
     this.position = this.ordinal - block * BLOCK_KEYS;
-    this.blockKeys = Math.min(BLOCK_KEYS, this.index.keyCount - block * BLOCK_KEYS);
   }
 }

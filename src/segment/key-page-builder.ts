@@ -5,7 +5,16 @@ import { checksum } from "../bytes/checksum.ts";
 import { writeU32 } from "../bytes/fixed.ts";
 import { varintSize } from "../bytes/varint.ts";
 import { ByteWriter } from "../bytes/writer.ts";
-import { BLOCK_KEYS, HEADER_ESCAPE, PAGE_KEYS, PAGE_SUM_BYTES } from "./key-page.ts";
+import {
+  BLOCK_KEYS,
+  HEADER_ESCAPE,
+  PAGE_BLOCKS,
+  PAGE_KEYS,
+  PAGE_SUM_BYTES,
+  RECORD_BYTES,
+  RECORD_ESCAPE_U8,
+  RECORD_ESCAPE_U16,
+} from "./key-page.ts";
 import type { SymbolTable } from "./symbols.ts";
 
 export class KeyPageBuilder {
@@ -13,10 +22,11 @@ export class KeyPageBuilder {
   keyCount: number;
 
   private readonly symbols: SymbolTable;
-  /** The separator of block 0, with its length before it. */
+  /** The separator of block 0. */
   private readonly separator: ByteWriter;
-  /** Directory entries of the blocks that are complete. */
-  private readonly directory: ByteWriter;
+  /** Of the blocks that are complete: their records, separators and bytes. */
+  private readonly records: ByteWriter;
+  private readonly separators: ByteWriter;
   private readonly blocks: ByteWriter;
   /** Separator of the block being filled, and of the one before it. */
   private blockSeparator: Uint8Array;
@@ -31,7 +41,8 @@ export class KeyPageBuilder {
     this.keyCount = 0;
     this.symbols = symbols;
     this.separator = new ByteWriter(256);
-    this.directory = new ByteWriter(1024);
+    this.records = new ByteWriter(RECORD_BYTES * PAGE_BLOCKS);
+    this.separators = new ByteWriter(1024);
     this.blocks = new ByteWriter(16_384);
     this.blockSeparator = new Uint8Array(256);
     this.blockSeparatorLength = 0;
@@ -47,7 +58,8 @@ export class KeyPageBuilder {
 
   /** About the bytes that `finish` would append. */
   get estimatedBytes(): number {
-    return this.directory.length + this.blocks.length + this.codes.length + BLOCK_KEYS;
+    const directory = this.records.length + this.separators.length + this.separator.length;
+    return directory + this.blocks.length + this.codes.length + BLOCK_KEYS;
   }
 
   /**
@@ -70,27 +82,26 @@ export class KeyPageBuilder {
   finish(writer: ByteWriter): void {
     const rest = this.keyCount % BLOCK_KEYS;
     if (rest > 0) this.closeBlock(rest);
-    const { separator, directory, blocks } = this;
+    const { separator, records, separators, blocks } = this;
     const start = writer.length;
-    const before = PAGE_SUM_BYTES + separator.length + directory.length;
+    const parts = varintSize(separator.length) + records.length + separators.length;
+    const before = PAGE_SUM_BYTES + parts + separator.length;
     // The offset counts its own bytes too.
     let blocksOffset = before + 1;
     while (before + varintSize(blocksOffset) > blocksOffset) blocksOffset++;
     writer.u32(0);
     writer.varint(blocksOffset);
-    writer.append(separator.buffer, 0, separator.length);
-    writer.append(directory.buffer, 0, directory.length);
-    writer.append(blocks.buffer, 0, blocks.length);
+    writer.varint(separator.length);
+    for (const part of [records, separators, separator, blocks]) {
+      writer.append(part.buffer, 0, part.length);
+      part.reset();
+    }
     writeU32(writer.buffer, start, checksum(writer.buffer, start + PAGE_SUM_BYTES, writer.length));
     this.keyCount = 0;
-    separator.reset();
-    directory.reset();
-    blocks.reset();
   }
 
   private openBlock(key: Uint8Array, separatorLength: number): void {
     if (this.keyCount === 1) {
-      this.separator.varint(separatorLength);
       this.separator.append(key, 0, separatorLength);
     } else {
       const limit = Math.min(separatorLength, this.blockSeparatorLength);
@@ -106,40 +117,39 @@ export class KeyPageBuilder {
   }
 
   private closeBlock(count: number): void {
-    const { blocks, directory, shared, codeEnds, codes } = this;
+    const { blocks, shared, codeEnds, codes } = this;
     const start = blocks.length;
     const base = bestBase(shared, count);
     blocks.varint(base);
     for (let i = 0; i < count; i++) {
       const codeLength = codeEnds[i] - (i === 0 ? 0 : codeEnds[i - 1]);
-      const upper = i === 0 ? 0 : isEscaped(shared[i], base) ? HEADER_ESCAPE : shared[i] - base;
+      const upper = isEscaped(shared[i], base) ? HEADER_ESCAPE : shared[i] - base;
       blocks.u8((upper << 4) | Math.min(codeLength, HEADER_ESCAPE));
     }
     for (let i = 0; i < count; i++) {
       const from = i === 0 ? 0 : codeEnds[i - 1];
-      if (i > 0 && isEscaped(shared[i], base)) blocks.varint(shared[i]);
+      if (isEscaped(shared[i], base)) blocks.varint(shared[i]);
       if (codeEnds[i] - from >= HEADER_ESCAPE) blocks.varint(codeEnds[i] - from - HEADER_ESCAPE);
       blocks.append(codes.buffer, from, codeEnds[i]);
     }
     codes.reset();
-    const blockLength = blocks.length - start;
-    if (this.keyCount > BLOCK_KEYS) {
-      const { blockSeparator, sharedWithPrevious } = this;
-      const from = codes.reserve(this.blockSeparatorLength * 2);
-      const end = this.symbols.encodeInto(
-        blockSeparator,
-        sharedWithPrevious,
-        this.blockSeparatorLength,
-        codes.buffer,
-        from,
-      );
-      directory.varint(sharedWithPrevious);
-      directory.varint(end - from);
-      directory.varint(blockLength);
-      directory.append(codes.buffer, from, end);
-    } else {
-      directory.varint(blockLength);
-    }
+    this.addToDirectory(blocks.length - start);
+  }
+
+  private addToDirectory(blockLength: number): void {
+    const { records, separators, blockSeparator, sharedWithPrevious, codes } = this;
+    const isFirst = records.length === 0;
+    const shared = isFirst ? 0 : sharedWithPrevious;
+    const end = isFirst ? 0 : this.blockSeparatorLength;
+    codes.reserve((end - shared) * 2);
+    const codeLength = this.symbols.encodeInto(blockSeparator, shared, end, codes.buffer, 0);
+    records.u8(Math.min(shared, RECORD_ESCAPE_U8));
+    records.u8(Math.min(codeLength, RECORD_ESCAPE_U8));
+    records.u16(Math.min(blockLength, RECORD_ESCAPE_U16));
+    if (shared >= RECORD_ESCAPE_U8) separators.varint(shared);
+    if (codeLength >= RECORD_ESCAPE_U8) separators.varint(codeLength);
+    if (blockLength >= RECORD_ESCAPE_U16) separators.varint(blockLength);
+    separators.append(codes.buffer, 0, codeLength);
   }
 }
 
@@ -147,14 +157,14 @@ function isEscaped(shared: number, base: number): boolean {
   return shared < base || shared - base >= HEADER_ESCAPE;
 }
 
-/** The base with the fewest escapes among the keys behind the first; the least of these. */
+/** The base with the fewest escapes; the least of these. */
 function bestBase(shared: Uint32Array, count: number): number {
   let best = 0;
   let bestCount = -1;
-  for (let candidate = 1; candidate < count; candidate++) {
+  for (let candidate = 0; candidate < count; candidate++) {
     const base = shared[candidate];
     let fitting = 0;
-    for (let i = 1; i < count; i++) if (!isEscaped(shared[i], base)) fitting++;
+    for (let i = 0; i < count; i++) if (!isEscaped(shared[i], base)) fitting++;
     if (fitting > bestCount || (fitting === bestCount && base < best)) {
       best = base;
       bestCount = fitting;

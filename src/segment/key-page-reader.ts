@@ -1,5 +1,5 @@
 /**
- * KeyPageReader: finding and opening a leaf block of a page, and a key in a block.
+ * KeyPageReader: finding a leaf block in a page and a key in a block, and opening a block.
  *
  * A search carries `matched`, the number of bytes that the key sought has in common with the
  * separator or key before the place reached, which sorts below it. Of the next one, which shares
@@ -9,52 +9,64 @@
  *   shared < matched   it differs from its predecessor, upwards, before the key does: above it, the end
  *   shared = matched   compare from there
  *
+ * Most comparisons end at the first byte, which `firstBytes` of the symbol table has in a quarter of
+ * the cache lines that the symbols take.
+ *
  * Bounds are checked once for a page, by `isSound`, before anything else reads it; the loops rely on
  * that.
  */
 import { MAX_KEY_BYTES } from "../entry.ts";
-import type { KeyBuffer } from "./key-buffer.ts";
-import { BLOCK_KEYS, HEADER_ESCAPE, PAGE_SUM_BYTES } from "./key-page.ts";
+import { CodedEntries } from "./coded-entries.ts";
+import {
+  BLOCK_KEYS,
+  HEADER_ESCAPE,
+  PAGE_BLOCKS,
+  PAGE_SUM_BYTES,
+  RECORD_BYTES,
+  RECORD_ESCAPE_U8,
+  RECORD_ESCAPE_U16,
+} from "./key-page.ts";
 import { ONE_BYTE_CODES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
+
+/** A byte below all others, for the key's end: what goes on is above it. */
+const END = -1;
 
 export class KeyPageReader {
   /** The block that `findBlock` or `openBlock` came to: its number in the page and its first byte. */
   blockIndex: number;
   blockStart: number;
-  /** Length of the separator of the block that `openBlock` came to. */
-  separatorLength: number;
-  /** Bytes that the key sought shares with the last separator or key below it. */
-  matched: number;
-  /** Whether that separator or key is a prefix of the key sought. */
-  private isPrefix: boolean;
-
-  /** What `parseEntries` found of each key of the block. */
-  readonly shared: Uint32Array;
-  readonly codeStarts: Uint32Array;
-  readonly codeEnds: Uint32Array;
+  /** Of the block that `openBlock` came to: its end. */
+  blockEnd: number;
+  /** Where the separator of block 0 begins, in the page of the block that `openBlock` came to. */
+  separatorStart: number;
+  /** Of the page that `openBlock` came to, as far as the block: the separators. */
+  readonly separators: CodedEntries;
+  /** Of the block that `parseEntries` read: the keys. */
+  readonly entries: CodedEntries;
 
   private readonly bytes: Uint8Array;
   private readonly symbols: SymbolTable;
+  /** Bytes that the key sought shares with the last separator or key below it. */
+  private matched: number;
   private pos: number;
 
   constructor(bytes: Uint8Array, symbols: SymbolTable) {
     this.blockIndex = 0;
     this.blockStart = 0;
-    this.separatorLength = 0;
-    this.matched = 0;
-    this.isPrefix = false;
-    this.shared = new Uint32Array(BLOCK_KEYS);
-    this.codeStarts = new Uint32Array(BLOCK_KEYS);
-    this.codeEnds = new Uint32Array(BLOCK_KEYS);
+    this.blockEnd = 0;
+    this.separatorStart = 0;
+    this.separators = new CodedEntries(bytes, symbols, PAGE_BLOCKS);
+    this.entries = new CodedEntries(bytes, symbols, BLOCK_KEYS);
     this.bytes = bytes;
     this.symbols = symbols;
+    this.matched = 0;
     this.pos = 0;
   }
 
   /**
-   * Finds the last block whose separator is at or below key[0, length), which shares `matched` bytes
-   * with the page's separator and is not below it.
+   * Finds the last block whose separator is at or below key[0, length), in a page of `blockCount`
+   * blocks. The key shares `matched` bytes with the page's separator and is not below it.
    */
   findBlock(
     pageStart: number,
@@ -63,35 +75,58 @@ export class KeyPageReader {
     length: number,
     matched: number,
   ): void {
+    const { bytes } = this;
+    const { firstBytes } = this.symbols;
     this.pos = pageStart + PAGE_SUM_BYTES;
     let blockStart = pageStart + this.readVarint();
-    const separatorLength = this.readVarint();
-    let beginsWithSeparator = matched === separatorLength;
-    this.pos += separatorLength;
-    let blockLength = this.readVarint();
+    this.readVarint();
+    let record = this.pos;
+    let pos = record + blockCount * RECORD_BYTES;
+    let blockLength = bytes[record + 2] | (bytes[record + 3] << 8);
+    if (blockLength === RECORD_ESCAPE_U16) {
+      this.pos = pos;
+      blockLength = this.readVarint();
+      pos = this.pos;
+    }
+    let wanted = matched < length ? key[matched] : END;
     let i = 1;
     for (; i < blockCount; i++) {
-      const shared = this.readVarint();
-      const codeLength = this.readVarint();
-      const nextLength = this.readVarint();
-      const { pos } = this;
-      if (shared < matched) break;
-      if (shared > matched) {
-        beginsWithSeparator = false;
-      } else {
-        const order = this.compareCodes(pos, pos + codeLength, key, length, matched);
-        if (order > 0) break;
-        matched = this.matched;
-        beginsWithSeparator = this.isPrefix;
+      record += RECORD_BYTES;
+      let shared = bytes[record];
+      let codeLength = bytes[record + 1];
+      let nextLength = bytes[record + 2] | (bytes[record + 3] << 8);
+      if (
+        shared === RECORD_ESCAPE_U8 ||
+        codeLength === RECORD_ESCAPE_U8 ||
+        nextLength === RECORD_ESCAPE_U16
+      ) {
+        this.pos = pos;
+        if (shared === RECORD_ESCAPE_U8) shared = this.readVarint();
+        if (codeLength === RECORD_ESCAPE_U8) codeLength = this.readVarint();
+        if (nextLength === RECORD_ESCAPE_U16) nextLength = this.readVarint();
+        pos = this.pos;
       }
-      this.pos = pos + codeLength;
+      if (shared <= matched) {
+        if (shared < matched) break;
+        let code = bytes[pos];
+        if (code >= ONE_BYTE_CODES) {
+          code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos + 1];
+        }
+        const difference = firstBytes[code] - wanted;
+        if (difference > 0) break;
+        if (difference === 0) {
+          if (this.compareCodes(pos, pos + codeLength, key, length, matched) > 0) break;
+          matched = this.matched;
+          wanted = matched < length ? key[matched] : END;
+        }
+      }
+      pos += codeLength;
       blockStart += blockLength;
       blockLength = nextLength;
     }
     this.blockIndex = i - 1;
     this.blockStart = blockStart;
     this.matched = matched;
-    this.isPrefix = beginsWithSeparator;
   }
 
   /**
@@ -100,15 +135,13 @@ export class KeyPageReader {
    */
   findKey(keyCount: number, key: Uint8Array, length: number): number {
     const { bytes } = this;
+    const { firstBytes } = this.symbols;
     this.pos = this.blockStart;
     const base = this.readVarint();
     const headers = this.pos;
     let pos = headers + keyCount;
     let { matched } = this;
-    // Above the separator without beginning with it, the key is above the first key too. Beginning
-    // with it, it shares with the first key all but the separator's last byte, which is coded.
-    const isPastFirst = !this.isPrefix;
-    if (!isPastFirst && matched > 0) matched--;
+    let wanted = matched < length ? key[matched] : END;
     for (let i = 0; i < keyCount; i++) {
       const header = bytes[headers + i];
       let shared = base + (header >> 4);
@@ -119,13 +152,31 @@ export class KeyPageReader {
         if (codeLength === HEADER_ESCAPE) codeLength += this.readVarint();
         pos = this.pos;
       }
-      if (i === 0) shared = isPastFirst ? matched + 1 : matched;
       if (shared <= matched) {
-        if (shared < matched) return ~i;
+        if (shared < matched) {
+          if (i > 0) return ~i;
+          // The key begins with the separator, of which the first key shares all but the last byte
+          // with the key before it.
+          matched = shared;
+          wanted = key[matched];
+        }
+        if (codeLength > 0) {
+          let code = bytes[pos];
+          if (code >= ONE_BYTE_CODES) {
+            code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos + 1];
+          }
+          const difference = firstBytes[code] - wanted;
+          if (difference > 0) return ~i;
+          if (difference < 0) {
+            pos += codeLength;
+            continue;
+          }
+        }
         const order = this.compareCodes(pos, pos + codeLength, key, length, matched);
         if (order === 0) return i;
         if (order > 0) return ~i;
         matched = this.matched;
+        wanted = matched < length ? key[matched] : END;
       }
       pos += codeLength;
     }
@@ -133,40 +184,48 @@ export class KeyPageReader {
   }
 
   /**
-   * Opens block `blockIndex` of the page and makes the first bytes of `separator` its separator;
-   * `separatorLength` says how many. False where the separator's codes are damaged.
+   * Opens block `blockIndex` of a page of `pageKeys` keys, and finds the separators of the page as far
+   * as that block's. What precedes them is the separator of block 0, at `separatorStart`.
    */
-  openBlock(pageStart: number, blockIndex: number, separator: KeyBuffer): boolean {
-    const { bytes, symbols } = this;
+  openBlock(pageStart: number, pageKeys: number, blockIndex: number): void {
+    const { bytes } = this;
+    const { shared, codeStarts, codeEnds } = this.separators;
     this.pos = pageStart + PAGE_SUM_BYTES;
     let blockStart = pageStart + this.readVarint();
-    let separatorLength = this.readVarint();
-    separator.write(0, bytes, this.pos, separatorLength);
-    this.pos += separatorLength;
-    let blockLength = this.readVarint();
-    for (let i = 1; i <= blockIndex && separatorLength >= 0; i++) {
-      const shared = this.readVarint();
-      const codeLength = this.readVarint();
+    const separatorLength = this.readVarint();
+    this.separatorStart = blockStart - separatorLength;
+    let record = this.pos;
+    this.pos += Math.ceil(pageKeys / BLOCK_KEYS) * RECORD_BYTES;
+    let blockLength = 0;
+    for (let i = 0; i <= blockIndex; i++, record += RECORD_BYTES) {
+      let sharedHere = bytes[record];
+      let codeLength = bytes[record + 1];
       blockStart += blockLength;
-      blockLength = this.readVarint();
-      const { pos } = this;
-      this.pos = pos + codeLength;
-      separatorLength = separator.decode(symbols, bytes, pos, this.pos, shared);
+      blockLength = bytes[record + 2] | (bytes[record + 3] << 8);
+      if (sharedHere === RECORD_ESCAPE_U8) sharedHere = this.readVarint();
+      if (codeLength === RECORD_ESCAPE_U8) codeLength = this.readVarint();
+      if (blockLength === RECORD_ESCAPE_U16) blockLength = this.readVarint();
+      shared[i] = sharedHere;
+      codeStarts[i] = this.pos;
+      this.pos += codeLength;
+      codeEnds[i] = this.pos;
     }
+    // Block 0's separator is not coded: all of it precedes the others.
+    shared[0] = separatorLength;
     this.blockIndex = blockIndex;
     this.blockStart = blockStart;
-    this.separatorLength = separatorLength;
-    return separatorLength >= 0;
+    this.blockEnd = blockStart + blockLength;
   }
 
-  /** Finds what each of the block's `keyCount` keys shares with the one before, and its codes. */
-  parseEntries(keyCount: number): void {
-    const { bytes, shared, codeStarts, codeEnds } = this;
+  /** Finds the first `entryCount` of the open block's `keyCount` entries. */
+  parseEntries(keyCount: number, entryCount: number): void {
+    const { bytes } = this;
+    const { shared, codeStarts, codeEnds } = this.entries;
     this.pos = this.blockStart;
     const base = this.readVarint();
     const headers = this.pos;
     let pos = headers + keyCount;
-    for (let i = 0; i < keyCount; i++) {
+    for (let i = 0; i < entryCount; i++) {
       const header = bytes[headers + i];
       let sharedHere = base + (header >> 4);
       let codeLength = header & HEADER_ESCAPE;
@@ -181,45 +240,32 @@ export class KeyPageReader {
       pos += codeLength;
       codeEnds[i] = pos;
     }
-    shared[0] = Math.max(0, this.separatorLength - 1);
     this.pos = pos;
   }
 
   /**
-   * Whether every length in bytes[pageStart, pageEnd), a page of `keyCount` keys, keeps within the
-   * page and within the limits on keys. The caller has checked the page's checksum.
+   * Whether every length in bytes[pageStart, pageEnd), a page of `pageKeys` keys whose checksum holds,
+   * keeps within the page and within the limits on keys.
    */
-  isSound(pageStart: number, pageEnd: number, keyCount: number): boolean {
-    this.pos = pageStart + PAGE_SUM_BYTES;
-    let blockStart = pageStart + this.readVarint();
-    this.separatorLength = this.readVarint();
-    if (this.separatorLength > MAX_KEY_BYTES) return false;
-    this.pos += this.separatorLength;
-    for (let first = 0; first < keyCount; first += BLOCK_KEYS) {
-      let codeLength = 0;
-      if (first > 0) {
-        if (this.readVarint() > MAX_KEY_BYTES) return false;
-        codeLength = this.readVarint();
-      }
-      const blockEnd = blockStart + this.readVarint();
-      const directoryPos = this.pos + codeLength;
-      if (directoryPos > pageEnd || blockEnd > pageEnd) return false;
-      const blockKeys = Math.min(BLOCK_KEYS, keyCount - first);
-      this.blockStart = blockStart;
-      this.parseEntries(blockKeys);
-      if (this.pos !== blockEnd) return false;
-      for (let i = 0; i < blockKeys; i++) if (this.shared[i] > MAX_KEY_BYTES) return false;
-      blockStart = blockEnd;
-      this.pos = directoryPos;
+  isSound(pageStart: number, pageEnd: number, pageKeys: number): boolean {
+    const { separators, entries } = this;
+    const lastBlock = Math.ceil(pageKeys / BLOCK_KEYS) - 1;
+    for (let i = 0; i <= lastBlock; i++) {
+      this.openBlock(pageStart, pageKeys, i);
+      const isInside = this.pos <= this.separatorStart && this.blockEnd <= pageEnd;
+      if (!isInside || separators.shared[i] > MAX_KEY_BYTES) return false;
+      const keyCount = Math.min(BLOCK_KEYS, pageKeys - i * BLOCK_KEYS);
+      this.parseEntries(keyCount, keyCount);
+      if (this.pos !== this.blockEnd) return false;
+      for (let k = 0; k < keyCount; k++) if (entries.shared[k] > MAX_KEY_BYTES) return false;
     }
-    return blockStart === pageEnd;
+    return this.blockEnd === pageEnd;
   }
 
   /**
    * Compares the key that has the codes[pos, end), and before them the first `matched` bytes of
    * key[0, length), with the latter: 0 where they are equal, above 0 where the coded key is above.
-   * Otherwise it is below, this.matched the number of bytes that both share, and this.isPrefix
-   * whether these are all it has.
+   * Otherwise it is below, and this.matched the number of bytes that both share.
    */
   private compareCodes(
     pos: number,
@@ -242,14 +288,12 @@ export class KeyPageReader {
         const difference = bytes[from] - key[matched];
         if (difference !== 0) {
           this.matched = matched;
-          this.isPrefix = false;
           return difference;
         }
         matched++;
       }
     }
     this.matched = matched;
-    this.isPrefix = true;
     return matched === length ? 0 : -1;
   }
 

@@ -9,17 +9,19 @@
  * before it. The very first block of a segment has the empty separator.
  *
  *        0       4
- *        +-------+--------------+-----------+---------+---- ... ----+-------- ... --------+
- *        | xxh32 | blocksOffset | separator | block 0 | blocks 1..n | leaf blocks         |
- *        +-------+--------------+-----------+---------+---- ... ----+-------- ... --------+
- * xxh32         u32 LE  of every byte of the page after it
- * blocksOffset  varint  from the start of the page to the first leaf block
- * separator     varint length, at most MAX_KEY_BYTES, then the bytes: of block 0
- * block 0       varint  bytes of block 0
- * block i       varint  bytes that its separator shares with the one before it
- *               varint  bytes of codes
- *               varint  bytes of the block
- *               the codes (symbol-codes.ts) of the bytes of the separator that are not shared
+ *        +-------+--------------+-----------------+---------+------------+-----------+-- ... --+
+ *        | xxh32 | blocksOffset | separatorLength | records | separators | separator | blocks  |
+ *        +-------+--------------+-----------------+---------+------------+-----------+-- ... --+
+ * xxh32            u32 LE  of every byte of the page after it
+ * blocksOffset     varint  from the start of the page to the first leaf block
+ * separatorLength  varint  bytes of the separator of block 0, at most MAX_KEY_BYTES
+ * records          for each block: u8 bytes that its separator shares with that of the block before,
+ *                  u8 bytes of its separator's codes, u16 LE bytes of the block. The first two are 0
+ *                  for block 0. A greatest value (255, 255, 65,535) is an escape.
+ * separators       for each block: varint shared, varint bytes of codes, varint bytes of the block,
+ *                  each only where its record has an escape; then the codes (symbol-codes.ts) of the
+ *                  bytes of its separator that are not shared
+ * separator        of block 0, as it is
  *
  * A page has 16 blocks and a block 32 keys, but for the last page and block of a segment; the
  * segment's key count says how many those have. A leaf block:
@@ -28,8 +30,7 @@
  *        | base   | header × keys | entries     |
  *        +--------+---------------+---- ... ----+
  * base    varint  subtracted from the numbers of shared bytes: whatever makes the fewest escapes
- * header  u8      (shared - base) << 4 | bytes of codes; in either nibble 15 is an escape. The first
- *                 key's upper nibble is 0: it shares all but the last byte of the separator.
+ * header  u8      (shared - base) << 4 | bytes of codes; in either nibble 15 is an escape
  * entry           varint shared, where the upper nibble is an escape
  *                 varint bytes of codes - 15, where the lower nibble is an escape
  *                 the codes of the bytes that are not shared
@@ -42,5 +43,9 @@ export const PAGE_KEYS: number = BLOCK_KEYS * PAGE_BLOCKS;
 
 /** Bytes of the checksum that a page begins with. */
 export const PAGE_SUM_BYTES = 4;
+/** Bytes of a block's record in the directory, and its greatest values, which are escapes. */
+export const RECORD_BYTES = 4;
+export const RECORD_ESCAPE_U8 = 0xff;
+export const RECORD_ESCAPE_U16 = 0xffff;
 /** A nibble of an entry's header that says: the rest is a varint before the codes. */
 export const HEADER_ESCAPE = 15;

@@ -139,8 +139,9 @@ export class KeyIndex {
   keyAt(ordinal: number, target: KeyBuffer): void {
     assert(ordinal >= 0 && ordinal < this.keyCount, "an ordinal is below the key count");
     const block = Math.floor(ordinal / BLOCK_KEYS);
-    this.block.open(block);
-    this.block.decode(ordinal - block * BLOCK_KEYS, 0, target);
+    const i = ordinal - block * BLOCK_KEYS;
+    this.block.open(block, i + 1);
+    this.block.decode(i, 0, target);
   }
 
   /** A cursor off the end. Any number may be in use at once. */

@@ -57,6 +57,8 @@ export class SymbolTable implements SymbolList {
   readonly lengths: Uint8Array;
   /** The same bytes as words: symbol c is words[c * 4, c * 4 + 4), zeros behind its end. */
   readonly words: Int32Array;
+  /** The first byte of each symbol. */
+  readonly firstBytes: Uint8Array;
   /** What only encoding needs, made at the first encoding. */
   private encoder: SymbolEncoder | undefined;
   private readonly varints: VarintReader;
@@ -70,6 +72,8 @@ export class SymbolTable implements SymbolList {
     this.bytes = symbols.bytes;
     this.lengths = symbols.lengths;
     this.words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, symbols.count * 4);
+    this.firstBytes = new Uint8Array(symbols.count);
+    for (let c = 0; c < symbols.count; c++) this.firstBytes[c] = this.bytes[c * MAX_SYMBOL_BYTES];
     this.encoder = undefined;
     this.varints = new VarintReader();
   }
@@ -80,7 +84,7 @@ export class SymbolTable implements SymbolList {
 
   /** Bytes held in memory for decoding. Encoding holds about 1.5 MB more at 16,320 symbols. */
   get byteLength(): number {
-    return this.bytes.byteLength + this.lengths.byteLength;
+    return this.bytes.byteLength + this.lengths.byteLength + this.firstBytes.byteLength;
   }
 
   /**
