@@ -34,7 +34,7 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly durability?: Durability | undefined;
   /** Default `"tolerate-tail"`: a torn last record is normal, damage before it is an error. */
   readonly recovery?: RecoveryMode | undefined;
-  /** Bytes of memory at which a memtable is sealed and flushed. Default 64 MiB; at least 64 KiB. */
+  /** Bytes of memory at which a memtable is sealed and flushed. Default 64 MiB; at least 128 KiB. */
   readonly memtableBytes?: number | undefined;
   /** Hard budget for decoded value blocks. Default 32 MiB; 0 for none. */
   readonly blockCacheBytes?: number | undefined;
@@ -143,7 +143,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   valueEncoding: encoding(VALUE_ENCODINGS),
   durability: oneOf("sync", "os"),
   recovery: oneOf("tolerate-tail", "absolute", "point-in-time", "salvage"),
-  memtableBytes: wholeNumber(2 ** 16, 2 ** 30),
+  memtableBytes: wholeNumber(2 ** 17, 2 ** 30),
   blockCacheBytes: wholeNumber(0, 2 ** 40),
   segmentBytes: wholeNumber(2 ** 16, 2 ** 30),
   compactionTrigger: wholeNumber(2, 64),

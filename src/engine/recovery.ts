@@ -186,6 +186,9 @@ export async function recover(
   created: boolean,
   mode: OpenMode,
 ): Promise<Recovered> {
+  // The manifest just read may have been renamed, but not synced, before a crash of the process. Its
+  // name must be durable before anything that only the manifest before it refers to is removed.
+  if (!mode.readOnly) await fileSystem.syncDirectory(directory);
   const names = await fileSystem.list(directory);
   const files = names.map(parseFileName).filter((file) => file !== undefined);
   const logs = files
@@ -196,9 +199,9 @@ export async function recover(
   const recoveredLogs: RecoveredLog[] = [];
   let recordsReplayed = 0;
   let isStopped = false;
-  for (const { fileNumber, end } of await chainLogs(fileSystem, directory, manifest, logs, mode)) {
+  const chain = await chainLogs(fileSystem, directory, manifest, logs, mode);
+  for (const { fileNumber, end, isNewest } of chain) {
     const path = joinPath(directory, walFileName(fileNumber));
-    const isNewest = fileNumber === logs.at(-1)?.fileNumber;
     if (isStopped) {
       const size = (await fileSystem.stat(path))?.size ?? 0;
       dropped.push({ file: path, offset: 0, bytes: size, reason: "an earlier log is damaged" });
@@ -246,6 +249,14 @@ function allowsGaps(recovery: OpenMode["recovery"]): boolean {
   return recovery === "point-in-time" || recovery === "salvage";
 }
 
+interface LogInChain {
+  readonly fileNumber: number;
+  /** Where its records end, if the next log's header says so. */
+  readonly end: number | undefined;
+  /** Whether its end may be torn. */
+  readonly isNewest: boolean;
+}
+
 /**
  * The logs with the end that the header of the next one states. Throws where one is missing: the
  * oldest that the manifest needs, or one that a later log's header names.
@@ -256,8 +267,8 @@ async function chainLogs(
   manifest: Manifest,
   logs: readonly NumberedFile[],
   mode: OpenMode,
-): Promise<{ readonly fileNumber: number; readonly end: number | undefined }[]> {
-  const chain: { fileNumber: number; end: number | undefined }[] = [];
+): Promise<LogInChain[]> {
+  const chain: LogInChain[] = [];
   let expected: number | undefined = manifest.oldestWal;
   for (let i = 0; i < logs.length; i++) {
     const { fileNumber } = logs[i];
@@ -271,7 +282,10 @@ async function chainLogs(
             fileNumber: next.fileNumber,
           });
     const isNeighbour: boolean = previous?.fileNumber === fileNumber;
-    chain.push({ fileNumber, end: isNeighbour ? previous?.end : undefined });
+    // A crash may tear the header of a log that was just created; the one before is then the newest
+    // that can hold records. So is the one before a log whose torn header was replaced at an open.
+    const isNewest = i === logs.length - 1 || (i === logs.length - 2 && previous === undefined);
+    chain.push({ fileNumber, end: isNeighbour ? previous?.end : undefined, isNewest });
     // What the next log must have before it is this log; if it names another, that one is missing.
     expected = previous === undefined || isNeighbour ? undefined : previous.fileNumber;
     if (expected !== undefined && !allowsGaps(mode.recovery)) break;

@@ -414,12 +414,15 @@ export class Store implements CommitHost, BackgroundHost {
   /** Leaves little to replay at the next open. What cannot be flushed is in the log all the same. */
   private async finishWriting(): Promise<void> {
     if (!this.committer.isWritable) return;
-    if (this.memtable.byteLength < FLUSH_AT_CLOSE_BYTES) {
-      if (this.log !== undefined) await this.committer.syncLog();
-      return;
+    if (this.memtable.byteLength >= FLUSH_AT_CLOSE_BYTES) {
+      try {
+        await this.rotate(0, 0, 0);
+        await this.background.flushSealed();
+      } catch (error) {
+        this.events.error(error);
+      }
     }
-    await this.rotate(0, 0, 0);
-    await this.background.flushSealed().catch((error: unknown) => this.events.error(error));
+    if (this.log !== undefined && this.committer.isWritable) await this.committer.syncLog();
   }
 
   /** Creates the next log, durable by name and header; its header vouches for the one before it. */
