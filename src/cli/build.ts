@@ -73,7 +73,7 @@ async function build(
   const source = openSource(input, context);
   const started = performance.now();
   try {
-    return await withStore(directory, options, "create", async (store) => {
+    return await withStore(directory, options, "create", context, async (store) => {
       const format = options.format ?? formatOf(source.name);
       const fill = new Fill(store, source, format, notationOf(options));
       const signal = await runFill(fill, source, directory, options, context);

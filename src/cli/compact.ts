@@ -14,11 +14,17 @@ export function addCompact(program: Command, context: Context): void {
   )
     .option("--json", "print { diskBytesBefore, diskBytesAfter } as JSON")
     .action(async (directory: string, options: EncodingOptions & { json?: true }) => {
-      const { before, after } = await withStore(directory, options, "write", async (store) => {
-        const before = store.stats().disk.total;
-        await store.compact();
-        return { before, after: store.stats().disk.total };
-      });
+      const { before, after } = await withStore(
+        directory,
+        options,
+        "write",
+        context,
+        async (store) => {
+          const before = store.stats().disk.total;
+          await store.compact();
+          return { before, after: store.stats().disk.total };
+        },
+      );
       context.stdout.write(
         options.json === true
           ? `${JSON.stringify({ diskBytesBefore: before, diskBytesAfter: after })}\n`

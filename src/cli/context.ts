@@ -10,6 +10,8 @@ export interface Context {
   readonly stdin: Readable;
   readonly stdout: Writable;
   readonly stderr: Writable & { readonly isTTY?: boolean | undefined };
+  /** Where a store that is written to flushes and compacts. */
+  readonly background: "worker" | "inline";
 }
 
 /** The data, or the system, is not as the command needs it. Exit code 1. */

@@ -25,7 +25,9 @@ export function addCount(program: Command, context: Context): void {
         options: EncodingOptions & RangeOptions & { readonly json?: true },
       ) => {
         const range = rangeOf(options, notationOf(options));
-        const count = await withStore(directory, options, "read", (store) => store.count(range));
+        const count = await withStore(directory, options, "read", context, (store) =>
+          store.count(range),
+        );
         context.stdout.write(`${options.json === true ? JSON.stringify({ count }) : count}\n`);
       },
     );

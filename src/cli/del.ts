@@ -2,6 +2,7 @@
  * `memkv del`: deletes keys.
  */
 import type { Command } from "commander";
+import type { Context } from "./context.ts";
 import {
   addExamples,
   addStoreCommand,
@@ -10,7 +11,7 @@ import {
   withStore,
 } from "./store.ts";
 
-export function addDel(program: Command): void {
+export function addDel(program: Command, context: Context): void {
   const command = addStoreCommand(
     program,
     "del <directory> <keys...>",
@@ -21,7 +22,7 @@ export function addDel(program: Command): void {
       type: "delete" as const,
       key: notation.keyFromArgument(key),
     }));
-    await withStore(directory, options, "write", (store) =>
+    await withStore(directory, options, "write", context, (store) =>
       store.batch(operations, { durability: "sync" }),
     );
   });

@@ -67,7 +67,7 @@ async function exportStore(
   const isFile = path !== "-";
   const format = options.format ?? (isFile && namesFormat(path) ? formatOf(path) : "jsonl");
   const encoding = format === "jsonl" ? "utf8" : notation.textEncoding;
-  await withStore(directory, options, "read", async (store) => {
+  await withStore(directory, options, "read", context, async (store) => {
     const total = store.count(range);
     const output = isFile ? Output.toFile(path, encoding) : Output.to(context.stdout, encoding);
     const progress = startProgress(context, total, "keys", isFile && options.quiet !== true);

@@ -22,7 +22,7 @@ export function addGet(program: Command, context: Context, outcome: Outcome): vo
     .option("--json", "print { found, key, value } as JSON")
     .action(async (directory: string, key: string, options: EncodingOptions & { json?: true }) => {
       const notation = notationOf(options);
-      const value = await withStore(directory, options, "read", (store) =>
+      const value = await withStore(directory, options, "read", context, (store) =>
         store.get(notation.keyFromArgument(key)),
       );
       const isFound = value !== undefined;

@@ -5,7 +5,7 @@
  * The exit code is set rather than exited with, so that what is on its way to a pipe arrives.
  */
 import { readFileSync } from "node:fs";
-import { EXIT_DATA, systemError } from "./context.ts";
+import { type Context, EXIT_DATA, systemError } from "./context.ts";
 import { run } from "./run.ts";
 
 const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
@@ -18,4 +18,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(EXIT_DATA);
 });
 
-process.exitCode = await run(process.argv.slice(2), process, version);
+const { stdin, stdout, stderr } = process;
+const context: Context = { stdin, stdout, stderr, background: "worker" };
+process.exitCode = await run(process.argv.slice(2), context, version);

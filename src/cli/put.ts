@@ -31,7 +31,7 @@ export function addPut(program: Command, context: Context): void {
           options.json === true
             ? notation.valueFromJson(parseJson(argument ?? (await readAll(context)).toString()))
             : textValue(argument ?? (await readAll(context)), notation);
-        await withStore(directory, options, "create", (store) =>
+        await withStore(directory, options, "create", context, (store) =>
           store.put(notation.keyFromArgument(key), value, { durability: "sync" }),
         );
       },

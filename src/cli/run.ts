@@ -59,7 +59,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
   addBuild(program, context, outcome);
   addGet(program, context, outcome);
   addPut(program, context);
-  addDel(program);
+  addDel(program, context);
   addScan(program, context);
   addCount(program, context);
   addStats(program, context);

@@ -45,7 +45,7 @@ export function addScan(program: Command, context: Context): void {
 async function scan(directory: string, options: ScanOptions, context: Context): Promise<void> {
   const notation = notationOf(options);
   const encoding = options.json === true ? "utf8" : notation.textEncoding;
-  await withStore(directory, options, "read", async (store) => {
+  await withStore(directory, options, "read", context, async (store) => {
     const output = Output.to(context.stdout, encoding);
     await output.lines(scanLines(store, options, notation));
     await output.finish();

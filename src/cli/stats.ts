@@ -19,6 +19,7 @@ export function addStats(program: Command, context: Context): void {
         directory,
         options,
         "read",
+        context,
         (store) => [store.stats(), store.count()] as const,
       );
       context.stdout.write(

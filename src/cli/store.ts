@@ -3,6 +3,7 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Database, type IterationRange, open } from "../index.ts";
+import type { Context } from "./context.ts";
 import {
   KEY_ENCODINGS,
   type Key,
@@ -91,6 +92,7 @@ export async function withStore<T>(
   directory: string,
   options: EncodingOptions,
   access: Access,
+  context: Context,
   use: (store: Database<Key, unknown>) => T | Promise<T>,
 ): Promise<T> {
   const store = await open<Key, unknown>(directory, {
@@ -98,6 +100,7 @@ export async function withStore<T>(
     valueEncoding: options.valueEncoding,
     createIfMissing: access === "create",
     readOnly: access === "read",
+    background: context.background,
   });
   let result: T;
   try {

@@ -48,7 +48,7 @@ async function verify(
   options: VerifyOptions,
   context: Context,
 ): Promise<VerifyReport> {
-  return await withStore(directory, options, "read", async (store) => {
+  return await withStore(directory, options, "read", context, async (store) => {
     const isShown = options.quiet !== true && options.json !== true;
     const total = store.stats().disk.total;
     const progress = startProgress(context, total, "bytes", isShown);

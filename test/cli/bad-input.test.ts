@@ -196,15 +196,17 @@ describe("as a process", () => {
     const { stdout, stderr } = child;
     if (stdout === null || stderr === null) throw new Error("no pipes");
     const complaints = text(stderr);
-    await once(stdout, "data");
+    const exit = once(child, "exit");
+    // Comes with the first output, or at the end if there is none.
+    await once(stdout, "readable");
     stdout.destroy();
-    const [exitCode] = (await once(child, "exit")) as [number | null];
+    const [exitCode] = await exit;
     expect({ exitCode, complaints: await complaints }).toEqual({ exitCode: 0, complaints: "" });
   });
 
   test("an error leaves with its exit code", async () => {
     const child = start(["count", "/no/such/store"]);
-    const [exitCode] = (await once(child, "exit")) as [number | null];
+    const [exitCode] = await once(child, "exit");
     expect(exitCode).toBe(1);
   });
 

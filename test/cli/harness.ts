@@ -27,7 +27,7 @@ export async function memkv(
   const stdout = new PassThrough();
   const stderr = new PassThrough();
   const texts = Promise.all([text(stdout), text(stderr)]);
-  const exitCode = await run(args, { stdin, stdout, stderr }, "1.2.3");
+  const exitCode = await run(args, { stdin, stdout, stderr, background: "inline" }, "1.2.3");
   stdout.end();
   stderr.end();
   const [out, err] = await texts;
