@@ -1,10 +1,10 @@
 /**
  * SegmentCoders: how a segment codes its keys and values, learnt from a sample before it is written.
  *
- * Keys always get a symbol table. For values there are three ways, and the sample decides: symbols
+ * Keys always get a symbol table. For values there are four ways, and the sample decides: symbols
  * and key tokens, each value on its own, where they do about as well as deflated blocks; deflated
- * blocks, where those are clearly smaller, as with most long values; raw blocks, where neither
- * shrinks them. Tables and dictionaries are scaled to what they will code: they are stored with the
+ * blocks, where those are clearly smaller, as with most long values; packed integers, where all are
+ * integers; raw blocks, where nothing shrinks them. Tables and dictionaries are scaled to what they will code: they are stored with the
  * segment, and a large one in a small segment costs more than it saves.
  *
  * One set of coders may serve all segments of a run.
@@ -14,6 +14,7 @@ import { MAX_DICTIONARY_BYTES } from "./deflate.ts";
 import { writeDictionary } from "./dictionary.ts";
 import type { EntrySample } from "./entry-sample.ts";
 import { KeyStretches } from "./key-stretches.ts";
+import { integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
 import { SymbolSampler, symbolCountFor, trainSymbols } from "./symbol-training.ts";
 import type { SymbolTable } from "./symbols.ts";
@@ -71,6 +72,9 @@ export function trainCoders(
   if (!isCompressing) return raw;
 
   const values = new SampleValues(sample, expected.keyCount);
+  if (compression === "auto" && values.areIntegers) {
+    return { ...raw, valueEncoding: BlockEncoding.integers };
+  }
   if (compression === "symbols") return withSymbols(raw, values);
   const deflate: SegmentCoders = {
     ...raw,
@@ -111,6 +115,8 @@ function trainKeySymbols(sample: EntrySample, keyCount: number): SymbolTable {
 /** The inline values of a sample, without those that repeat the value before them. */
 class SampleValues {
   readonly meanBytes: number;
+  /** Whether there are any and all are integers. */
+  readonly areIntegers: boolean;
   /** Whether most are msgpack strings. */
   readonly isMostlyText: boolean;
   private readonly sample: EntrySample;
@@ -124,6 +130,7 @@ class SampleValues {
     this.entries = [];
     let bytes = 0;
     let textCount = 0;
+    let integerCount = 0;
     let previous: Uint8Array | undefined;
     for (let i = 0; i < sample.count; i++) {
       const value = sample.value(i);
@@ -132,9 +139,11 @@ class SampleValues {
       this.entries.push(i);
       bytes += value.length;
       if (stringHeaderBytes(value) > 0) textCount++;
+      if (!Number.isNaN(integerOf(value))) integerCount++;
     }
     this.meanBytes = this.entries.length === 0 ? 0 : bytes / this.entries.length;
     this.totalBytes = sample.count === 0 ? 0 : (bytes / sample.count) * keyCount;
+    this.areIntegers = integerCount > 0 && integerCount === this.entries.length;
     this.isMostlyText = textCount * 2 > this.entries.length;
   }
 

@@ -30,6 +30,8 @@
  * MAX_BLOCK_BYTES, then the raw deflate stream, with the segment's dictionary, of such a body with
  * the values themselves.
  *
+ * A block of integers has another body (packed-integers.ts), and no value of it has stored bytes.
+ *
  * In memory a block is an *image*: the encoding byte and an inflated body.
  *
  * A value's position is its group's start plus at most 15 sizes: one byte a value instead of two.
@@ -40,11 +42,12 @@ import { readU16, readU32, readU53, writeU16, writeU32, writeU53 } from "../byte
 import { ByteWriter } from "../bytes/writer.ts";
 import { deflate, inflateInto } from "./deflate.ts";
 import { expectAtMost, expectChecksum, expectNumber } from "./format.ts";
+import { appendPacked, integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
 import type { SymbolTable } from "./symbols.ts";
 
 /** How a block's values are stored. On disk: never change or reuse a number; 0 is never written. */
-export const BlockEncoding = { raw: 1, deflate: 2, symbols: 3, text: 4 } as const;
+export const BlockEncoding = { raw: 1, deflate: 2, symbols: 3, text: 4, integers: 5 } as const;
 export type BlockEncoding = (typeof BlockEncoding)[keyof typeof BlockEncoding];
 
 /** Values of this length and more lie outside of blocks. */
@@ -101,6 +104,9 @@ export class ValueBlockBuilder {
   /** Where the last value that was not SAME lies in the raw values; -1 if there is none. */
   private previousStart: number;
   private previousEnd: number;
+  /** The values, as long as all are integers, where blocks are of integers. */
+  private integers: Float64Array;
+  private integerCount: number;
   /** Whether its codes are free of key tokens, so that it decodes with any entry's key. */
   private isPreviousPlain: boolean;
 
@@ -116,6 +122,8 @@ export class ValueBlockBuilder {
     this.previousStart = -1;
     this.previousEnd = -1;
     this.isPreviousPlain = false;
+    this.integers = new Float64Array(encoding === BlockEncoding.integers ? 1024 : 0);
+    this.integerCount = 0;
   }
 
   /** Bytes the block would have now, before deflating. */
@@ -130,6 +138,7 @@ export class ValueBlockBuilder {
   /** Adds a value shorter than LARGE_VALUE_BYTES, of the entry with key[0, keyLength). */
   add(value: Uint8Array, key: Uint8Array, keyLength: number): void {
     const { symbols } = this;
+    if (this.encoding === BlockEncoding.integers) this.addInteger(integerOf(value));
     this.count++;
     if (this.isSameAsPrevious(value)) {
       if (symbols !== undefined && !this.isPreviousPlain) {
@@ -151,6 +160,17 @@ export class ValueBlockBuilder {
     if (symbols !== undefined) this.addCoded(symbols, value, key, keyLength);
   }
 
+  /** Adds a place for an entry without a value. */
+  addNothing(): void {
+    if (this.encoding === BlockEncoding.integers && this.integerCount === this.count) {
+      this.addInteger(this.count === 0 ? 0 : this.integers[this.count - 1]);
+    }
+    this.count++;
+    this.previousStart = -1;
+    this.raw.addStored(0, false);
+    this.coded.addStored(0, false);
+  }
+
   /** Adds a pointer to a large value. */
   addPointer(place: LargeValuePlace): void {
     this.count++;
@@ -164,18 +184,13 @@ export class ValueBlockBuilder {
     const start = output.length;
     output.u32(0);
     output.u32(0);
-    if (this.symbols !== undefined && this.coded.bytes < this.raw.bytes) {
-      output.u8(this.encoding);
-      this.coded.appendTo(output);
-    } else if (this.encoding !== BlockEncoding.deflate || !this.appendDeflated(output)) {
-      output.u8(BlockEncoding.raw);
-      this.raw.appendTo(output);
-    }
+    this.appendBody(output);
     const length = output.length - start;
     assert(length <= MAX_BLOCK_BYTES, "a value block is within its limit");
     writeU32(output.buffer, start + 4, length);
     writeU32(output.buffer, start, checksum(output.buffer, start + 4, output.length));
     this.count = 0;
+    this.integerCount = 0;
     this.previousStart = -1;
     this.raw.reset();
     this.coded.reset();
@@ -212,6 +227,48 @@ export class ValueBlockBuilder {
       start,
     );
     this.coded.addStored(end - start, isText && headerBytes === 0);
+  }
+
+  /** Appends the encoding and the body: raw unless the block's encoding makes it smaller. */
+  private appendBody(output: ByteWriter): void {
+    switch (this.encoding) {
+      case BlockEncoding.integers:
+        if (this.appendIntegers(output)) return;
+        break;
+      case BlockEncoding.deflate:
+        if (this.appendDeflated(output)) return;
+        break;
+      default:
+        if (this.symbols === undefined || this.coded.bytes >= this.raw.bytes) break;
+        output.u8(this.encoding);
+        this.coded.appendTo(output);
+        return;
+    }
+    output.u8(BlockEncoding.raw);
+    this.raw.appendTo(output);
+  }
+
+  /** Adds the next integer, unless a value before was none, or this is NaN. */
+  private addInteger(integer: number): void {
+    const { count } = this;
+    if (this.integerCount < count || Number.isNaN(integer)) return;
+    if (count === this.integers.length) {
+      const grown = new Float64Array(count * 2);
+      grown.set(this.integers);
+      this.integers = grown;
+    }
+    this.integers[count] = integer;
+    this.integerCount = count + 1;
+  }
+
+  private appendIntegers(output: ByteWriter): boolean {
+    const { count } = this;
+    if (this.integerCount < count) return false;
+    const start = output.length;
+    output.u8(BlockEncoding.integers);
+    if (appendPacked(output, this.integers, count)) return true;
+    output.length = start;
+    return false;
   }
 
   private appendDeflated(output: ByteWriter): boolean {

@@ -6,6 +6,7 @@
  * own: a point reader one, each cursor one.
  */
 import { CorruptionError } from "../errors.ts";
+import { packedAt, writeInteger } from "./packed-integers.ts";
 import { MAX_STRING_HEADER_BYTES, writeStringHeader } from "./string-header.ts";
 import type { SymbolTable } from "./symbols.ts";
 import {
@@ -48,6 +49,13 @@ export class ValueDecoder {
     fileOffset: number,
   ): Uint8Array | undefined {
     const { location, symbols } = this;
+    const encoding = bytes[start];
+    if (encoding === BlockEncoding.integers) {
+      const integer = packedAt(bytes, start + 1, end, position);
+      if (Number.isNaN(integer)) throwDamaged(position, file, fileOffset);
+      const target = this.scratch();
+      return target.subarray(0, writeInteger(target, 0, integer));
+    }
     if (!location.find(bytes, start, end, position)) throwDamaged(position, file, fileOffset);
     const from = location.start;
     const to = from + location.length;
@@ -55,14 +63,10 @@ export class ValueDecoder {
       this.place = readPointer(bytes, from);
       return undefined;
     }
-    const encoding = bytes[start];
     if (encoding === BlockEncoding.raw) return bytes.subarray(from, to);
     const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
     if (symbols === undefined || !isCoded) throwDamaged(position, file, fileOffset);
-    if (this.decoded.length === 0) {
-      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + LARGE_VALUE_BYTES);
-    }
-    const { decoded } = this;
+    const decoded = this.scratch();
     const textStart = MAX_STRING_HEADER_BYTES;
     const textEnd = symbols.decodeWithKeyInto(bytes, from, to, key, keyLength, decoded, textStart);
     if (textEnd < 0) throwDamaged(position, file, fileOffset);
@@ -70,6 +74,13 @@ export class ValueDecoder {
       return decoded.subarray(textStart, textEnd);
     }
     return decoded.subarray(writeStringHeader(decoded, textStart, textEnd - textStart), textEnd);
+  }
+
+  private scratch(): Uint8Array {
+    if (this.decoded.length === 0) {
+      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + LARGE_VALUE_BYTES);
+    }
+    return this.decoded;
   }
 }
 

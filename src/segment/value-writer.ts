@@ -11,8 +11,6 @@ import type { SegmentCoders } from "./coders.ts";
 import { writeLargeValue } from "./large-value.ts";
 import { LARGE_VALUE_BYTES, ValueBlockBuilder } from "./value-block.ts";
 
-const NO_VALUE = new Uint8Array(0);
-
 export class ValueWriter {
   /** Bytes not yet taken to the file. */
   output: ByteWriter;
@@ -52,7 +50,7 @@ export class ValueWriter {
   add(key: Uint8Array, keyLength: number, kind: EntryKind, value: Uint8Array): void {
     const { block } = this;
     if (kind === EntryKind.tombstone) {
-      block.add(NO_VALUE, key, keyLength);
+      block.addNothing();
     } else if (value.length < LARGE_VALUE_BYTES) {
       block.add(value, key, keyLength);
     } else {

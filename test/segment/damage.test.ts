@@ -19,7 +19,7 @@ import {
   write,
 } from "./segments.ts";
 
-const packr = new Packr();
+const packr = new Packr({ useRecords: false });
 const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
 
 /** A little of everything: texts, repeats, tombstones, other types, a large value. */

@@ -28,7 +28,7 @@ import {
 
 const COMPRESSIONS: readonly ValueCompression[] = ["auto", "none", "symbols", "deflate"];
 
-const packr = new Packr();
+const packr = new Packr({ useRecords: false });
 const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
 
 function filled(length: number, seed: number): Uint8Array {
@@ -49,6 +49,13 @@ const SHAPES: [string, readonly Entry[]][] = [
   ["one tombstone", [{ key: bytesOf("k"), value: undefined }]],
   ["the empty key and the empty value", [{ key: bytesOf(""), value: bytesOf("") }]],
   ["2,000 texts and tombstones", urlEntries(2000)],
+  [
+    "3,000 integers and tombstones",
+    Array.from({ length: 3000 }, (_, i) => ({
+      key: bytesOf(`counter/${String(i).padStart(5, "0")}`),
+      value: i % 50 === 0 ? undefined : pack(1_700_000_000_000 + i * 977),
+    })),
+  ],
   [
     "documents of about 1 KB",
     Array.from({ length: 300 }, (_, i) => ({

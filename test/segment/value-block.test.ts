@@ -18,7 +18,7 @@ import { ValueDecoder } from "../../src/segment/value-decoder.ts";
 
 type Entry = readonly [key: string, value: Uint8Array | LargeValuePlace];
 
-const packr = new Packr();
+const packr = new Packr({ useRecords: false });
 const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -95,6 +95,10 @@ const SHAPES: [string, readonly Entry[]][] = [
     [1, 2].map((n) => [`${n}`, new Uint8Array(LARGE_VALUE_BYTES - 1).fill(n)] as const),
   ],
   [
+    "integers",
+    Array.from({ length: 70 }, (_, i) => [`${i}`, pack(i * i * 7919 - 50_000)] as const),
+  ],
+  [
     "pointers between values",
     [
       ["a", pack("text")],
@@ -149,6 +153,44 @@ describe.each(ENCODINGS)("a block of encoding %s", (_, encoding) => {
       damaged[i] ^= 1 << (i % 8);
       expect(() => blockImage(damaged, dictionary, "file", 0)).toThrow(CorruptionError);
     }
+  });
+});
+
+describe("a block of integers", () => {
+  test("falls back to raw where one value is none, or is large", () => {
+    const numbers = Array.from({ length: 20 }, (_, i) => [`${i}`, pack(i * 1000)] as const);
+    const place = { offset: 48, length: 4096, storedLength: 4105 };
+    const encodingOf = (entries: readonly Entry[]): number =>
+      store(BlockEncoding.integers, entries)[0][8];
+    expect(encodingOf(numbers)).toBe(BlockEncoding.integers);
+    expect(encodingOf([...numbers, ["text", pack("text")], ...numbers])).toBe(BlockEncoding.raw);
+    expect(encodingOf([...numbers, ["large", place], ...numbers])).toBe(BlockEncoding.raw);
+    expect(
+      encodingOf([
+        ["far", pack(-2)],
+        ["away", pack(2 ** 53 - 1)],
+      ]),
+    ).toBe(BlockEncoding.raw);
+  });
+
+  test("keeps its places for entries without a value", () => {
+    const builder = new ValueBlockBuilder({
+      valueEncoding: BlockEncoding.integers,
+      valueSymbols: undefined,
+      dictionary: new Uint8Array(0),
+    });
+    builder.addNothing();
+    builder.add(pack(500), bytesOf("k"), 1);
+    builder.addNothing();
+    builder.add(pack(600), bytesOf("l"), 1);
+    const output = new ByteWriter();
+    builder.finish(output);
+    const image = blockImage(output.take(), dictionary, "file", 0);
+    expect(image[0]).toBe(BlockEncoding.integers);
+    const decoder = new ValueDecoder(undefined);
+    const at = (i: number): unknown =>
+      decoder.decode(image, 0, image.length, i, bytesOf("k"), 1, "file", 0)?.slice();
+    expect([at(1), at(3)]).toEqual([pack(500), pack(600)]);
   });
 });
 
