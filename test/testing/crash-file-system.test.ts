@@ -33,7 +33,7 @@ async function sync(disk: FileSystem, path: string): Promise<void> {
 
 /** Everything on a disk: names in order, each with its content. */
 async function show(disk: FileSystem): Promise<string> {
-  const names = (await disk.list("")).toSorted();
+  const names = (await disk.list("")).toSorted((a, b) => (a < b ? -1 : 1));
   const shown: string[] = [];
   for (const name of names) {
     const file = await disk.open(name, "read");

@@ -1,0 +1,97 @@
+/**
+ * A file system as one process sees it. `kill` ends the process: what it did has happened, durable
+ * or not, and what it does from then on never happens and never returns.
+ */
+import type { DirectoryLock, File, FileSystem, OpenMode } from "../../src/io/file-system.ts";
+
+const NEVER = new Promise<never>(() => {});
+
+export class Process implements FileSystem {
+  /** Resolves when the process was killed. */
+  readonly death: Promise<void>;
+  readonly #disk: FileSystem;
+  #isAlive: boolean;
+  #die: () => void = () => {};
+
+  constructor(disk: FileSystem) {
+    this.#disk = disk;
+    this.#isAlive = true;
+    this.death = new Promise((resolve) => {
+      this.#die = resolve;
+    });
+  }
+
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  kill(): void {
+    this.#isAlive = false;
+    this.#die();
+  }
+
+  async open(path: string, mode: OpenMode): Promise<File> {
+    const file = await this.#run(() => this.#disk.open(path, mode));
+    return {
+      path,
+      size: () => this.#runSync(() => file.size()),
+      readSync: (target, position) => this.#runSync(() => file.readSync(target, position)),
+      writeSync: (source, position) => this.#runSync(() => file.writeSync(source, position)),
+      write: (source, position) => this.#run(() => file.write(source, position)),
+      sync: () => this.#run(() => file.sync()),
+      truncate: (length) => this.#run(() => file.truncate(length)),
+      close: () => this.#run(() => file.close()),
+    };
+  }
+
+  list(directory: string): Promise<string[]> {
+    return this.#run(() => this.#disk.list(directory));
+  }
+
+  stat(
+    path: string,
+  ): Promise<{ readonly size: number; readonly isDirectory: boolean } | undefined> {
+    return this.#run(() => this.#disk.stat(path));
+  }
+
+  createDirectory(path: string): Promise<void> {
+    return this.#run(() => this.#disk.createDirectory(path));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#run(() => this.#disk.rename(from, to));
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#run(() => this.#disk.remove(path));
+  }
+
+  syncDirectory(directory: string): Promise<void> {
+    return this.#run(() => this.#disk.syncDirectory(directory));
+  }
+
+  /** Each process has one database open here, and a dead one has no locks. */
+  async lock(): Promise<DirectoryLock> {
+    return {
+      isHeld: () => true,
+      confirm: () => this.#run(async () => {}),
+      release: async () => {},
+    };
+  }
+
+  async #run<T>(operation: () => Promise<T>): Promise<T> {
+    if (!this.#isAlive) return await NEVER;
+    try {
+      const result = await operation();
+      return this.#isAlive ? result : await NEVER;
+    } catch (error) {
+      if (!this.#isAlive) return await NEVER;
+      throw error;
+    }
+  }
+
+  #runSync<T>(operation: () => T): T {
+    if (!this.#isAlive) throw new Error("this process was killed");
+    return operation();
+  }
+}

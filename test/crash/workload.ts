@@ -1,0 +1,234 @@
+/**
+ * A seeded life of a database: several processes in succession write, flush, compact, read and end,
+ * well or badly. Its crash points are collected with what must hold for each.
+ */
+import { ClosedError } from "../../src/errors.ts";
+import type { CrashModel, CrashPoint } from "../../src/testing/crash-file-system.ts";
+import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
+import { Random } from "../../src/testing/random.ts";
+import { contentOf, fingerprintOf, openTest, type TestDatabase, Violation } from "./check.ts";
+import { type Expectation, History, type Write } from "./history.ts";
+import { Process } from "./process.ts";
+
+/** A moment at which the machine may crash. */
+export interface Moment {
+  readonly point: CrashPoint;
+  readonly expectation: Expectation;
+  /** What is about to happen to the disk. */
+  readonly operation: string;
+}
+
+export interface WorkloadOptions {
+  readonly seed: number;
+  readonly model: CrashModel;
+  /** Processes that live on the disk, one after the other. */
+  readonly lives: number;
+  /** What each of them does. */
+  readonly stepsPerLife: number;
+}
+
+/** Few enough that they are overwritten and deleted often. */
+const KEY_COUNT = 24;
+
+/** Runs a workload to its end and returns its moments, the last one after the end. */
+export async function runWorkload(options: WorkloadOptions): Promise<Moment[]> {
+  const moments: Moment[] = [];
+  const history = new History();
+  const take = (operation: string): void => {
+    moments.push({ point: disk.crashPoint(), expectation: history.expectation(), operation });
+  };
+  const disk: CrashFileSystem = new CrashFileSystem({
+    model: options.model,
+    onOperation: ({ kind, path }) => {
+      take(`${kind} ${path}`);
+      life?.countOperation(kind);
+    },
+  });
+  const random = new Random(options.seed);
+  let life: Life | undefined;
+  for (let i = 0; i < options.lives; i++) {
+    life = new Life(disk, history, random);
+    await life.run(options.stepsPerLife);
+  }
+  take("the end");
+  return moments;
+}
+
+/** Operations, of any kind or of those on names, after which a process may be killed at work. */
+const MAX_OPERATIONS_TO_DEATH = 200;
+const MAX_NAME_OPERATIONS_TO_DEATH = 30;
+const NAME_OPERATIONS: ReadonlySet<string> = new Set(["rename", "remove", "syncDirectory"]);
+
+/** One process. */
+class Life {
+  readonly #process: Process;
+  readonly #history: History;
+  readonly #random: Random;
+  /** What was asked for and not waited for. */
+  #pending: Promise<unknown>[] = [];
+  /** What went wrong while the process was alive. */
+  #failure: unknown;
+  /** The process is killed when so many operations have been made, or so many on names. */
+  #operationsToDeath: number;
+  readonly #countsNamesOnly: boolean;
+
+  constructor(disk: CrashFileSystem, history: History, random: Random) {
+    this.#process = new Process(disk);
+    this.#history = history;
+    this.#random = random;
+    this.#countsNamesOnly = random.oneIn(2);
+    const limit = this.#countsNamesOnly ? MAX_NAME_OPERATIONS_TO_DEATH : MAX_OPERATIONS_TO_DEATH;
+    this.#operationsToDeath = random.oneIn(3) ? Number.POSITIVE_INFINITY : 1 + random.below(limit);
+  }
+
+  /** The operation that is under way when the process is killed still happens. */
+  countOperation(kind: string): void {
+    if (this.#countsNamesOnly && !NAME_OPERATIONS.has(kind)) return;
+    if (--this.#operationsToDeath === 0) this.#process.kill();
+  }
+
+  async run(steps: number): Promise<void> {
+    const work = this.#work(steps);
+    // A dead process has no failures, and its work never ends.
+    await Promise.race([this.#process.death, work]);
+    work.catch(() => {});
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #work(steps: number): Promise<void> {
+    const database = await openTest(this.#process);
+    this.#recovered(database);
+    for (let i = 0; i < steps && this.#process.isAlive; i++) await this.#step(database);
+    if (!this.#process.isAlive) return;
+    if (this.#random.oneIn(2)) {
+      this.#process.kill();
+      return;
+    }
+    await database.close();
+    await Promise.all(this.#pending);
+    // A database that was closed well is durable.
+    this.#history.sync(this.#history.length);
+  }
+
+  /** The process before may have been killed: it lost what it had not acknowledged, or part of it. */
+  #recovered(database: TestDatabase): void {
+    const { fingerprints, acknowledged, submitted } = this.#history.expectation();
+    const fingerprint = fingerprintOf(contentOf(database));
+    let count = submitted;
+    while (count >= acknowledged && fingerprints[count] !== fingerprint) count--;
+    if (count < acknowledged) {
+      throw new Violation(`a process that was killed lost some of ${acknowledged} writes`);
+    }
+    this.#history.recovered(count);
+  }
+
+  async #step(database: TestDatabase): Promise<void> {
+    const random = this.#random;
+    const kind = random.below(100);
+    if (kind < 40) this.#put(database);
+    else if (kind < 50) this.#delete(database);
+    else if (kind < 62) this.#batch(database);
+    else if (kind < 80) await this.#settle(database);
+    else if (kind < 86) this.#background(database.flush());
+    else if (kind < 89) this.#compact(database);
+    else if (kind < 93) this.#sync(database);
+    else if (kind < 96) await this.#snapshot(database);
+    else await turns(random.below(6));
+  }
+
+  #put(database: TestDatabase): void {
+    const key = this.#key();
+    const value = this.#value();
+    this.#write([{ key, value }], (durability) => database.put(key, value, { durability }));
+  }
+
+  #delete(database: TestDatabase): void {
+    const key = this.#key();
+    const write = { key, value: undefined };
+    this.#write([write], (durability) => database.delete(key, { durability }));
+  }
+
+  #batch(database: TestDatabase): void {
+    const writes: Write[] = [];
+    for (let i = 0; i <= this.#random.below(6); i++) {
+      const value = this.#random.oneIn(4) ? undefined : this.#value();
+      writes.push({ key: this.#key(), value });
+    }
+    this.#write(writes, (durability) =>
+      database.batch(
+        writes.map(({ key, value }) =>
+          value === undefined ? { type: "delete", key } : { type: "put", key, value },
+        ),
+        { durability },
+      ),
+    );
+  }
+
+  #write(writes: readonly Write[], write: (durability: "sync" | "os") => Promise<void>): void {
+    const durability = this.#random.oneIn(2) ? "sync" : "os";
+    const promise = write(durability);
+    const count = this.#history.submit(writes);
+    this.#background(promise.then(() => this.#history.acknowledge(count, durability === "sync")));
+  }
+
+  /** Closing the database cancels it. */
+  #compact(database: TestDatabase): void {
+    this.#background(
+      database.compact().catch((error: unknown) => {
+        if (!(error instanceof ClosedError)) throw error;
+      }),
+    );
+  }
+
+  #sync(database: TestDatabase): void {
+    const { acknowledged } = this.#history;
+    this.#background(database.sync().then(() => this.#history.sync(acknowledged)));
+  }
+
+  /** Waits for everything asked for; the database must then show all of it. */
+  async #settle(database: TestDatabase): Promise<void> {
+    await Promise.all(this.#pending);
+    this.#pending = [];
+    if (fingerprintOf(contentOf(database)) !== this.#history.fingerprint) {
+      throw new Violation("a database that runs does not show what was written");
+    }
+  }
+
+  /** A snapshot shows its moment, whatever happens afterwards. */
+  async #snapshot(database: TestDatabase): Promise<void> {
+    await this.#settle(database);
+    const expected = this.#history.fingerprint;
+    const snapshot = database.snapshot();
+    this.#put(database);
+    this.#delete(database);
+    if (this.#random.oneIn(2)) this.#compact(database);
+    await this.#settle(database);
+    const shown = fingerprintOf(new Map(snapshot.entries()));
+    snapshot.close();
+    if (shown !== expected) throw new Violation("a snapshot shows another moment");
+  }
+
+  /** Is waited for by `settle`; of a process that is killed it never ends. */
+  #background(promise: Promise<unknown>): void {
+    this.#pending.push(promise);
+    promise.catch((error: unknown) => {
+      if (this.#process.isAlive) this.#failure ??= error;
+    });
+  }
+
+  #key(): string {
+    return `key ${this.#random.below(KEY_COUNT)}`;
+  }
+
+  /** Unlike any other value; mostly short, at times beyond what a block or a group holds. */
+  #value(): string {
+    const lengths = [0, 10, 100, 100, 500, 3_000];
+    const length = this.#random.oneIn(60) ? 20_000 : lengths[this.#random.below(lengths.length)];
+    return `${this.#history.length}.${this.#random.next()}`.padEnd(length, "abc ");
+  }
+}
+
+/** Lets the event loop turn. */
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}
