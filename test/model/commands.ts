@@ -1,0 +1,65 @@
+/** Every command, in the proportions that make overwriting, flushing and compacting frequent. */
+import fc, { type AsyncCommand } from "fast-check";
+import { Batch } from "./batch.ts";
+import { Compact } from "./compact.ts";
+import { Crash } from "./crash.ts";
+import { Delete } from "./delete.ts";
+import { Flush } from "./flush.ts";
+import { Iterate } from "./iterate.ts";
+import { LookUp } from "./look-up.ts";
+import { anyBatch, anyKey, anyOperations, anyRange, anyValue, anyWait } from "./operations.ts";
+import { Pause } from "./pause.ts";
+import { Put } from "./put.ts";
+import { ReadSnapshot } from "./read-snapshot.ts";
+import { Reopen } from "./reopen.ts";
+import { Scan } from "./scan.ts";
+import { TakeSnapshot } from "./snapshot.ts";
+import { Step } from "./step.ts";
+import type { Model, System, SystemOptions } from "./system.ts";
+import { Together } from "./together.ts";
+
+type ModelCommand = AsyncCommand<Model, System>;
+
+const anyKeys = fc.array(anyKey, { minLength: 1, maxLength: 8 });
+
+const WEIGHTED: readonly { weight: number; arbitrary: fc.Arbitrary<ModelCommand> }[] = [
+  // The first is what a failing run shrinks to where a command is not needed for the failure.
+  { weight: 3, arbitrary: anyWait.map((pause) => new Pause(pause)) },
+  { weight: 24, arbitrary: fc.tuple(anyKey, anyValue).map((args) => new Put(...args)) },
+  { weight: 8, arbitrary: anyKey.map((key) => new Delete(key)) },
+  { weight: 8, arbitrary: anyBatch.map((operations) => new Batch(operations)) },
+  { weight: 8, arbitrary: anyKeys.map((keys) => new LookUp(keys)) },
+  { weight: 10, arbitrary: anyRange.map((range) => new Scan(range)) },
+  { weight: 5, arbitrary: fc.constant(new TakeSnapshot()) },
+  {
+    weight: 6,
+    arbitrary: fc
+      .tuple(fc.nat(3), anyKeys, anyRange, fc.boolean())
+      .map((args) => new ReadSnapshot(...args)),
+  },
+  { weight: 5, arbitrary: anyRange.map((range) => new Iterate(range)) },
+  { weight: 8, arbitrary: fc.tuple(fc.nat(3), fc.nat(12)).map((args) => new Step(...args)) },
+  { weight: 3, arbitrary: fc.constant(new Flush()) },
+  { weight: 1, arbitrary: fc.constant(new Compact()) },
+  { weight: 2, arbitrary: fc.tuple(anyOperations, anyWait).map((args) => new Reopen(...args)) },
+  { weight: 2, arbitrary: fc.tuple(anyOperations, anyWait).map((args) => new Crash(...args)) },
+  { weight: 4, arbitrary: fc.tuple(anyOperations, anyWait).map((args) => new Together(...args)) },
+];
+
+/** At least this many commands make up a run. */
+export const MIN_COMMANDS = 50;
+
+export const anyCommands: fc.Arbitrary<ModelCommand[]> = fc.array(
+  fc.oneof({ withCrossShrink: true }, ...WEIGHTED),
+  { minLength: MIN_COMMANDS, maxLength: MIN_COMMANDS + 20 },
+);
+
+/** The smallest memtables and segments, so that a few values fill them. */
+export const anyOptions: fc.Arbitrary<SystemOptions> = fc.record({
+  valueEncoding: fc.constantFrom<SystemOptions["valueEncoding"]>("utf8", "msgpack", "json"),
+  compression: fc.constantFrom("auto", "deflate", "none", "none"),
+  compactionTrigger: fc.integer({ min: 2, max: 4 }),
+  blockCacheBytes: fc.constantFrom(0, 2 ** 14, 2 ** 16),
+  memtableBytes: fc.constant(2 ** 17),
+  segmentBytes: fc.constant(2 ** 16),
+});

@@ -1,0 +1,10 @@
+import { test } from "vitest";
+import { CHECK_TIMEOUT_MS, checkModel } from "./check.ts";
+
+test(
+  'with durability "sync" a database is a sorted map, whatever happens to it',
+  async () => {
+    await checkModel("sync", 500);
+  },
+  CHECK_TIMEOUT_MS,
+);

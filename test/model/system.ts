@@ -1,0 +1,120 @@
+/**
+ * What the commands of the model test act on: a database over the in-memory file system, and a model
+ * of it, with what is open on both.
+ */
+import { expect } from "vitest";
+import {
+  type Database,
+  type EntryIterator,
+  type OpenOptions,
+  open,
+  type Snapshot,
+} from "../../src/index.ts";
+import { ProcessFileSystem } from "./process-file-system.ts";
+import { type Entry, expectEntries, type SortedMap } from "./sorted-map.ts";
+
+const DIRECTORY = "store";
+
+export type SystemOptions = Omit<OpenOptions<string, string>, "fileSystem">;
+
+/** What the database should hold. Commands bring it up to date. */
+export interface Model {
+  content: SortedMap;
+}
+
+export interface OpenSnapshot {
+  readonly snapshot: Snapshot<string, string>;
+  readonly content: SortedMap;
+}
+
+export interface OpenIteration {
+  readonly iterator: EntryIterator<string, string, Entry>;
+  /** What it has yet to yield. */
+  readonly remaining: Entry[];
+}
+
+/** What happened in all runs. */
+export interface Counts {
+  flushes: number;
+  compactions: number;
+  opens: number;
+}
+
+export class System {
+  database: Database<string, string>;
+  fileSystem: ProcessFileSystem;
+  snapshots: OpenSnapshot[] = [];
+  iterations: OpenIteration[] = [];
+  private readonly counts: Counts;
+  private readonly options: SystemOptions;
+  private readonly failures: unknown[] = [];
+
+  private constructor(
+    options: SystemOptions,
+    counts: Counts,
+    fileSystem: ProcessFileSystem,
+    database: Database<string, string>,
+  ) {
+    this.options = options;
+    this.counts = counts;
+    this.fileSystem = fileSystem;
+    this.database = database;
+    this.listen();
+  }
+
+  static async create(options: SystemOptions, counts: Counts): Promise<System> {
+    const fileSystem = new ProcessFileSystem();
+    return new System(options, counts, fileSystem, await openIn(fileSystem, options));
+  }
+
+  /** Closes the database and opens it again. */
+  async reopen(): Promise<void> {
+    await this.database.close();
+    const isWholeOnDisk = this.snapshots.length === 0 && this.iterations.length === 0;
+    await this.openAgain();
+    if (isWholeOnDisk) expect(this.database.recovery.orphansRemoved).toEqual([]);
+    expect(this.database.recovery.dropped).toEqual([]);
+  }
+
+  /** Opens the disk as it is at this moment, in a new process. */
+  async crash(): Promise<void> {
+    this.fileSystem = this.fileSystem.kill();
+    await this.openAgain();
+  }
+
+  expectContent(content: SortedMap): void {
+    expectEntries([...this.database.entries()], content.entries());
+    expect(this.failures).toEqual([]);
+  }
+
+  /** Checks everything once more, and closes. */
+  async end(content: SortedMap): Promise<void> {
+    this.expectContent(content);
+    await this.database.flush();
+    await this.database.verify();
+    await this.database.close();
+    expect(this.failures).toEqual([]);
+  }
+
+  private listen(): void {
+    const { counts } = this;
+    counts.opens++;
+    this.database.on("flush", () => counts.flushes++);
+    this.database.on("compaction", () => counts.compactions++);
+    this.database.on("error", (error) => this.failures.push(error));
+  }
+
+  private async openAgain(): Promise<void> {
+    this.snapshots = [];
+    this.iterations = [];
+    this.database = await openIn(this.fileSystem, this.options);
+    this.listen();
+  }
+}
+
+function openIn(
+  fileSystem: ProcessFileSystem,
+  options: SystemOptions,
+): Promise<Database<string, string>> {
+  return open<string, string>(DIRECTORY, { ...options, fileSystem });
+}
