@@ -3,6 +3,7 @@
  */
 import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
+import { MAX_ENCODING_NAME_BYTES } from "../manifest/format.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import { VALUE_ENCODINGS, type ValueEncodingOption } from "./value-codec.ts";
@@ -121,7 +122,7 @@ const encoding =
       typeof custom === "object" &&
       typeof custom?.name === "string" &&
       custom.name.length > 0 &&
-      custom.name.length <= 255 &&
+      Buffer.byteLength(custom.name) <= MAX_ENCODING_NAME_BYTES &&
       typeof custom.encode === "function" &&
       typeof custom.decode === "function";
     if (isCustom && !names.includes(custom.name as string)) return undefined;
@@ -138,6 +139,17 @@ const methods =
     return `${kind}${names.length > 0 ? ` with ${names.join(", ")}` : ""}`;
   };
 
+const FILE_SYSTEM_METHODS: readonly (keyof FileSystem)[] = [
+  "open",
+  "list",
+  "stat",
+  "createDirectory",
+  "rename",
+  "remove",
+  "syncDirectory",
+  "lock",
+];
+
 const CHECKS: Record<keyof OpenOptions, Check> = {
   keyEncoding: encoding(["utf8", "binary"]),
   valueEncoding: encoding(VALUE_ENCODINGS),
@@ -152,7 +164,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   createIfMissing: boolean,
   errorIfExists: boolean,
   readOnly: boolean,
-  fileSystem: methods("a FileSystem", "open", "list", "stat", "rename", "remove", "lock"),
+  fileSystem: methods("a FileSystem", ...FILE_SYSTEM_METHODS),
   logger: methods("a Logger object"),
 };
 

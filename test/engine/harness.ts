@@ -1,0 +1,30 @@
+/** Databases and directories that go when the test ends. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { type Database, type OpenOptions, open } from "../../src/index.ts";
+
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), "memkv-engine-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** As `open`, on the calling thread unless told otherwise; closed when the test ends. */
+export async function openFor<K = string, V = unknown>(
+  directory: string,
+  options: OpenOptions<K, V> = {},
+): Promise<Database<K, V>> {
+  const database = await open<K, V>(directory, { background: "inline", ...options });
+  onTestFinished(async () => {
+    // A test of a failing close has the failure already.
+    await database.close().catch(() => {});
+  });
+  return database;
+}
+
+/** Names of files in a directory of the file system given, but for what the lock leaves there. */
+export function withoutLock(names: readonly string[]): string[] {
+  return names.filter((name) => !name.startsWith("LOCK")).sort();
+}
