@@ -28,7 +28,18 @@ export const HEADER_MAGIC = 0;
 export const HEADER_ROOT = 1;
 export const HEADER_VALUE_BYTES = 2;
 export const HEADER_SIZE = 3;
-export const HEADER_BYTES = 64;
+/** Splits and merges so far: a reader that misses a key looks whether one came between (tree.ts). */
+export const HEADER_BUCKET_CHANGES = 4;
+/** The writer's clock (epochs.ts); 0 while the tree was never shared. */
+export const HEADER_EPOCH = 5;
+/** 1 once the tree has moved to another arena, and this one is what it was at that moment. */
+export const HEADER_MOVED = 6;
+
+/** Readers' slots, each in a cache line of its own. */
+export const HEADER_READERS = 16;
+export const READER_STRIDE_WORDS = 16;
+export const MAX_READERS = 32;
+export const HEADER_BYTES: number = 4 * (HEADER_READERS + MAX_READERS * READER_STRIDE_WORDS);
 
 /** "ART1" read as a little-endian word. */
 const MAGIC = 0x31545241;
@@ -88,6 +99,11 @@ export class Arena {
     this.top = end;
     return end;
   }
+}
+
+/** Whether a buffer is an arena: for one that comes from a caller. */
+export function isArena(buffer: SharedArrayBuffer): boolean {
+  return buffer.byteLength >= MIN_ARENA_BYTES && new Int32Array(buffer, 0, 1)[0] === MAGIC;
 }
 
 /** Small beside any tree of interest, large beside any block. */

@@ -279,6 +279,14 @@ export function createBucket(
   return block;
 }
 
+/** A copy of `bucket` as it is. */
+export function copyBucket(arena: Arena, valueBytes: number, bucket: number): number {
+  const size = blockBytes(arena.words, bucket, valueBytes);
+  const block = arena.buckets.allocate(size);
+  copyBytes(arena.view, block, bucket, size);
+  return block;
+}
+
 /** A copy of `bucket` with the key inserted where the search `at` ended; its value is not set. */
 export function insertKey(
   arena: Arena,

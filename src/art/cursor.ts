@@ -56,6 +56,12 @@ export class TreeCursor {
     return this.tree.readValue(this.bucket, this.index);
   }
 
+  /** How many keys the current bucket has after the current one, or before it in reverse. */
+  leftInBucket(isReverse: boolean): number {
+    if (isReverse) return this.index;
+    return countOf(this.tree.arena.words, this.bucket) - 1 - this.index;
+  }
+
   seekToFirst(): void {
     this.enterFirst(this.tree.firstBucket());
   }

@@ -2,6 +2,9 @@
  * KeyBuffer: a key under decoding. Front coding gives a key as "keep the first n bytes of the one
  * before, then these"; this is the buffer in which that happens, over and over, without allocation.
  */
+import { assert } from "../assert.ts";
+import { MAX_KEY_BYTES } from "../entry.ts";
+
 export class KeyBuffer {
   /** The key is the first `length` bytes. Replaced when a longer key needs it. */
   bytes: Uint8Array;
@@ -26,6 +29,7 @@ export class KeyBuffer {
   }
 
   private grow(length: number): void {
+    assert(length <= MAX_KEY_BYTES, "a key is within its limit");
     const grown = new Uint8Array(Math.max(length, this.bytes.length * 2));
     grown.set(this.bytes);
     this.bytes = grown;

@@ -2,17 +2,21 @@
  * Pool: which bytes of its regions are free, for blocks of one kind.
  *
  * A block is a multiple of 16 bytes and begins at one. Its owner knows its size (the headers of
- * nodes and buckets tell it), so a block carries no size of its own. Three places give a block:
+ * nodes and buckets tell it), so a block carries no size of its own. A block comes from the first of
+ * these that can give it:
  *
  *   1. the list of freed blocks of exactly that size. A structure that changes at random frees and
  *      asks for the same few dozen sizes, so this is where nearly all come from;
  *   2. the current region, a stretch of free bytes carved from its start;
- *   3. the next region: one that a sweep found, else a new one from the arena.
+ *   3. another stretch of at least 2 KiB, or the largest freed block, which becomes the region;
+ *   4. a *sweep*, which joins free neighbours: it marks what is free in a bitmap and reads that in
+ *      address order;
+ *   5. the arena, which extends the pool.
  *
  * Lists of exact sizes alone collapse when all blocks grow in step, as they do under keys in
- * bit-reversed order: each size is freed a moment before the next larger one is wanted, and nothing
- * is ever reused. So once a sixteenth of the pool lies free, a *sweep* marks the free blocks in a
- * bitmap, reads the bitmap in address order, and joins neighbours into regions.
+ * bit-reversed or random order: each size is freed a moment before the next larger one is wanted,
+ * and nothing is reused. A sweep costs a cache miss for each free block; so it waits until a
+ * sixteenth of the pool is free, and a thirty-second more than the last one left.
  *
  * Invariants:
  *   1. Every byte of the pool's regions is in one live or retired block, or free.
@@ -25,14 +29,16 @@
 import { assert } from "../assert.ts";
 import type { Arena } from "./arena.ts";
 
-/** A sweep waits until this part of the pool is free: bench/art.ts. */
+/** Blocks and stretches of this size and above are kept apart from the lists. */
+const MIN_STRETCH_BYTES = 2048;
+
+/** How many stretches are looked at for one that is large enough. */
+const MAX_STRETCHES_TRIED = 64;
+
+/** When to sweep, as parts of the pool, and at least how much must lie free: bench/art.ts. */
 const SWEEP_FRACTION = 1 / 16;
-
-/** ... and until there is this much, so that small trees are not swept over and over. */
-const SWEEP_MIN_BYTES = 65_536;
-
-/** Joined neighbours up to this size go back to the lists, larger ones become regions. */
-const MIN_REGION_BYTES = 2048;
+const SWEEP_STEP_FRACTION = 1 / 32;
+const SWEEP_MIN_BYTES = 16_384;
 
 export class Pool {
   /** Bytes of the pool in no block. */
@@ -43,25 +49,25 @@ export class Pool {
   private readonly arena: Arena;
   private readonly words: Int32Array;
   /** Offset of the first freed block of n * 16 bytes, at index n; 0 where there is none. */
-  private lists: Int32Array;
+  private readonly lists: Int32Array;
   /** The current region. */
   private regionStart: number;
   private regionEnd: number;
-  /** Further regions, as pairs of start and end. */
-  private readonly regions: number[];
-  /** No sweep until this many bytes are free: the last one could not join what was free then. */
-  private sweepThreshold: number;
+  /** Further stretches of free bytes, as pairs of start and end. */
+  private readonly stretches: number[];
+  /** What the last sweep left free in pieces too small to be stretches. */
+  private unjoinedBytes: number;
 
   constructor(arena: Arena) {
     this.freeBytes = 0;
     this.byteLength = 0;
     this.arena = arena;
     this.words = arena.words;
-    this.lists = new Int32Array(128);
+    this.lists = new Int32Array(MIN_STRETCH_BYTES / 16);
     this.regionStart = 0;
     this.regionEnd = 0;
-    this.regions = [];
-    this.sweepThreshold = SWEEP_MIN_BYTES;
+    this.stretches = [];
+    this.unjoinedBytes = 0;
   }
 
   /**
@@ -101,7 +107,7 @@ export class Pool {
         ranges.push({ start: block, end: block + units * 16 });
       }
     }
-    const open = [this.regionStart, this.regionEnd, ...this.regions];
+    const open = [this.regionStart, this.regionEnd, ...this.stretches];
     for (let i = 0; i < open.length; i += 2) {
       if (open[i] < open[i + 1]) ranges.push({ start: open[i], end: open[i + 1] });
     }
@@ -109,28 +115,27 @@ export class Pool {
   }
 
   private list(block: number, units: number): void {
-    if (units >= this.lists.length) this.growLists(units);
-    this.words[block >> 2] = this.lists[units];
-    this.lists[units] = block;
-  }
-
-  private growLists(units: number): void {
-    const grown = new Int32Array(Math.max(units + 1, this.lists.length * 2));
-    grown.set(this.lists);
-    this.lists = grown;
+    if (units < this.lists.length) {
+      this.words[block >> 2] = this.lists[units];
+      this.lists[units] = block;
+    } else {
+      this.stretches.push(block, block + (units << 4));
+    }
   }
 
   /** Makes the current region one of at least `size` bytes. */
   private nextRegion(size: number): void {
-    this.closeRegion();
-    if (this.freeBytes > this.byteLength * SWEEP_FRACTION && this.freeBytes > this.sweepThreshold) {
-      this.sweep();
+    if (this.regionEnd > this.regionStart) {
+      this.list(this.regionStart, (this.regionEnd - this.regionStart) >>> 4);
     }
-    while (this.regions.length > 0) {
-      this.regionEnd = this.regions.pop() as number;
-      this.regionStart = this.regions.pop() as number;
-      if (this.regionEnd - this.regionStart >= size) return;
-      this.closeRegion();
+    if (this.takeStretch(size) || this.takeListed(size)) return;
+    const { freeBytes, byteLength, unjoinedBytes } = this;
+    if (
+      freeBytes > byteLength * SWEEP_FRACTION &&
+      freeBytes > unjoinedBytes + Math.max(SWEEP_MIN_BYTES, byteLength * SWEEP_STEP_FRACTION)
+    ) {
+      this.sweep();
+      if (this.takeStretch(size) || this.takeListed(size)) return;
     }
     this.regionStart = this.arena.top;
     this.regionEnd = this.arena.extend(size);
@@ -138,35 +143,55 @@ export class Pool {
     this.byteLength += this.regionEnd - this.regionStart;
   }
 
-  /** Puts what is left of the current region on a list. */
-  private closeRegion(): void {
-    const size = this.regionEnd - this.regionStart;
-    if (size > 0) this.list(this.regionStart, size >>> 4);
-    this.regionStart = 0;
-    this.regionEnd = 0;
+  /** Makes a stretch of at least `size` bytes the region, if there is one. */
+  private takeStretch(size: number): boolean {
+    const { stretches } = this;
+    const last = Math.max(0, stretches.length - 2 * MAX_STRETCHES_TRIED);
+    for (let i = stretches.length - 2; i >= last; i -= 2) {
+      if (stretches[i + 1] - stretches[i] < size) continue;
+      this.regionStart = stretches[i];
+      this.regionEnd = stretches[i + 1];
+      const end = stretches.pop() as number;
+      const start = stretches.pop() as number;
+      if (i < stretches.length) {
+        stretches[i] = start;
+        stretches[i + 1] = end;
+      }
+      return true;
+    }
+    return false;
+  }
+
+  /** Makes the largest freed block the region, if it has `size` bytes. */
+  private takeListed(size: number): boolean {
+    const { lists } = this;
+    for (let units = lists.length - 1; units << 4 >= size; units--) {
+      const block = lists[units];
+      if (block === 0) continue;
+      lists[units] = this.words[block >> 2];
+      this.regionStart = block;
+      this.regionEnd = block + (units << 4);
+      return true;
+    }
+    return false;
   }
 
   /** Joins neighbouring free blocks. O(free blocks + arena / 512). */
   private sweep(): void {
+    this.regionStart = 0;
+    this.regionEnd = 0;
     const isFree = new Int32Array((this.arena.top >>> 9) + 2);
     for (const { start, end } of this.freeRanges()) setBits(isFree, start >>> 4, end >>> 4);
     this.lists.fill(0);
-    this.regions.length = 0;
+    this.stretches.length = 0;
+    this.unjoinedBytes = 0;
     const unitCount = this.arena.top >>> 4;
-    let listedBytes = 0;
     for (let unit = nextBit(isFree, 0, unitCount); unit < unitCount; ) {
       const end = nextClearBit(isFree, unit);
-      const size = (end - unit) << 4;
-      if (size < MIN_REGION_BYTES) {
-        this.list(unit << 4, end - unit);
-        listedBytes += size;
-      } else {
-        this.regions.push(unit << 4, end << 4);
-      }
+      this.list(unit << 4, end - unit);
+      if (end - unit < this.lists.length) this.unjoinedBytes += (end - unit) << 4;
       unit = nextBit(isFree, end, unitCount);
     }
-    // What stayed in small pieces would stay so again: wait until there is half as much anew.
-    this.sweepThreshold = Math.max(SWEEP_MIN_BYTES, listedBytes * 1.5);
   }
 }
 

@@ -34,7 +34,16 @@
  * Practical Synchronization" (DaMoN 2016), ROWEX, for readers that never wait for the writer.
  */
 import { assert } from "../assert.ts";
-import { Arena, HEADER_ROOT, HEADER_SIZE, HEADER_VALUE_BYTES, MAX_ARENA_BYTES } from "./arena.ts";
+import { MAX_KEY_BYTES } from "../entry.ts";
+import {
+  Arena,
+  HEADER_BUCKET_CHANGES,
+  HEADER_MOVED,
+  HEADER_ROOT,
+  HEADER_SIZE,
+  HEADER_VALUE_BYTES,
+  MAX_ARENA_BYTES,
+} from "./arena.ts";
 import {
   ABSENT,
   BEFORE,
@@ -42,6 +51,7 @@ import {
   blockBytes,
   canMerge,
   chooseSplit,
+  copyBucket,
   copyLeftPart,
   copyRightPart,
   countOf,
@@ -56,6 +66,7 @@ import {
   tailPosAt,
   valuesWord,
 } from "./bucket.ts";
+import { RetiredBlocks } from "./epochs.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import {
   bucketOf,
@@ -76,6 +87,7 @@ import {
   withoutChild,
   withPrefix,
 } from "./node.ts";
+import type { Pool } from "./pool.ts";
 
 /** Bytes of a value: u32 or u53. */
 export type ValueBytes = 4 | 8;
@@ -86,20 +98,44 @@ export const NO_VALUE = -1;
 /** The most that one operation allocates, the keys' own bytes aside: two buckets and four nodes. */
 const OPERATION_BYTES = 16_384;
 
+/** When a tree that may compact does so; below the least size it is not worth the while. */
+const COMPACTION_FRACTION = 1 / 5;
+const MIN_COMPACTION_BYTES = 262_144;
+
+/** Keys that `getMany` looks up side by side: more than the loads that a processor has in flight. */
+const GROUP_KEYS = 16;
+
+/** No path is longer: a reader that was evicted may be led in circles, but not for ever. */
+const MAX_DEPTH = MAX_KEY_BYTES + 1;
+
 /** How often the bytes of the longest key may appear in what one operation allocates. */
 const OPERATION_KEY_COPIES = 10;
 
 export class Tree {
   arena: Arena;
   readonly valueBytes: ValueBytes;
+  /** Whether to move to a new arena also when this one is merely fragmented; see `makeRoom`. */
+  compacts: boolean;
   size: number;
   /** Grows with every change of keys or buckets: a cursor that sees another number seeks anew. */
   changeCount: number;
 
+  /** Blocks that readers in other threads may still see; undefined while there are none. */
+  private retired: RetiredBlocks | undefined;
+  private reusesAtOnce: boolean;
   private readonly search: BucketSearch;
   private readonly leftKey: KeyBuffer;
   private readonly rightKey: KeyBuffer;
   private longestKey: number;
+  /** The change count at the last move. */
+  private movedAt: number;
+
+  /** What `getMany` found for each key of a group. */
+  private readonly groupSlots: Int32Array;
+  private readonly groupKnown: Int32Array;
+  private readonly groupFallbacks: Int32Array;
+  private readonly groupFallbackKnown: Int32Array;
+  private touched: number;
 
   /** What `floor` found besides its result. */
   private known: number;
@@ -118,12 +154,21 @@ export class Tree {
     this.arena = new Arena(shared?.byteLength ?? capacity, shared);
     if (shared === undefined) this.arena.words[HEADER_VALUE_BYTES] = valueBytes;
     this.valueBytes = valueBytes;
+    this.compacts = false;
     this.size = this.arena.words[HEADER_SIZE];
     this.changeCount = 0;
+    this.retired = undefined;
+    this.reusesAtOnce = false;
     this.search = new BucketSearch();
     this.leftKey = new KeyBuffer();
     this.rightKey = new KeyBuffer();
     this.longestKey = 0;
+    this.movedAt = 0;
+    this.groupSlots = new Int32Array(GROUP_KEYS);
+    this.groupKnown = new Int32Array(GROUP_KEYS);
+    this.groupFallbacks = new Int32Array(GROUP_KEYS);
+    this.groupFallbackKnown = new Int32Array(GROUP_KEYS);
+    this.touched = 0;
     this.known = 0;
     this.fallbackSlot = 0;
     this.fallbackKnown = 0;
@@ -134,6 +179,21 @@ export class Tree {
     this.locatedEnd = 0;
   }
 
+  /**
+   * From now on, readers in other threads may read `arena.buffer` with a `TreeReader`: blocks are
+   * reused only once no reader can be in them. `reusesAtOnce` is for the test that shows what
+   * happens otherwise.
+   */
+  share(options: { reusesAtOnce?: boolean } = {}): void {
+    this.reusesAtOnce = options.reusesAtOnce ?? false;
+    this.retired ??= new RetiredBlocks(this.arena);
+  }
+
+  /** Bytes of blocks that wait for readers to leave. */
+  get retiredBytes(): number {
+    return this.retired?.byteLength ?? 0;
+  }
+
   /** Bytes of the arena that were handed out at least once: what the tree costs in memory. */
   get byteLength(): number {
     return this.arena.top;
@@ -141,19 +201,54 @@ export class Tree {
 
   /** The value of key[start, end), or NO_VALUE. */
   get(key: Uint8Array, start: number, end: number): number {
+    return this.findFrom(this.floor(key, start, end), key, start, end);
+  }
+
+  /** The value of key[start, end), for which `floor` has just returned `slot`. */
+  private findFrom(slot: number, key: Uint8Array, start: number, end: number): number {
     const { bytes, words } = this.arena;
-    let slot = this.floor(key, start, end);
     let ref = words[slot];
     if (ref === 0) return NO_VALUE;
     const search = this.search;
     let rank = search.find(bytes, words, bucketOf(ref), key, start, end, this.known);
     if (rank === BEFORE) {
-      slot = this.lastSlot(this.fallbackSlot);
-      ref = words[slot];
+      ref = words[this.lastSlot(this.fallbackSlot)];
       rank = search.find(bytes, words, bucketOf(ref), key, start, end, this.fallbackKnown);
     }
-    if (rank < 0) return NO_VALUE;
-    return this.readValue(bucketOf(ref), rank);
+    return rank < 0 ? NO_VALUE : this.readValue(bucketOf(ref), rank);
+  }
+
+  /**
+   * Puts the value of keys[i] into values[i], or undefined. The buckets of a group of keys are found
+   * first and their cache lines touched, all before the first is searched: the processor fetches them
+   * side by side, where one lookup after the other would wait for each.
+   */
+  getMany(keys: readonly Uint8Array[], values: (number | undefined)[]): void {
+    const { words } = this.arena;
+    const { groupSlots, groupKnown, groupFallbacks, groupFallbackKnown } = this;
+    for (let group = 0; group < keys.length; group += GROUP_KEYS) {
+      const count = Math.min(GROUP_KEYS, keys.length - group);
+      for (let i = 0; i < count; i++) {
+        const key = keys[group + i];
+        groupSlots[i] = this.floor(key, 0, key.length);
+        groupKnown[i] = this.known;
+        groupFallbacks[i] = this.fallbackSlot;
+        groupFallbackKnown[i] = this.fallbackKnown;
+      }
+      for (let i = 0; i < count; i++) {
+        const word = words[groupSlots[i]] >> 2;
+        // Some use must be made of what is loaded, or the loads would be left out.
+        this.touched ^= words[word] ^ words[word + 32] ^ words[word + 64] ^ words[word + 96];
+      }
+      for (let i = 0; i < count; i++) {
+        const key = keys[group + i];
+        this.known = groupKnown[i];
+        this.fallbackSlot = groupFallbacks[i];
+        this.fallbackKnown = groupFallbackKnown[i];
+        const value = this.findFrom(groupSlots[i], key, 0, key.length);
+        values[group + i] = value === NO_VALUE ? undefined : value;
+      }
+    }
   }
 
   /**
@@ -187,18 +282,14 @@ export class Tree {
     if (this.locatedRank < 0) {
       this.insertLocated(value);
     } else {
-      const bucket = bucketOf(this.arena.words[this.locatedSlot]);
-      this.writeValue(bucket, this.locatedRank, value);
+      this.replaceLocated(value);
     }
   }
 
   /** Removes the located key, which is there. */
   remove(): void {
     assert(this.locatedRank >= 0, "only a key that was found is removed");
-    if (!this.hasRoom(0)) {
-      this.move();
-      this.locate(this.locatedKey, this.locatedStart, this.locatedEnd);
-    }
+    if (this.makeRoom(0)) this.locate(this.locatedKey, this.locatedStart, this.locatedEnd);
     const { arena, valueBytes } = this;
     const bucket = bucketOf(arena.words[this.locatedSlot]);
     const shrunk = removeKey(
@@ -226,6 +317,32 @@ export class Tree {
     this.setSize(0);
     this.longestKey = 0;
     this.changeCount++;
+  }
+
+  /**
+   * Makes sure that one operation on a key of `keyLength` bytes can be finished in this arena, or
+   * moves the tree. Returns whether it has moved.
+   */
+  private makeRoom(keyLength: number): boolean {
+    if (this.hasRoom(keyLength) && !this.isWorthCompacting()) return false;
+    this.move();
+    return true;
+  }
+
+  /**
+   * Whether a fifth of the arena is free in pieces that nothing fits in, and there were enough
+   * changes since the last move to pay for another: as many as there are buckets, about, each of
+   * which wrote one. Readers in other threads would be left behind, so a shared tree does without.
+   */
+  private isWorthCompacting(): boolean {
+    const { arena } = this;
+    return (
+      this.compacts &&
+      this.retired === undefined &&
+      arena.top > MIN_COMPACTION_BYTES &&
+      arena.freeBytes > arena.top * COMPACTION_FRACTION &&
+      this.changeCount - this.movedAt > this.size / 16
+    );
   }
 
   /**
@@ -277,7 +394,7 @@ export class Tree {
     let ref = words[HEADER_ROOT];
     while (!isBucket(ref)) {
       pos += prefixLengthOf(words, ref);
-      if (pos === end) {
+      if (pos >= end) {
         larger = childSlot(ref, 0);
         break;
       }
@@ -403,7 +520,9 @@ export class Tree {
   private lastSlot(slot: number): number {
     const { words } = this.arena;
     let last = slot;
+    let depth = 0;
     for (let ref = words[last]; ref !== 0 && !isBucket(ref); ref = words[last]) {
+      if (++depth > MAX_DEPTH) break;
       const count = childCountOf(words, ref);
       last = count === 0 ? terminatorSlot(ref) : childSlot(ref, count - 1);
     }
@@ -414,7 +533,9 @@ export class Tree {
   private firstSlot(slot: number): number {
     const { words } = this.arena;
     let first = slot;
+    let depth = 0;
     for (let ref = words[first]; ref !== 0 && !isBucket(ref); ref = words[first]) {
+      if (++depth > MAX_DEPTH) break;
       const terminator = terminatorSlot(ref);
       first = words[terminator] === 0 ? childSlot(ref, 0) : terminator;
     }
@@ -432,14 +553,30 @@ export class Tree {
 
   // Changing.
 
+  private replaceLocated(value: number): void {
+    const bucket = bucketOf(this.arena.words[this.locatedSlot]);
+    if (this.retired === undefined || this.valueBytes === 4) {
+      this.writeValue(bucket, this.locatedRank, value);
+      return;
+    }
+    // Two words cannot be stored as one, and a reader must not see half of a value.
+    if (this.makeRoom(0)) {
+      this.locate(this.locatedKey, this.locatedStart, this.locatedEnd);
+      this.replaceLocated(value);
+      return;
+    }
+    const copy = copyBucket(this.arena, this.valueBytes, bucket);
+    this.writeValue(copy, this.locatedRank, value);
+    this.publish(this.locatedSlot, bucketRef(copy));
+    this.releaseBucket(bucket);
+    this.changeCount++;
+  }
+
   private insertLocated(value: number): void {
     const key = this.locatedKey;
     const start = this.locatedStart;
     const end = this.locatedEnd;
-    if (!this.hasRoom(end - start)) {
-      this.move();
-      this.locate(key, start, end);
-    }
+    if (this.makeRoom(end - start)) this.locate(key, start, end);
     const { arena, valueBytes, search } = this;
     const { bytes, words } = arena;
     this.changeCount++;
@@ -475,6 +612,7 @@ export class Tree {
     const left = copyLeftPart(arena, valueBytes, grown, index);
     arena.buckets.free(grown, blockBytes(words, grown, valueBytes));
     this.insertSeparator(separator.bytes, separator.length, right);
+    this.countBucketChange();
     this.publish(this.slotOf(bucket), bucketRef(left));
     this.releaseBucket(bucket);
   }
@@ -672,6 +810,7 @@ export class Tree {
       // The first separator is always the empty one, so the next bucket's keys move under it.
       const merged = mergeBuckets(arena, valueBytes, empty, next, this.leftKey, this.rightKey);
       this.publish(this.slotOf(bucket), bucketRef(merged));
+      this.countBucketChange();
       this.removeSeparator(next);
       this.releaseBucket(next);
     } else {
@@ -700,6 +839,7 @@ export class Tree {
     const { arena, valueBytes } = this;
     const merged = mergeBuckets(arena, valueBytes, left, right, this.leftKey, this.rightKey);
     this.publish(this.slotOf(left), bucketRef(merged));
+    this.countBucketChange();
     this.removeSeparator(right);
     this.releaseBucket(left);
     this.releaseBucket(right);
@@ -710,12 +850,28 @@ export class Tree {
     Atomics.store(this.arena.words, slot, ref);
   }
 
+  /**
+   * Comes between the two stores by which keys pass from one bucket to another. A reader on its way
+   * may have seen neither the new place of a key nor its old one; it then misses the key, but sees
+   * that this number has changed since it set out, and looks again.
+   */
+  private countBucketChange(): void {
+    Atomics.add(this.arena.words, HEADER_BUCKET_CHANGES, 1);
+  }
+
   private releaseBucket(bucket: number): void {
-    this.arena.buckets.free(bucket, blockBytes(this.arena.words, bucket, this.valueBytes));
+    const { buckets, words } = this.arena;
+    this.release(buckets, bucket, blockBytes(words, bucket, this.valueBytes));
   }
 
   private releaseNode(node: number): void {
-    this.arena.nodes.free(node, nodeBytes(this.arena.words, node));
+    const { nodes, words } = this.arena;
+    this.release(nodes, node, (nodeBytes(words, node) + 15) & ~15);
+  }
+
+  private release(pool: Pool, block: number, size: number): void {
+    if (this.retired === undefined || this.reusesAtOnce) pool.free(block, size);
+    else this.retired.add(pool, block, size);
   }
 
   private setSize(size: number): void {
@@ -743,12 +899,15 @@ export class Tree {
     copyTree(this.arena, target, this.valueBytes);
     this.replaceArena(target);
     this.changeCount++;
+    this.movedAt = this.changeCount;
   }
 
   private replaceArena(arena: Arena): void {
     arena.words[HEADER_VALUE_BYTES] = this.valueBytes;
     arena.words[HEADER_SIZE] = this.size;
+    Atomics.store(this.arena.words, HEADER_MOVED, 1);
     this.arena = arena;
+    if (this.retired !== undefined) this.retired = new RetiredBlocks(arena);
   }
 }
 
