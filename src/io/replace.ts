@@ -15,9 +15,9 @@ export const TEMPORARY_SUFFIX = ".tmp";
 
 /**
  * Makes `name` in `directory` hold exactly `bytes`, durably. Rejects with the system's error when the
- * new bytes could not be written: the old file is untouched, and the caller may try again. Rejects
- * with MEMKV_POISONED when the directory could not be synced: a crash may bring back the old file or
- * keep the new one, so the caller must delete nothing that either refers to, and stop writing.
+ * new bytes could not be put in place: the old file is untouched, and the caller may try again.
+ * Rejects with MEMKV_POISONED when it is unknown whether a crash would leave the old file or the new
+ * one: the caller must delete nothing that either refers to, and stop writing.
  */
 export async function replaceFile(
   fileSystem: FileSystem,
@@ -27,19 +27,13 @@ export async function replaceFile(
 ): Promise<void> {
   const path = joinPath(directory, name);
   const temporaryPath = path + TEMPORARY_SUFFIX;
-  if ((await fileSystem.stat(temporaryPath)) !== undefined) await fileSystem.remove(temporaryPath);
-  const file = await fileSystem.open(temporaryPath, "create");
+  await write(fileSystem, temporaryPath, bytes);
   try {
-    try {
-      await file.write(bytes, 0);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
     await fileSystem.rename(temporaryPath, path);
   } catch (error) {
-    // Frees the space when the disk is full; if this fails too, the first error tells more.
-    await fileSystem.remove(temporaryPath).catch(() => {});
+    // A network file system may say that a rename failed which it has done.
+    if (!(await exists(fileSystem, temporaryPath))) throw uncertain(path, error);
+    await discard(fileSystem, temporaryPath);
     throw error;
   }
   await fileSystem.syncDirectory(directory).catch((error: unknown) => {
@@ -47,11 +41,42 @@ export async function replaceFile(
   });
 }
 
+/** Writes and syncs a new file; removes it again if that fails. */
+async function write(fileSystem: FileSystem, path: string, bytes: Uint8Array): Promise<void> {
+  if ((await fileSystem.stat(path)) !== undefined) await fileSystem.remove(path);
+  const file = await fileSystem.open(path, "create");
+  try {
+    try {
+      await file.write(bytes, 0);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    await discard(fileSystem, path);
+    throw error;
+  }
+}
+
+/** Frees the space when the disk is full. If this fails too, the first error tells more. */
+async function discard(fileSystem: FileSystem, path: string): Promise<void> {
+  await fileSystem.remove(path).catch(() => {});
+}
+
+/** False if that cannot be told. */
+async function exists(fileSystem: FileSystem, path: string): Promise<boolean> {
+  try {
+    return (await fileSystem.stat(path)) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 function uncertain(path: string, cause: unknown): DatabaseError {
   return new DatabaseError(
     "MEMKV_POISONED",
-    `${path} was replaced, but its directory could not be synced: whether the replacement ` +
-      "survives a crash is unknown until the database is reopened",
+    `whether ${path} was replaced, and whether that survives a crash, is unknown until the ` +
+      "database is reopened",
     { cause },
   );
 }

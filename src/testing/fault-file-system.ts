@@ -84,6 +84,16 @@ export class FaultFileSystem implements FileSystem {
     this.#freeBytes = freeBytes;
   }
 
+  /** Faults that have not struck yet, or not as often as they may. */
+  get plannedFaults(): number {
+    return this.#planned.size;
+  }
+
+  /** By how much files may still grow; Infinity without a limit. */
+  get freeBytes(): number {
+    return this.#freeBytes;
+  }
+
   /** Takes back every fault and limit. */
   heal(): void {
     this.#planned.clear();

@@ -191,6 +191,16 @@ describe("a replacement that fails", () => {
     expect(await fileSystem.list(DIRECTORY)).toEqual([MANIFEST_NAME]);
   });
 
+  test("at a rename that was done after all says that its outcome is unknown", async () => {
+    await write(SAMPLE);
+    const rename = fileSystem.rename.bind(fileSystem);
+    fileSystem.rename = async (from, to) => {
+      await rename(from, to);
+      throw systemError("EIO", "rename", from);
+    };
+    await expect(write(withRuns())).rejects.toMatchObject({ code: "MEMKV_POISONED" });
+  });
+
   test("at the directory's sync says that its outcome is unknown", async () => {
     await write(SAMPLE);
     const cause = systemError("EIO", "fsync", DIRECTORY);

@@ -36,6 +36,7 @@ describe("a fault", () => {
     a.writeSync(bytes(2), 0);
     b.writeSync(bytes(3), 0);
     await a.sync();
+    expect(faults.plannedFaults).toBe(1);
     await expect(a.write(bytes(4), 0)).rejects.toThrow(errorWith("EIO"));
     a.writeSync(bytes(5), 0);
     expect(await contentOf("a")).toEqual([5]);
@@ -137,6 +138,7 @@ describe("a limit of bytes", () => {
     const file = await faults.open("a", "create");
     faults.limitBytes(5);
     file.writeSync(bytes(1, 2, 3), 0);
+    expect(faults.freeBytes).toBe(2);
     expect(() => file.writeSync(bytes(4, 5, 6), 3)).toThrow(errorWith("ENOSPC"));
     expect(await contentOf("a")).toEqual([1, 2, 3, 4, 5]);
     file.writeSync(bytes(9, 9), 0);
