@@ -51,8 +51,11 @@ const LONG_FACTOR = 1.1;
 const MIN_GAIN_FACTOR = 0.95;
 /** A dictionary of a 32nd of the values costs about 1% and gains 5% (1 KB documents). */
 const DICTIONARY_PART = 32;
-/** A stretch of the key shorter than this is left in what symbols are learnt from. */
-const MIN_CUT_BYTES = 6;
+/**
+ * Stretches of the key from this length on are cut out of what symbols are learnt from. Shorter ones
+ * are words that are common elsewhere too: 6 makes npm's URLs 0.7% larger, and no cut 2.4%.
+ */
+const MIN_CUT_BYTES = 12;
 
 /** Learns from the sample. Takes up to half a second for a large segment, milliseconds for a small one. */
 export function trainCoders(
@@ -147,7 +150,7 @@ class SampleValues {
     this.isMostlyText = textCount * 2 > this.entries.length;
   }
 
-  /** Learns from the values without headers and without what they repeat of their keys. */
+  /** Learns from the values without headers and without long stretches of their keys. */
   trainSymbols(): SymbolTable {
     const { sample, isMostlyText } = this;
     const sampler = new SymbolSampler(sampleBytesFor(this.totalBytes));
@@ -157,18 +160,18 @@ class SampleValues {
       if (value === undefined) continue;
       stretches.index(sample.keyBytes.subarray(sample.keyStart(i)), keyLength(sample, i));
       const start = isMostlyText ? stringHeaderBytes(value) : 0;
-      let cutStart = value.length;
-      let cutLength = 0;
-      for (let pos = start; pos < value.length; pos++) {
+      let from = start;
+      for (let pos = start; pos < value.length; ) {
         const len = stretches.longest(value, pos, value.length);
-        if (len >= MIN_CUT_BYTES && len > cutLength) {
-          cutStart = pos;
-          cutLength = len;
+        if (len < MIN_CUT_BYTES) {
+          pos++;
+          continue;
         }
+        if (from < pos) sampler.add(value, from, pos);
+        pos += len;
+        from = pos;
       }
-      if (cutStart > start) sampler.add(value, start, cutStart);
-      const cutEnd = cutStart + cutLength;
-      if (cutEnd < value.length) sampler.add(value, cutEnd, value.length);
+      if (from < value.length) sampler.add(value, from, value.length);
     }
     return trainSymbols(sampler.finish(), symbolCountFor(this.totalBytes));
   }

@@ -14,7 +14,7 @@
  *              the high four   the nibble     the nibble
  *              bits, then tail is 15          is 15
  */
-import { type VarintReader, varintSize, writeVarint } from "../bytes/varint.ts";
+import { type VarintReader, writeVarint } from "../bytes/varint.ts";
 
 /** Longest symbol, and the room each symbol has in memory. */
 export const MAX_SYMBOL_BYTES = 16;
@@ -34,15 +34,6 @@ export interface SymbolList {
   readonly count: number;
   readonly bytes: Uint8Array;
   readonly lengths: Uint8Array;
-}
-
-/** Bytes that a token takes. */
-export function tokenBytes(offset: number, tail: number): number {
-  return (
-    2 +
-    (offset < NIBBLE_ESCAPE ? 0 : varintSize(offset - NIBBLE_ESCAPE)) +
-    (tail < NIBBLE_ESCAPE ? 0 : varintSize(tail - NIBBLE_ESCAPE))
-  );
 }
 
 /** Writes a token at `pos` and returns the position after it. */
