@@ -18,7 +18,8 @@ import { integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
 import { SymbolSampler, symbolCountFor, trainSymbols } from "./symbol-training.ts";
 import type { SymbolTable } from "./symbols.ts";
-import { BlockEncoding, ValueBlockBuilder, type ValueCoders } from "./value-block.ts";
+import { BlockEncoding, type ValueCoders } from "./value-block.ts";
+import { ValueBlockBuilder } from "./value-block-builder.ts";
 
 /**
  * How values are compressed: `auto` lets the sample decide, `none` stores them as they are;

@@ -9,7 +9,8 @@ import { EntryKind } from "../entry.ts";
 import { appendBlockEntry } from "./block-index.ts";
 import type { SegmentCoders } from "./coders.ts";
 import { writeLargeValue } from "./large-value.ts";
-import { LARGE_VALUE_BYTES, ValueBlockBuilder } from "./value-block.ts";
+import { LARGE_VALUE_BYTES } from "./value-block.ts";
+import { ValueBlockBuilder } from "./value-block-builder.ts";
 
 export class ValueWriter {
   /** Bytes not yet taken to the file. */

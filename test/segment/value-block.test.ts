@@ -12,8 +12,8 @@ import {
   LARGE_VALUE_BYTES,
   type LargeValuePlace,
   MAX_BLOCK_BYTES,
-  ValueBlockBuilder,
 } from "../../src/segment/value-block.ts";
+import { ValueBlockBuilder } from "../../src/segment/value-block-builder.ts";
 import { ValueDecoder } from "../../src/segment/value-decoder.ts";
 
 type Entry = readonly [key: string, value: Uint8Array | LargeValuePlace];
