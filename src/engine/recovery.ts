@@ -190,6 +190,7 @@ export async function recover(
   // name must be durable before anything that only the manifest before it refers to is removed.
   if (!mode.readOnly) await fileSystem.syncDirectory(directory);
   const names = await fileSystem.list(directory);
+  checkSegments(directory, manifest, names);
   const files = names.map(parseFileName).filter((file) => file !== undefined);
   const logs = files
     .filter((file) => file.kind === "wal" && file.fileNumber >= manifest.oldestWal)
@@ -242,6 +243,21 @@ export async function recover(
       orphansRemoved,
     },
   };
+}
+
+/** Throws where a segment of the manifest is missing. */
+function checkSegments(directory: string, manifest: Manifest, names: readonly string[]): void {
+  const present = new Set(names);
+  for (const { fileNumber } of manifest.version.runs.flat()) {
+    const name = segmentFileName(fileNumber);
+    if (present.has(name)) continue;
+    throw new CorruptionError("a segment is missing", {
+      file: joinPath(directory, name),
+      offset: 0,
+      expected: "a segment that the manifest names",
+      actual: "no such file",
+    });
+  }
 }
 
 /** Whether a mode may leave out records that others follow. */

@@ -68,8 +68,8 @@ describe("a key", () => {
         expect(database.has(keyOf(length))).toBe(true);
       }
       expect([...database.values()]).toEqual(lengths.map((length) => `value ${length}`));
-      expect([...database.keys()]).toEqual(lengths.map(keyOf));
-      expect([...database.keys({ gt: keyOf(65_535) })]).toEqual([keyOf(65_536)]);
+      expect([...database.keys()].map(comparable)).toEqual(lengths.map(keyOf).map(comparable));
+      expect([...database.values({ gt: keyOf(65_535) })]).toEqual(["value 65536"]);
       if (step === "log") await database.compact();
       if (step !== "segment") {
         await database.close();
@@ -123,6 +123,11 @@ describe("a key", () => {
     expect(() => database.entries({ lte: key ?? 1 })).toThrow(InvalidArgumentError);
   });
 });
+
+/** Long arrays of bytes take `toEqual` seconds; strings do not. */
+function comparable(key: unknown): unknown {
+  return key instanceof Uint8Array ? Buffer.from(key).toString("latin1") : key;
+}
 
 function failing(): never {
   throw new TypeError("not this one");

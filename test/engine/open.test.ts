@@ -1,0 +1,290 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { checksum } from "../../src/bytes/checksum.ts";
+import { readU32, writeU32 } from "../../src/bytes/fixed.ts";
+import {
+  CorruptionError,
+  DatabaseError,
+  InvalidArgumentError,
+  LockedError,
+  open,
+  ReadOnlyError,
+  UnsupportedVersionError,
+} from "../../src/index.ts";
+import { HEADER_BYTES as SEGMENT_HEADER_BYTES } from "../../src/segment/format.ts";
+import { HEADER_BYTES as LOG_HEADER_BYTES } from "../../src/wal/format.ts";
+import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
+
+const INLINE = { background: "inline" } as const;
+
+describe("a directory that is missing", () => {
+  test("is created with its parents", async () => {
+    const directory = join(temporaryDirectory(), "a/b");
+    const database = await openFor(directory);
+    expect(database.recovery.created).toBe(true);
+    expect(database.location).toBe(directory);
+  });
+
+  test.each([
+    ["createIfMissing: false", { createIfMissing: false }],
+    ["readOnly: true", { readOnly: true }],
+  ])("is an error with %s, and stays missing", async (_, options) => {
+    const parent = temporaryDirectory();
+    const refusal = open(join(parent, "store"), options);
+    await expect(refusal).rejects.toThrow(DatabaseError);
+    await expect(refusal).rejects.toMatchObject({ code: "MEMKV_NOT_FOUND" });
+    await expect(refusal).rejects.toThrow(/check the path, or open it with createIfMissing: true/);
+    expect(readdirSync(parent)).toEqual([]);
+  });
+
+  test.each([
+    ["createIfMissing: false", { createIfMissing: false }],
+    ["readOnly: true", { readOnly: true }],
+  ])("and one that is empty are the same with %s", async (_, options) => {
+    const directory = temporaryDirectory();
+    const refusal = open(directory, options);
+    await expect(refusal).rejects.toMatchObject({ code: "MEMKV_NOT_FOUND" });
+    expect(readdirSync(directory)).toEqual([]);
+  });
+});
+
+describe("a directory that is no memkv database", () => {
+  test.each([
+    ["a file of someone else's", "notes.txt"],
+    ["a log that is not the first", "000007.wal"],
+    ["a segment", "000002.seg"],
+  ])("because of %s is refused and left as it is", async (_, name) => {
+    const directory = temporaryDirectory();
+    writeFileSync(join(directory, name), "something");
+    for (const options of [{}, { createIfMissing: false }, { readOnly: true }]) {
+      const refusal = open(directory, options);
+      await expect(refusal).rejects.toMatchObject({ code: "MEMKV_NOT_A_DATABASE" });
+      await expect(refusal).rejects.toThrow(`no MANIFEST but holds ${name}`);
+      await expect(refusal).rejects.toThrow(/open an empty or a new directory/);
+    }
+    expect(readdirSync(directory)).toEqual([name]);
+    expect(readFileSync(join(directory, name), "utf8")).toBe("something");
+  });
+
+  test("because it is a file is refused", async () => {
+    const path = join(temporaryDirectory(), "file");
+    writeFileSync(path, "something");
+    for (const options of [{}, { createIfMissing: false }, { readOnly: true }]) {
+      const refusal = open(path, options);
+      await expect(refusal).rejects.toThrow(DatabaseError);
+      await expect(refusal).rejects.toMatchObject({ code: "MEMKV_NOT_A_DATABASE" });
+    }
+    expect(readFileSync(path, "utf8")).toBe("something");
+  });
+
+  test("because its manifest is gone is refused, with the data left alone", async () => {
+    const directory = temporaryDirectory();
+    const database = await openFor(directory);
+    await database.put("a", 1);
+    await database.flush();
+    await database.close();
+    const before = withoutLock(readdirSync(directory));
+    rmSync(join(directory, "MANIFEST"));
+    await expect(open(directory)).rejects.toMatchObject({ code: "MEMKV_NOT_A_DATABASE" });
+    expect(withoutLock(readdirSync(directory))).toEqual(before.filter((n) => n !== "MANIFEST"));
+  });
+
+  test("but was cut short while it was founded is founded again", async () => {
+    const directory = temporaryDirectory();
+    writeFileSync(join(directory, "000001.wal"), new Uint8Array(LOG_HEADER_BYTES));
+    writeFileSync(join(directory, "MANIFEST.tmp"), "half");
+    const database = await openFor(directory);
+    await database.put("a", 1);
+    expect(database.recovery.created).toBe(true);
+  });
+});
+
+describe("a database that exists", () => {
+  test("is an error with errorIfExists, and a new one is not", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    const database = await openFor(directory, { errorIfExists: true });
+    await database.put("a", 1);
+    await database.close();
+    const refusal = open(directory, { errorIfExists: true });
+    await expect(refusal).rejects.toMatchObject({ code: "MEMKV_EXISTS" });
+    const again = await openFor(directory);
+    expect(again.get("a")).toBe(1);
+    expect(again.recovery.created).toBe(false);
+  });
+
+  test.each([
+    [
+      "keyEncoding",
+      { keyEncoding: "binary" },
+      /keyEncoding "utf8".*cannot be opened with "binary"/,
+    ],
+    ["valueEncoding", { valueEncoding: "json" }, /valueEncoding "msgpack".*opened with "json"/],
+  ] as const)("is an error with another %s", async (_, options, message) => {
+    const directory = temporaryDirectory();
+    await (await openFor(directory)).close();
+    await expect(open(directory, options)).rejects.toThrow(InvalidArgumentError);
+    await expect(open(directory, options)).rejects.toThrow(message);
+    await openFor(directory);
+  });
+
+  test("opened with readOnly: true is read and not changed", async () => {
+    const directory = temporaryDirectory();
+    const database = await openFor<string, unknown>(directory);
+    await database.put("flushed", 1);
+    await database.flush();
+    await database.put("logged", 2);
+    await database.close();
+    writeFileSync(join(directory, "000099.seg"), "an orphan");
+    const before = readdirSync(directory).sort();
+    const reader = await openFor<string, unknown>(directory, { readOnly: true });
+    expect([...reader.entries()]).toEqual([
+      ["flushed", 1],
+      ["logged", 2],
+    ]);
+    const refusals = [
+      reader.put("a", 1),
+      reader.delete("a"),
+      reader.batch([]),
+      reader.flush(),
+      reader.compact(),
+      reader.sync(),
+    ];
+    for (const refusal of refusals) await expect(refusal).rejects.toThrow(ReadOnlyError);
+    // It takes no lock: a writer may be there too.
+    await (await openFor(directory, { readOnly: true })).close();
+    expect(readdirSync(directory).sort()).toEqual(before);
+    await reader.verify();
+    await reader.close();
+    expect(readdirSync(directory).sort()).toEqual(before);
+  });
+});
+
+describe("a directory that is open", () => {
+  test("in this process is refused until it is closed", async () => {
+    const directory = temporaryDirectory();
+    const database = await openFor(directory);
+    const refusal = open(directory, INLINE);
+    await expect(refusal).rejects.toThrow(LockedError);
+    await expect(refusal).rejects.toThrow(/open already in this process: close the other/);
+    await expect(open(`${directory}/.`, INLINE)).rejects.toThrow(LockedError);
+    await database.put("a", 1);
+    await database.close();
+    const again = await openFor(directory);
+    expect(again.get("a")).toBe(1);
+  });
+
+  test("several times at once is opened once", async () => {
+    const directory = temporaryDirectory();
+    const outcomes = await Promise.allSettled([1, 2, 3].map(() => openFor(directory)));
+    expect(outcomes.map(({ status }) => status).sort()).toEqual([
+      "fulfilled",
+      "rejected",
+      "rejected",
+    ]);
+  });
+
+  test("in another process is refused until that ends, however it ends", async () => {
+    const directory = temporaryDirectory();
+    const script = join(import.meta.dirname, "holder.ts");
+    const child = spawn(process.execPath, ["--import", "tsx", script, directory], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    const [said] = await once(child.stdout, "data");
+    expect(String(said).trim()).toBe("open");
+    const refusal = open(directory, INLINE);
+    await expect(refusal).rejects.toThrow(LockedError);
+    await expect(refusal).rejects.toThrow(/another process.*close the other.*readOnly: true/);
+    child.kill("SIGKILL");
+    await once(child, "exit");
+    const database = await openFor(directory);
+    expect(database.get("holder")).toBe(child.pid);
+  });
+
+  test("stays refused after an attempt that failed for another reason", async () => {
+    const directory = temporaryDirectory();
+    await openFor(directory);
+    await expect(open(directory, { ...INLINE, keyEncoding: "binary" })).rejects.toThrow(
+      LockedError,
+    );
+    await expect(open(directory, INLINE)).rejects.toThrow(LockedError);
+  });
+});
+
+/** Raises the u32 version at offset 8 of a file by one, and mends the checksum of bytes [0, end). */
+function raiseVersion(path: string, checksumAt: (bytes: Uint8Array) => number): void {
+  const bytes = new Uint8Array(readFileSync(path));
+  const end = checksumAt(bytes);
+  writeU32(bytes, 8, readU32(bytes, 8) + 1);
+  writeU32(bytes, end, checksum(bytes, 0, end));
+  writeFileSync(path, bytes);
+}
+
+describe("a file of a newer memkv", () => {
+  test.each([
+    ["MANIFEST", (bytes: Uint8Array) => bytes.length - 4],
+    [".wal", () => LOG_HEADER_BYTES - 4],
+    [".seg", () => SEGMENT_HEADER_BYTES - 4],
+  ])("%s is refused with the way out, and left as it is", async (suffix, checksumAt) => {
+    const directory = temporaryDirectory();
+    const database = await openFor(directory);
+    await database.put("a", 1);
+    await database.flush();
+    await database.put("b", 2);
+    await database.close();
+    const name = readdirSync(directory).findLast((file) => file.endsWith(suffix)) ?? "none";
+    const path = join(directory, name);
+    raiseVersion(path, checksumAt);
+    const before = readFileSync(path);
+    for (const options of [
+      INLINE,
+      { readOnly: true },
+      { ...INLINE, recovery: "salvage" } as const,
+    ]) {
+      const refusal = open(directory, options);
+      await expect(refusal).rejects.toThrow(UnsupportedVersionError);
+      await expect(refusal).rejects.toMatchObject({ file: path, found: 2, supported: 1 });
+      await expect(refusal).rejects.toThrow(/format version 2; this memkv reads up to 1: upgrade/);
+    }
+    expect(readFileSync(path)).toEqual(before);
+  });
+});
+
+describe("a file that is gone", () => {
+  test.each([".seg", ".wal"])("is damage: %s", async (suffix) => {
+    const directory = temporaryDirectory();
+    const database = await openFor(directory);
+    await database.put("a", 1);
+    await database.flush();
+    await database.put("b", 2);
+    await database.close();
+    const name = readdirSync(directory).find((file) => file.endsWith(suffix)) ?? "none";
+    rmSync(join(directory, name));
+    const refusal = open(directory, INLINE);
+    await expect(refusal).rejects.toThrow(CorruptionError);
+    await expect(refusal).rejects.toThrow(name);
+    mkdirSync(join(directory, "unrelated"));
+    await expect(open(directory, INLINE)).rejects.toThrow(CorruptionError);
+  });
+});
+
+test("what a crash left over is removed at open and reported", async () => {
+  const directory = temporaryDirectory();
+  const database = await openFor(directory);
+  await database.put("a", 1);
+  await database.flush();
+  await database.close();
+  const names = ["000090.seg", "000091.seg", "MANIFEST.tmp"];
+  const others = ["000090.seg.bak", "90.seg", "README.md"];
+  for (const name of [...names, ...others]) writeFileSync(join(directory, name), "left over");
+  const again = await openFor(directory);
+  expect([...again.recovery.orphansRemoved].sort()).toEqual(names);
+  expect(readdirSync(directory)).toEqual(expect.arrayContaining(others));
+  for (const name of names) expect(readdirSync(directory)).not.toContain(name);
+  await again.put("b", 2);
+  await again.flush();
+  expect(readdirSync(directory)).not.toContain("000090.seg");
+});
