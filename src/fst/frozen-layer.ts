@@ -12,9 +12,11 @@
  */
 import { prefixEnd } from "../bytes/compare.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import type { Automaton } from "../search/automaton.ts";
 import { FrozenCursor } from "./cursor.ts";
 import { checkBody, damaged, HEADER_BYTES, readHeader } from "./format.ts";
 import { StateReader } from "./reader.ts";
+import { FrozenSearch } from "./search.ts";
 import { SymbolTable } from "./symbols.ts";
 import { ValuesReader } from "./values.ts";
 
@@ -180,6 +182,24 @@ export class FrozenLayer {
     for (const key of this.keys(range)) {
       yield [key, this.valueOf(ordinal)];
       ordinal += step;
+    }
+  }
+
+  /**
+   * The entries of a range whose keys the automaton matches, in order; each key is a copy. The
+   * cost follows the keys that could match, not those of the range: the walk turns back wherever
+   * the automaton says that no match lies below.
+   */
+  *search(
+    automaton: Automaton,
+    range: FrozenRange = {},
+  ): IterableIterator<[key: Uint8Array, value: number]> {
+    const { limit, reverse, ...keys } = range;
+    checkRange(range);
+    const { start, end } = this.bounds(keys);
+    const search = new FrozenSearch(this.reader, automaton, start, end, reverse === true);
+    for (let left = limit ?? this.size; left > 0 && search.next(); left--) {
+      yield [search.key.slice(0, search.keyLength), this.valueOf(search.ordinal)];
     }
   }
 
