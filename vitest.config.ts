@@ -7,6 +7,7 @@ function configFor(slow: boolean): ViteUserConfig {
       include: slow ? ["test/**/*.slow.test.ts"] : ["test/**/*.test.ts"],
       exclude: slow ? [] : ["test/**/*.slow.test.ts"],
       pool: "forks",
+      maxWorkers: 2,
       env: { MEMKV_VERIFY: "1" },
       testTimeout: slow ? 3_600_000 : 120_000,
       hookTimeout: 120_000,

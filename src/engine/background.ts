@@ -95,9 +95,8 @@ export class Background {
 
   /** Flushes every sealed memtable, oldest first. */
   flushSealed(): Promise<void> {
-    this.flushing ??= this.runFlushes().finally(() => {
-      this.flushing = undefined;
-    });
+    if (this.sealedCount === 0) return this.flushing ?? Promise.resolve();
+    this.flushing ??= this.runFlushes();
     return this.flushing;
   }
 
@@ -132,7 +131,12 @@ export class Background {
   };
 
   private async runFlushes(): Promise<void> {
-    while (this.sealedCount > 0) await this.flushOldest();
+    try {
+      while (this.sealedCount > 0) await this.flushOldest();
+    } finally {
+      // In the same step in which the loop ends, so that no wake falls in between.
+      this.flushing = undefined;
+    }
     this.wake();
   }
 

@@ -296,7 +296,13 @@ export class Committer {
   private apply(group: Group): void {
     const { record } = group;
     const payload = record.writer.bytes.subarray(RECORD_HEADER_BYTES);
-    new RecordReader(payload, this.host.wal.path, 0).apply(this.host.memtable);
+    try {
+      new RecordReader(payload, this.host.wal.path, 0).apply(this.host.memtable);
+    } catch (error) {
+      // A bug of ours. Nothing was published, so readers stay right.
+      group.reject(this.poisonWith(error));
+      return;
+    }
     this.lastSeqno += record.operationCount;
     this.host.publish(this.lastSeqno);
     group.resolve();

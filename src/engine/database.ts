@@ -10,6 +10,7 @@ import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import { MAX_RECORD_BYTES, type RecordBuilder } from "./batch.ts";
+import { withUserErrors } from "./io-error.ts";
 import type { Codecs, Pin } from "./iteration.ts";
 import { createKeyCodec, describe, type KeyEncoding, type KeyEncodingOption } from "./key-codec.ts";
 import {
@@ -48,12 +49,14 @@ export interface DatabaseEvents {
 export class Database<K = string, V = unknown> extends ReadView<K, V> {
   private readonly store: Store;
   private readonly emitter: EventEmitter;
+  private closing: Promise<void> | undefined;
 
   /** Use `open`. */
   constructor(store: Store, codecs: Codecs<K, V>, emitter: EventEmitter) {
     super(codecs);
     this.store = store;
     this.emitter = emitter;
+    this.closing = undefined;
   }
 
   /** Directory of the database; `:memory:` for one in memory. */
@@ -122,13 +125,13 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   /** Makes every write acknowledged so far durable, whatever durability it asked for. */
   async sync(): Promise<void> {
     this.store.checkWritable();
-    await this.store.sync();
+    await withUserErrors("sync", () => this.store.sync());
   }
 
   /** Moves every write accepted so far from memory into a run. Resolves when that is durable. */
   async flush(): Promise<void> {
     this.store.checkWritable();
-    await this.store.flush();
+    await withUserErrors("flush", () => this.store.flush());
   }
 
   /**
@@ -139,7 +142,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    */
   async compact(): Promise<void> {
     this.store.checkWritable();
-    await this.store.compact();
+    await withUserErrors("compaction", () => this.store.compact());
   }
 
   /**
@@ -152,7 +155,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
   }): Promise<VerifyReport> {
     this.store.checkOpen();
-    return this.store.verify(options?.onProgress);
+    return withUserErrors("verify", () => this.store.verify(options?.onProgress));
   }
 
   /** What the database consists of and has done, in numbers. Cheap. */
@@ -166,7 +169,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * after it throw ClosedError. Idempotent: every call returns the same promise.
    */
   close(): Promise<void> {
-    return this.store.close();
+    return this.closing ?? this.beginClosing();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -208,6 +211,11 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   protected override pin(): Pin {
     const { sources, visibleSeqno } = this.moment();
     return this.pinAt(sources, visibleSeqno);
+  }
+
+  private beginClosing(): Promise<void> {
+    this.closing = withUserErrors("close", () => this.store.close());
+    return this.closing;
   }
 
   private pinAt(sources: Moment["sources"], seqno: number): Pin {
@@ -337,24 +345,26 @@ export async function open<K, V>(
   const isInMemory = directory === ":memory:" && resolved.fileSystem === undefined;
   const fileSystem =
     resolved.fileSystem ?? (isInMemory ? new MemoryFileSystem() : new NodeFileSystem());
-  const store = await Store.open(
-    fileSystem,
-    directory,
-    {
-      ...resolved,
-      background: isInMemory ? "inline" : resolved.background,
-      keyEncoding: codecs.key.name,
-      valueEncoding: codecs.value.name,
-    },
-    {
-      flush: (event) => emit("flush", event),
-      compaction: (event) => emit("compaction", event),
-      stall: (event) => emit("stall", event),
-      error: (error) => {
-        resolved.logger.error?.(String(error));
-        if (emitter.listenerCount("error") > 0) emit("error", error);
+  const store = await withUserErrors("open", () =>
+    Store.open(
+      fileSystem,
+      directory,
+      {
+        ...resolved,
+        background: isInMemory ? "inline" : resolved.background,
+        keyEncoding: codecs.key.name,
+        valueEncoding: codecs.value.name,
       },
-    },
+      {
+        flush: (event) => emit("flush", event),
+        compaction: (event) => emit("compaction", event),
+        stall: (event) => emit("stall", event),
+        error: (error) => {
+          resolved.logger.error?.(String(error));
+          if (emitter.listenerCount("error") > 0) emit("error", error);
+        },
+      },
+    ),
   );
   return new Database(store, codecs, emitter);
 }

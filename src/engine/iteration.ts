@@ -7,6 +7,7 @@
  */
 import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind } from "../entry.ts";
+import { toUserError } from "./io-error.ts";
 import type { KeyCodec } from "./key-codec.ts";
 import {
   type Iteration,
@@ -92,7 +93,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     } catch (error) {
       // A loop that ends by an error does not call return().
       this.return();
-      throw error;
+      throw toUserError(error, "read");
     }
   }
 

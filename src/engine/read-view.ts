@@ -6,6 +6,7 @@
  */
 import type { Cursor } from "../cursor/cursor.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { toUserError } from "./io-error.ts";
 import { type Codecs, EntryIterable, type Pin, type Projection } from "./iteration.ts";
 import { describe } from "./key-codec.ts";
 import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
@@ -41,12 +42,18 @@ export abstract class ReadView<K, V> {
    * @throws InvalidArgumentError (MEMKV_INVALID_ARGUMENT) for a key that the encoding cannot hold.
    * @throws ClosedError (MEMKV_CLOSED) after close.
    * @throws CorruptionError (MEMKV_CORRUPTION) if the block is damaged.
+   * @throws DatabaseError MEMKV_IO if it cannot be read.
    */
   get(key: K): V | undefined {
     const { sources, visibleSeqno } = this.moment();
     const { key: keyCodec, value: valueCodec } = this.codecs;
     const length = keyCodec.encode(key);
-    const bytes = findValue(sources, visibleSeqno, keyCodec.buffer, length);
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = findValue(sources, visibleSeqno, keyCodec.buffer, length);
+    } catch (error) {
+      throw toUserError(error, "read");
+    }
     return bytes === undefined ? undefined : valueCodec.decode(bytes);
   }
 

@@ -13,7 +13,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { loadChecksum } from "../bytes/checksum.ts";
-import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
+import { ClosedError, DatabaseError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
 import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { WalWriter } from "../wal/writer.ts";
@@ -144,8 +144,15 @@ export class Store implements CommitHost, BackgroundHost {
     events: BackgroundEvents,
   ): Promise<Store> {
     await loadChecksum();
+    const found = await fileSystem.stat(directory);
+    if (found !== undefined && !found.isDirectory) {
+      throw new DatabaseError(
+        "MEMKV_NOT_A_DATABASE",
+        `${directory} is a file: a database is a directory`,
+      );
+    }
     if (!options.createIfMissing || options.readOnly) {
-      if ((await fileSystem.stat(directory)) === undefined) throw notFound(directory);
+      if (found === undefined) throw notFound(directory);
     } else {
       await fileSystem.createDirectory(directory);
     }

@@ -5,8 +5,10 @@
  * commit record at once. `decode` is given a view into a memtable or a cached block and must keep
  * nothing of it.
  *
- * What an encoding cannot hold is refused before anything is written, nested values included: a
- * value that came back different would be worse than an error.
+ * What msgpack cannot hold is refused before anything is written, nested values included: a value
+ * that came back different would be worse than an error. (One thing does: -0 comes back as 0.) `json`
+ * does as JSON.stringify does, which drops and converts some values; only what it has no text for at
+ * all is refused.
  */
 import { Packr } from "msgpackr/pack";
 import { MAX_VALUE_BYTES } from "../entry.ts";

@@ -117,9 +117,10 @@ export class VersionStore {
   /** Waits for edits and removals under way, and closes every file. No reads are possible after. */
   async close(): Promise<void> {
     await this.lastEdit;
-    this.isClosing = true;
     await Promise.all(this.removals);
+    this.isClosing = true;
     await this.closeSegments();
+    await Promise.all(this.removals);
   }
 
   private async closeSegments(): Promise<void> {
@@ -152,27 +153,39 @@ export class VersionStore {
   private async openSegment(meta: SegmentMeta): Promise<void> {
     const { fileSystem, blockCache } = this.options;
     const { databaseId } = this.manifestNow;
+    const path = this.pathOf(meta);
+    if ((await fileSystem.stat(path)) === undefined) {
+      throw new CorruptionError("a segment is missing", {
+        file: path,
+        offset: 0,
+        expected: "a segment that the manifest names",
+        actual: "no such file",
+      });
+    }
     const segment = await Segment.open({
       fileSystem,
-      path: this.pathOf(meta),
+      path,
       identity: { databaseId, fileNumber: meta.fileNumber },
       blockCache,
     });
     this.segments.add(segment);
-    checkMeta(meta, segment.meta, this.pathOf(meta));
+    checkMeta(meta, segment.meta, path);
   }
 
   private discard(segment: Segment): void {
-    if (this.isClosing) return;
     const path = this.pathOf(segment.meta);
-    this.options.blockCache.drop(segment.meta.fileNumber);
-    const removal = segment
-      .close()
-      .then(() => this.options.lock.confirm())
-      .then(() => this.options.fileSystem.remove(path))
+    const removal = this.closeAndRemove(segment, path)
       .catch((error: unknown) => this.options.onLeftover(path, error))
       .finally(() => this.removals.delete(removal));
     this.removals.add(removal);
+  }
+
+  private async closeAndRemove(segment: Segment, path: string): Promise<void> {
+    await segment.close();
+    // A snapshot that ends after the close leaves files behind; the next open removes them.
+    if (this.isClosing) return;
+    await this.options.lock.confirm();
+    await this.options.fileSystem.remove(path);
   }
 }
 
