@@ -62,6 +62,7 @@ export abstract class ReadView<K, V> {
    * at one moment. Errors as for `get`.
    */
   getMany(keys: readonly K[]): (V | undefined)[] {
+    this.moment();
     if (!Array.isArray(keys)) {
       throw new InvalidArgumentError(`getMany takes an array of keys, not ${describe(keys)}`);
     }
