@@ -17,7 +17,8 @@
  */
 import { checksum } from "../bytes/checksum.ts";
 
-const BLOCK_BYTES = 32;
+/** A filter is a whole number of blocks. */
+export const FILTER_BLOCK_BYTES = 32;
 const WORDS_PER_BLOCK = 8;
 
 /** On disk: never change. The odd multipliers of Parquet's SBBF. */
@@ -39,7 +40,7 @@ export function keyHash(key: Uint8Array, length: number): number {
 
 /** Bytes of a filter for `keyCount` keys. */
 export function filterBytes(keyCount: number, bitsPerKey: number): number {
-  return Math.ceil((keyCount * bitsPerKey) / (8 * BLOCK_BYTES)) * BLOCK_BYTES;
+  return Math.ceil((keyCount * bitsPerKey) / (8 * FILTER_BLOCK_BYTES)) * FILTER_BLOCK_BYTES;
 }
 
 /** Collects the hashes of a segment's keys: 4 bytes a key until `finish`. */
@@ -64,7 +65,7 @@ export class FilterBuilder {
   /** The filter's bytes. */
   finish(bitsPerKey: number): Uint8Array {
     const bytes = new Uint8Array(filterBytes(this.count, bitsPerKey));
-    const blockCount = bytes.length / BLOCK_BYTES;
+    const blockCount = bytes.length / FILTER_BLOCK_BYTES;
     for (let i = 0; i < this.count; i++) {
       const hash = this.hashes[i];
       const mixed = mix(hash);
@@ -86,7 +87,7 @@ export class Filter {
   /** Takes a whole number of blocks; none means that every key may be there. */
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.blockCount = bytes.length / BLOCK_BYTES;
+    this.blockCount = bytes.length / FILTER_BLOCK_BYTES;
   }
 
   get byteLength(): number {
@@ -107,11 +108,6 @@ export class Filter {
   }
 }
 
-/** Whether `length` bytes can be a filter. */
-export function isFilterLength(length: number): boolean {
-  return length % BLOCK_BYTES === 0;
-}
-
 /** Keys of one block share their hash's top bits; mixing lets the low bits reach every probe. */
 function mix(hash: number): number {
   const mixed = Math.imul(hash ^ (hash >>> 16), 0x7feb352d);
@@ -119,5 +115,5 @@ function mix(hash: number): number {
 }
 
 function blockOffset(hash: number, blockCount: number): number {
-  return Math.floor((hash * blockCount) / 0x1_0000_0000) * BLOCK_BYTES;
+  return Math.floor((hash * blockCount) / 0x1_0000_0000) * FILTER_BLOCK_BYTES;
 }

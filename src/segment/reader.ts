@@ -9,11 +9,11 @@
  */
 import { EntryKind, type FileIdentity } from "../entry.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
-import type { BlockCache } from "./block-cache.ts";
+import { BlockCache } from "./block-cache.ts";
 import { BlockIndex } from "./block-index.ts";
 import { SegmentCursor } from "./cursor.ts";
 import { readDictionary } from "./dictionary.ts";
-import { Filter, isFilterLength } from "./filter.ts";
+import { FILTER_BLOCK_BYTES, Filter } from "./filter.ts";
 import {
   decodeProperties,
   expectNumber,
@@ -21,7 +21,8 @@ import {
   Section,
   type SectionPlace,
 } from "./format.ts";
-import { KeyIndex } from "./keys.ts";
+import type { KeyBuffer } from "./key-buffer.ts";
+import { KeyIndex, type KeyIndexSizes } from "./keys.ts";
 import { ResidentSections } from "./resident-sections.ts";
 import { SymbolTable } from "./symbols.ts";
 import { Tombstones } from "./tombstones.ts";
@@ -71,26 +72,31 @@ export class Segment {
     const file = await options.fileSystem.open(options.path, "read");
     try {
       const resident = await ResidentSections.load(file, options.identity);
-      return new Segment(file, resident, options);
+      return new Segment(file, resident, options.identity, options.blockCache);
     } catch (error) {
       await file.close();
       throw error;
     }
   }
 
-  private constructor(file: File, resident: ResidentSections, options: SegmentOpenOptions) {
+  private constructor(
+    file: File,
+    resident: ResidentSections,
+    identity: FileIdentity,
+    blockCache: BlockCache,
+  ) {
     const { path } = file;
     const { places } = resident;
     this.file = file;
-    this.identity = options.identity;
-    this.blockCache = options.blockCache;
+    this.identity = identity;
+    this.blockCache = blockCache;
     this.sections = places;
 
     const propertiesOffset = places[Section.properties].offset;
     this.properties = decodeProperties(resident.bytes(Section.properties), path, propertiesOffset);
     const { keyCount, tombstoneCount, firstKey, lastKey } = this.properties;
     this.meta = {
-      fileNumber: options.identity.fileNumber,
+      fileNumber: identity.fileNumber,
       fileBytes: file.size(),
       keyCount,
       tombstoneCount,
@@ -105,8 +111,8 @@ export class Segment {
     expectNumber(this.keys.keyCount, keyCount, "keys in the key index", path, keyOffset);
 
     const filter = resident.bytes(Section.filter);
-    const isWhole = isFilterLength(filter.length) ? 1 : 0;
-    expectNumber(isWhole, 1, "whole filter blocks", path, places[Section.filter].offset);
+    const filterRest = filter.length % FILTER_BLOCK_BYTES;
+    expectNumber(filterRest, 0, "bytes of a cut filter block", path, places[Section.filter].offset);
     this.filter = new Filter(filter);
 
     const tombstones = resident.bytes(Section.tombstones);
@@ -127,7 +133,6 @@ export class Segment {
       table.length === 0
         ? undefined
         : SymbolTable.deserialize(table, 0, table.length, path, tableOffset);
-    const { fileNumber } = options.identity;
     const dictionary = readDictionary(
       resident.bytes(Section.dictionary),
       path,
@@ -135,11 +140,11 @@ export class Segment {
     );
     this.values = new ValueReader(
       file,
-      fileNumber,
+      identity.fileNumber,
       blockIndex,
       symbols,
       dictionary,
-      options.blockCache,
+      blockCache,
     );
     this.memory = {
       keyIndex: this.keys.memoryBytes,
@@ -195,6 +200,16 @@ export class Segment {
     return this.keys.rank(key, length);
   }
 
+  /** Makes `target` the key at `ordinal`. */
+  keyAt(ordinal: number, target: KeyBuffer): void {
+    this.keys.keyAt(ordinal, target);
+  }
+
+  /** Bytes of the key index in the file, by part. */
+  get keyIndexSizes(): KeyIndexSizes {
+    return this.keys.sizes();
+  }
+
   /** Number of tombstones among ordinals [0, ordinal). `ordinal` may be the key count. */
   tombstonesBefore(ordinal: number): number {
     return this.tombstones.before(ordinal);
@@ -206,17 +221,18 @@ export class Segment {
   }
 
   /**
-   * Reads the whole file again and checks every checksum, the order of keys, ordinals, counts and
-   * what the properties say. Throws CorruptionError at the first damage. Pauses for other work;
-   * `onProgress` is told of the bytes of value blocks checked so far.
+   * Reads the whole file again, past memory and cache, and checks every checksum, the order of keys,
+   * ordinals, counts and what the properties say. Throws CorruptionError at the first damage. Pauses
+   * for other work; `onProgress` is told of the bytes of the file checked so far. Meanwhile the
+   * segment's index is in memory twice.
    */
   async verify(onProgress?: (bytes: number) => void): Promise<VerifiedSegment> {
-    const { file, identity, keys, filter, tombstones, values, properties } = this;
-    await ResidentSections.load(file, identity);
-    return await verifyEntries(
-      { file, keys, filter, tombstones, values, properties },
-      onProgress ?? (() => {}),
-    );
+    const { file, identity } = this;
+    const resident = await ResidentSections.load(file, identity);
+    const again = new Segment(file, resident, identity, new BlockCache(0));
+    const { keys, filter, tombstones, values, properties } = again;
+    const parts = { file, keys, filter, tombstones, values, properties };
+    return await verifyEntries(parts, onProgress ?? (() => {}));
   }
 
   /** Closes the file and takes its blocks out of the cache. */

@@ -3,12 +3,14 @@ import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { EntryKind, MAX_KEY_BYTES } from "../../src/entry.ts";
-import { DatabaseError } from "../../src/errors.ts";
+import { CorruptionError, DatabaseError } from "../../src/errors.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { keyHash } from "../../src/segment/filter.ts";
+import { Section } from "../../src/segment/format.ts";
+import { KeyBuffer } from "../../src/segment/key-buffer.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
 import {
   build,
@@ -318,5 +320,48 @@ describe("SegmentWriter", () => {
     const estimated = writer.estimatedBytes;
     const { fileBytes } = await writer.finish();
     expect(Math.abs(estimated - fileBytes)).toBeLessThan(fileBytes * 0.1);
+  });
+});
+
+describe("verifying a segment", () => {
+  test("reads the disk, not the cache or memory, and names what is damaged", async () => {
+    const entries = urlEntries(3000);
+    const { fileSystem } = await write(entries);
+    const segment = await openSegment(fileSystem);
+    for (const { key } of entries) lookUp(segment, key);
+    await segment.verify();
+    const file = await fileSystem.open(PATH, "update");
+    const byte = new Uint8Array(1);
+    for (const section of [Section.valueBlocks, Section.keyIndex, Section.filter]) {
+      const place = segment.sections[section];
+      const position = place.offset + place.length - 1;
+      file.readSync(byte, position);
+      file.writeSync(Uint8Array.of(byte[0] ^ 1), position);
+      await expect(segment.verify()).rejects.toThrow(CorruptionError);
+      file.writeSync(byte, position);
+    }
+    expect((await segment.verify()).keys).toBe(entries.length);
+  });
+
+  test("tells its progress through the value blocks", async () => {
+    const segment = await build(urlEntries(5000), { compression: "none" });
+    const told: number[] = [];
+    await segment.verify((bytes) => told.push(bytes));
+    const blocks = segment.sections[Section.valueBlocks];
+    expect(told.at(-1)).toBe(blocks.offset + blocks.length);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+    expect(told.length).toBeGreaterThan(10);
+  });
+});
+
+describe("an ordinal of a segment", () => {
+  test("gives its key", async () => {
+    const entries = urlEntries(1100);
+    const segment = await build(entries);
+    const key = new KeyBuffer();
+    for (const i of [0, 1, 31, 32, 511, 512, 1099]) {
+      segment.keyAt(i, key);
+      expect(key.bytes.slice(0, key.length)).toEqual(entries[i].key);
+    }
   });
 });
