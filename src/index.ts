@@ -35,4 +35,9 @@ export {
   UnsupportedVersionError,
 } from "./errors.ts";
 export type { DirectoryLock, File, FileSystem, OpenMode } from "./io/file-system.ts";
+export type { Automaton } from "./search/automaton.ts";
+export { fuzzy } from "./search/fuzzy.ts";
+export { glob } from "./search/glob.ts";
+export { regex } from "./search/regex.ts";
+export { startsWith } from "./search/starts-with.ts";
 export type { ValueCompression } from "./segment/coders.ts";

@@ -35,7 +35,7 @@ const LAYERS: Record<string, readonly string[]> = {
     "compaction",
   ],
   // 6: the surfaces users touch
-  "index.ts": [".", "engine", "io", "segment/coders.ts"],
+  "index.ts": [".", "engine", "io", "search", "segment/coders.ts"],
   level: [".", "index.ts"],
   cli: [".", "index.ts", "wal", "segment", "manifest"],
   testing: [".", "index.ts", "io"],

@@ -4,9 +4,15 @@
  * An iterable is a recipe; its iterator is what reads. The moment that an iteration sees is taken
  * when the iterator is made, which is when a `for...of` begins, and held until it ends: at the last
  * entry, on `break`, or by `return()`. Writes made meanwhile are not seen.
+ *
+ * A search is an iteration whose keys an automaton must match. Going forward it seeks past stretches
+ * of keys that cannot match, so that its cost follows the answer; going backward it tests every key.
  */
+import { compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind } from "../entry.ts";
+import type { Automaton } from "../search/automaton.ts";
+import { KeyFilter } from "../search/key-filter.ts";
 import { toUserError } from "./io-error.ts";
 import type { KeyCodec } from "./key-codec.ts";
 import {
@@ -44,21 +50,26 @@ export class EntryIterable<K, V, T> implements Iterable<T> {
   private readonly iteration: Iteration;
   private readonly codecs: Codecs<K, V>;
   private readonly project: Projection<K, V, T>;
+  private readonly automaton: Automaton | undefined;
 
+  /** With an `automaton`, only the keys that it matches. */
   constructor(
     takePin: () => Pin,
     iteration: Iteration,
     codecs: Codecs<K, V>,
     project: Projection<K, V, T>,
+    automaton?: Automaton,
   ) {
     this.takePin = takePin;
     this.iteration = iteration;
     this.codecs = codecs;
     this.project = project;
+    this.automaton = automaton;
   }
 
   [Symbol.iterator](): EntryIterator<K, V, T> {
-    return new EntryIterator(this.takePin(), this.iteration, this.codecs, this.project);
+    const filter = this.automaton === undefined ? undefined : new KeyFilter(this.automaton);
+    return new EntryIterator(this.takePin(), this.iteration, this.codecs, this.project, filter);
   }
 }
 
@@ -68,16 +79,25 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   private readonly codecs: Codecs<K, V>;
   private readonly project: Projection<K, V, T>;
   private readonly cursor: Cursor;
+  private readonly filter: KeyFilter | undefined;
+  /** Entries that may still be yielded. */
   private remaining: number;
   private isStarted: boolean;
   private isDone: boolean;
 
-  constructor(pin: Pin, iteration: Iteration, codecs: Codecs<K, V>, project: Projection<K, V, T>) {
+  constructor(
+    pin: Pin,
+    iteration: Iteration,
+    codecs: Codecs<K, V>,
+    project: Projection<K, V, T>,
+    filter: KeyFilter | undefined,
+  ) {
     this.pin = pin;
     this.iteration = iteration;
     this.codecs = codecs;
     this.project = project;
     this.cursor = cursorOver(pin.sources, pin.seqno);
+    this.filter = filter;
     this.remaining = iteration.limit;
     this.isStarted = false;
     this.isDone = false;
@@ -127,19 +147,37 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     } else {
       this.step(cursor);
     }
-    for (; cursor.isValid && this.isWithin(cursor); this.step(cursor)) {
-      if (cursor.kind === EntryKind.put) return true;
+    for (; this.remaining > 0 && cursor.isValid && this.isWithin(cursor); this.step(cursor)) {
+      const isMatch = this.filter === undefined || this.filter.test(cursor.key, cursor.keyLength);
+      if (isMatch && cursor.kind === EntryKind.put) return true;
     }
     return false;
   }
 
   private step(cursor: Cursor): void {
+    const { filter } = this;
     if (this.iteration.isReverse) cursor.prev();
-    else cursor.next();
+    else if (filter === undefined || !filter.isDead) cursor.next();
+    else if (filter.findNext()) skipTo(cursor, filter.nextKey, filter.nextKeyLength);
+    else this.remaining = 0;
   }
 
   private isWithin(cursor: Cursor): boolean {
     const { bounds, isReverse } = this.iteration;
     return isReverse ? isWithinLower(cursor, bounds.lower) : isWithinUpper(cursor, bounds.upper);
   }
+}
+
+/** Steps to take before seeking: the next candidate is often near, and a step is cheaper. */
+const STEPS_BEFORE_SEEK = 4;
+
+/** Moves forward to the first entry at or after key[0, length), which is ahead. */
+function skipTo(cursor: Cursor, key: Uint8Array, length: number): void {
+  for (let i = 0; i < STEPS_BEFORE_SEEK; i++) {
+    cursor.next();
+    if (!cursor.isValid || compareRanges(cursor.key, 0, cursor.keyLength, key, 0, length) >= 0) {
+      return;
+    }
+  }
+  cursor.seek(key, length);
 }

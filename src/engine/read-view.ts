@@ -6,6 +6,7 @@
  */
 import type { Cursor } from "../cursor/cursor.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import type { Automaton } from "../search/automaton.ts";
 import { toUserError } from "./io-error.ts";
 import { type Codecs, EntryIterable, type Pin, type Projection } from "./iteration.ts";
 import { describe } from "./key-codec.ts";
@@ -100,6 +101,25 @@ export abstract class ReadView<K, V> {
   }
 
   /**
+   * The entries of a range whose keys match a pattern, as `[key, value]` in key order.
+   *
+   * A pattern is made by `startsWith`, `glob`, `regex` or `fuzzy`, or is any `Automaton` over the
+   * bytes of encoded keys. Lazy, and at one moment, as `entries`. Going forward the cost follows the
+   * keys that could match, not all keys; with `reverse` every key of the range is tested.
+   *
+   * @throws InvalidArgumentError for what is not a pattern, and for a range as in `entries`.
+   */
+  search(pattern: Automaton, range?: IterationRange<K>): EntryIterable<K, V, [key: K, value: V]> {
+    const candidate: Partial<Automaton> | null | undefined = pattern;
+    if (typeof candidate?.step !== "function" || typeof candidate.isMatch !== "function") {
+      throw new InvalidArgumentError(
+        `a pattern is made by startsWith, glob, regex or fuzzy; this is ${describe(pattern)}`,
+      );
+    }
+    return this.iterate(range, projectEntry, pattern);
+  }
+
+  /**
    * The exact number of keys in a range.
    *
    * Cost: O(key length) by ordinals in the oldest run, and one step for each entry that memtables
@@ -113,10 +133,11 @@ export abstract class ReadView<K, V> {
   private iterate<T>(
     range: IterationRange<K> | undefined,
     project: Projection<K, V, T>,
+    automaton?: Automaton,
   ): EntryIterable<K, V, T> {
     this.moment();
     const iteration = toIteration(range, this.codecs.key);
-    return new EntryIterable(() => this.pin(), iteration, this.codecs, project);
+    return new EntryIterable(() => this.pin(), iteration, this.codecs, project, automaton);
   }
 }
 
