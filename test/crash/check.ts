@@ -44,7 +44,7 @@ export class Violation extends Error {}
  * The number of writes that the content shows. Throws Violation unless it is one from `least` to all
  * that were submitted.
  */
-function writesShown(
+export function writesShown(
   content: ReadonlyMap<string, string>,
   { fingerprints, submitted }: Expectation,
   least: number,
