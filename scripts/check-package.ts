@@ -42,6 +42,9 @@ const EXPECTED_FILES =
   /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|THIRD_PARTY_LICENSES\.md|dist\/.+\.(js|d\.ts))$/;
 const INSTALL_SCRIPTS = ["preinstall", "install", "postinstall"];
 
+/** What each entry point exports, among other things. */
+const ENTRY_POINTS = { memkv: "open", "memkv/art": "ArenaArt", "memkv/fst": "FrozenLayer" };
+
 try {
   const tarball = pack();
   const project = install(tarball);
@@ -132,13 +135,14 @@ function checkInstalled(modules: string): void {
   }
 }
 
+/** The entry points run, and their types hold. */
 function checkEntryPoints(project: string): void {
-  const names = { memkv: "open", "memkv/art": "ArenaArt", "memkv/fst": "FrozenLayer" };
-  for (const [entry, name] of Object.entries(names)) {
-    const script = `const m = await import("${entry}"); if (typeof m.${name} !== "function") process.exit(1);`;
-    writeFileSync(join(project, "entry.js"), script);
-    run(process.execPath, ["entry.js"], project);
-  }
+  const lines = Object.entries(ENTRY_POINTS).map(
+    ([entry, name]) => `export { ${name} } from "${entry}";\n`,
+  );
+  writeFileSync(join(project, "entries.ts"), lines.join(""));
+  compile(project, "entries.ts");
+  run(process.execPath, ["entries.js"], project);
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     version: string;
   };
@@ -153,14 +157,16 @@ function checkQuickStart(project: string): void {
   const block = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1];
   check(block !== undefined, "README.md has no TypeScript block");
   writeFileSync(join(project, "quick-start.ts"), block ?? "");
-  const compiler = join(root, "node_modules/typescript/bin/tsc");
-  const options = [
-    ..."--strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false".split(
-      " ",
-    ),
-    ..."--target es2023 --lib es2023,esnext.disposable --module nodenext".split(" "),
-    ...["--types", "node", "--typeRoots", join(root, "node_modules/@types")],
-  ];
-  run(process.execPath, [compiler, ...options, "quick-start.ts"], project);
+  compile(project, "quick-start.ts");
   console.log(run(process.execPath, ["quick-start.js"], project));
+}
+
+/** Compiles one file of the project as strictly as TypeScript can, memkv's types included. */
+function compile(project: string, file: string): void {
+  const strict =
+    "--strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false";
+  const target = "--target es2023 --lib es2023,esnext.disposable --module nodenext";
+  const compiler = join(root, "node_modules/typescript/bin/tsc");
+  const types = ["--types", "node", "--typeRoots", join(root, "node_modules/@types")];
+  run(process.execPath, [compiler, ...`${strict} ${target}`.split(" "), ...types, file], project);
 }
