@@ -23,6 +23,7 @@ import { addExport } from "./export.ts";
 import { addGet } from "./get.ts";
 import { addPut } from "./put.ts";
 import { addScan } from "./scan.ts";
+import { addSearch } from "./search.ts";
 import { addStats } from "./stats.ts";
 import { addVerify } from "./verify.ts";
 
@@ -61,6 +62,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
   addPut(program, context);
   addDel(program, context);
   addScan(program, context);
+  addSearch(program, context);
   addCount(program, context);
   addStats(program, context);
   addVerify(program, context, outcome);

@@ -2,7 +2,7 @@
  * `memkv scan`: the entries of a range, in order.
  */
 import type { Command } from "commander";
-import type { Database } from "../index.ts";
+import type { Database, IterationRange } from "../index.ts";
 import type { Context } from "./context.ts";
 import { type Key, type Notation, toJson } from "./notation.ts";
 import { Output } from "./output.ts";
@@ -18,22 +18,28 @@ import {
   withStore,
 } from "./store.ts";
 
-interface ScanOptions extends EncodingOptions, RangeOptions {
+/** Options of a command that lists entries. */
+export interface ListOptions extends EncodingOptions, RangeOptions {
   readonly limit?: number;
   readonly reverse?: true;
   readonly keys?: true;
   readonly json?: true;
 }
 
+/** The entries that a command lists, or, with `--keys`, the keys. */
+export type Listing = (
+  store: Database<Key, unknown>,
+  range: IterationRange<Key>,
+) => { readonly keys: Iterable<Key> } | { readonly entries: Iterable<[Key, unknown]> };
+
 export function addScan(program: Command, context: Context): void {
-  const command = addRangeOptions(
+  const command = addListOptions(
     addStoreCommand(program, "scan <directory>", "print entries in order, as key, tab, value"),
-  )
-    .option("--limit <count>", "at most so many", wholeNumber)
-    .option("--reverse", "from the last to the first")
-    .option("--keys", "print keys alone")
-    .option("--json", "print each entry as a line of JSON, { key, value }")
-    .action((directory: string, options: ScanOptions) => scan(directory, options, context));
+  ).action((directory: string, options: ListOptions) =>
+    list(directory, options, context, (store, range) =>
+      options.keys === true ? { keys: store.keys(range) } : { entries: store.entries(range) },
+    ),
+  );
   addExamples(command, [
     ["memkv scan my-store --prefix react- --limit 10", "the first ten that begin with react-"],
     ["memkv scan my-store --reverse --limit 1", "the last entry"],
@@ -42,32 +48,45 @@ export function addScan(program: Command, context: Context): void {
   ]);
 }
 
-async function scan(directory: string, options: ScanOptions, context: Context): Promise<void> {
-  const notation = notationOf(options);
-  const encoding = options.json === true ? "utf8" : notation.textEncoding;
-  await withStore(directory, options, "read", context, async (store) => {
-    const output = Output.to(context.stdout, encoding);
-    await output.lines(scanLines(store, options, notation));
-    await output.finish();
-  });
+export function addListOptions(command: Command): Command {
+  return addRangeOptions(command)
+    .option("--limit <count>", "at most so many", wholeNumber)
+    .option("--reverse", "from the last to the first")
+    .option("--keys", "print keys alone")
+    .option("--json", "print each entry as a line of JSON, { key, value }");
 }
 
-function* scanLines(
-  store: Database<Key, unknown>,
-  options: ScanOptions,
-  notation: Notation,
-): Generator<string> {
+/** Prints what `listing` makes of the store and the range, a line an entry. */
+export async function list(
+  directory: string,
+  options: ListOptions,
+  context: Context,
+  listing: Listing,
+): Promise<void> {
+  const notation = notationOf(options);
+  const encoding = options.json === true ? "utf8" : notation.textEncoding;
   const range = {
     ...rangeOf(options, notation),
     reverse: options.reverse === true,
     limit: options.limit,
   };
-  const isJson = options.json === true;
-  if (options.keys === true) {
-    for (const key of store.keys(range)) yield isJson ? toJson({ key }) : notation.keyToText(key);
+  await withStore(directory, options, "read", context, async (store) => {
+    const output = Output.to(context.stdout, encoding);
+    await output.lines(linesOf(listing(store, range), options.json === true, notation));
+    await output.finish();
+  });
+}
+
+function* linesOf(
+  listed: ReturnType<Listing>,
+  isJson: boolean,
+  notation: Notation,
+): Generator<string> {
+  if ("keys" in listed) {
+    for (const key of listed.keys) yield isJson ? toJson({ key }) : notation.keyToText(key);
     return;
   }
-  for (const [key, value] of store.entries(range)) {
+  for (const [key, value] of listed.entries) {
     yield isJson
       ? toJson({ key, value })
       : `${notation.keyToText(key)}\t${notation.valueToText(value)}`;

@@ -1,0 +1,67 @@
+/**
+ * `memkv search`: the entries whose keys match a pattern, in order.
+ */
+import type { Command } from "commander";
+import { type Automaton, fuzzy, glob, InvalidArgumentError, regex, startsWith } from "../index.ts";
+import { type Context, UsageError } from "./context.ts";
+import { addListOptions, type ListOptions, list } from "./scan.ts";
+import { addExamples, addStoreCommand, wholeNumber } from "./store.ts";
+
+interface SearchOptions extends ListOptions {
+  readonly regex?: string;
+  readonly glob?: string;
+  readonly fuzzy?: string;
+  readonly startsWith?: string;
+  readonly distance: number;
+}
+
+export function addSearch(program: Command, context: Context): void {
+  const command = addListOptions(
+    addStoreCommand(program, "search <directory>", "print the entries whose keys match a pattern"),
+  )
+    .option("--regex <pattern>", "keys that match it whole")
+    .option("--glob <pattern>", "keys that match it whole; * and ? and [...]")
+    .option("--fuzzy <text>", "keys that are the text but for --distance edits")
+    .option("--distance <count>", "edits that --fuzzy allows, 0 to 3", wholeNumber, 1)
+    .option("--starts-with <text>", "keys that begin so")
+    .action((directory: string, options: SearchOptions) => {
+      const pattern = patternOf(options);
+      return list(directory, options, context, (store, range) => {
+        const entries = store.search(pattern, range);
+        return options.keys === true ? { keys: firstOf(entries) } : { entries };
+      });
+    });
+  addExamples(command, [
+    ["memkv search my-store --fuzzy expres --distance 2", "a name you do not quite know"],
+    ["memkv search my-store --regex 'react-.*-native' --keys", "keys that match"],
+    ["memkv search my-store --glob '@types/*' --limit 10", "the first ten"],
+  ]);
+}
+
+/** The one pattern that was asked for. */
+function patternOf(options: SearchOptions): Automaton {
+  try {
+    return compile(options);
+  } catch (error) {
+    if (error instanceof InvalidArgumentError)
+      throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+function compile(options: SearchOptions): Automaton {
+  const patterns: Automaton[] = [];
+  if (options.regex !== undefined) patterns.push(regex(options.regex));
+  if (options.glob !== undefined) patterns.push(glob(options.glob));
+  if (options.fuzzy !== undefined) patterns.push(fuzzy(options.fuzzy, options.distance));
+  if (options.startsWith !== undefined) patterns.push(startsWith(options.startsWith));
+  const [pattern] = patterns;
+  if (pattern === undefined || patterns.length > 1) {
+    throw new UsageError("search takes one of --regex, --glob, --fuzzy and --starts-with");
+  }
+  return pattern;
+}
+
+function* firstOf<T>(entries: Iterable<[T, unknown]>): Generator<T> {
+  for (const [key] of entries) yield key;
+}
