@@ -9,7 +9,6 @@
  *   no file was left behind.
  */
 import { DatabaseError } from "../../src/errors.ts";
-import { systemErrorCode } from "../../src/io/system-error.ts";
 import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
 import { type Fault, FaultFileSystem } from "../../src/testing/fault-file-system.ts";
 import {
@@ -90,8 +89,8 @@ async function reopen(fileSystem: CrashFileSystem | FaultFileSystem): Promise<Ma
   return content;
 }
 
-/** Resolves to the error, which must not be a bug, or to undefined. */
-async function settled(promise: Promise<unknown>): Promise<Error | undefined> {
+/** Resolves to the error, which must be one of ours and no bug, or to undefined. */
+async function settled(promise: Promise<unknown>): Promise<DatabaseError | undefined> {
   try {
     await promise;
     return undefined;
@@ -101,10 +100,8 @@ async function settled(promise: Promise<unknown>): Promise<Error | undefined> {
   }
 }
 
-/** An error of ours that is no bug, or what the file system said. */
-function isExpected(error: unknown): error is Error {
-  if (error instanceof DatabaseError) return error.code !== "MEMKV_ASSERTION";
-  return systemErrorCode(error) !== undefined;
+function isExpected(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && error.code !== "MEMKV_ASSERTION";
 }
 
 function isPoison(error: DatabaseError): boolean {
