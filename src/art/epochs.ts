@@ -91,6 +91,11 @@ export class RetiredBlocks {
     if (this.epochBytes >= EPOCH_BYTES) this.nextEpoch();
   }
 
+  /** The blocks that wait, for tests. */
+  ranges(): { start: number; end: number }[] {
+    return this.blocks.map((start, i) => ({ start, end: start + this.sizes[i] })).slice(this.head);
+  }
+
   private nextEpoch(): void {
     this.epoch++;
     this.epochBytes = 0;

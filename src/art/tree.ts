@@ -194,6 +194,11 @@ export class Tree {
     return this.retired?.byteLength ?? 0;
   }
 
+  /** The blocks that wait for readers to leave, for tests. */
+  retiredRanges(): { start: number; end: number }[] {
+    return this.retired?.ranges() ?? [];
+  }
+
   /** Bytes of the arena that were handed out at least once: what the tree costs in memory. */
   get byteLength(): number {
     return this.arena.top;

@@ -151,10 +151,10 @@ function verifyBlocks(tree: Tree, live: Range[]): void {
   const free = [...arena.nodes.freeRanges(), ...arena.buckets.freeRanges()];
   const freeBytes = free.reduce((sum, range) => sum + range.end - range.start, 0);
   assert(freeBytes === arena.freeBytes, "pool 2: free bytes are counted");
-  const all = [...live, ...free].sort((a, b) => a.start - b.start);
+  const all = [...live, ...tree.retiredRanges(), ...free].sort((a, b) => a.start - b.start);
   let end = HEADER_BYTES;
   for (const range of all) {
-    assert(range.start === end, "pool 1: every byte is in one block or free");
+    assert(range.start === end, "pool 1: every byte is in one live, retired or free block");
     end = range.end;
   }
   assert(end === arena.top, "arena 1: regions reach up to top");

@@ -1,0 +1,165 @@
+import { describe, expect, it } from "vitest";
+import { MAX_READERS } from "../../src/art/arena.ts";
+import { ArenaArt } from "../../src/art/arena-art.ts";
+import { ArenaArtReader } from "../../src/art/arena-art-reader.ts";
+import { EpochReader, EVICTION_BYTES } from "../../src/art/epochs.ts";
+import { Tree } from "../../src/art/tree.ts";
+import { verifyTree } from "../../src/art/verify.ts";
+import { ClosedError, InvalidArgumentError } from "../../src/errors.ts";
+import { runStress } from "./reader-stress.ts";
+import { Random, SHAPES } from "./shapes.ts";
+
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+const decode = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+
+function set(tree: Tree, key: Uint8Array, value: number): void {
+  tree.locate(key, 0, key.length);
+  tree.assign(value);
+}
+
+describe("ArenaArtReader", () => {
+  it("sees what the map has, as it changes", () => {
+    const map = new ArenaArt();
+    using reader = new ArenaArtReader(map.share());
+    expect([reader.size, reader.get(encode("a")), [...reader.entries()]]).toEqual([
+      0,
+      undefined,
+      [],
+    ]);
+    const keys = SHAPES["paths"](2000, new Random(3));
+    keys.forEach((key, i) => {
+      map.set(key, i);
+      expect(reader.get(key)).toBe(i);
+    });
+    expect([...reader.entries()]).toEqual([...map.entries()]);
+    expect([...reader.entries({ reverse: true })]).toEqual([...map.entries({ reverse: true })]);
+    for (const key of keys.slice(0, 1500)) {
+      map.delete(key);
+      expect(reader.has(key)).toBe(false);
+    }
+    expect([...reader.keys()].map(decode)).toEqual([...map.keys()].map(decode));
+    expect(reader.size).toBe(map.size);
+    expect(reader.isCurrent).toBe(true);
+  });
+
+  it("walks any range as the map does", () => {
+    const random = new Random(4);
+    const map = new ArenaArt();
+    const keys = SHAPES["two letters"](800, random);
+    keys.forEach((key, i) => {
+      map.set(key, i);
+    });
+    using reader = new ArenaArtReader(map.share());
+    for (let round = 0; round < 200; round++) {
+      const names = ["gt", "gte", "lt", "lte", "prefix"].filter(() => random.below(3) === 0);
+      const bounds = names.map((name) => [
+        name,
+        keys[random.below(keys.length)].slice(0, random.below(9)),
+      ]);
+      const range = {
+        ...Object.fromEntries(bounds),
+        reverse: random.below(2) === 0,
+        ...(random.below(2) === 0 && { limit: random.below(70) }),
+      };
+      expect([...reader.entries(range)]).toEqual([...map.entries(range)]);
+    }
+  });
+
+  it("keeps what it sees when the map moves to more memory, and says so", () => {
+    const map = new ArenaArt({ capacityBytes: 1 });
+    map.set(encode("a"), 1);
+    using reader = new ArenaArtReader(map.share());
+    const keys = SHAPES["binary UUIDs"](5000, new Random(1));
+    for (const key of keys) map.set(key, 2);
+    expect(reader.isCurrent).toBe(false);
+    expect(reader.get(encode("a"))).toBe(1);
+    for (const [key, value] of reader.entries()) expect(map.get(key)).toBe(value);
+    using current = new ArenaArtReader(map.share());
+    expect(current.isCurrent).toBe(true);
+    expect(current.size).toBe(5001);
+  });
+
+  it("refuses what is no handle, too many readers, and calls after close", () => {
+    const map = new ArenaArt();
+    const handle = map.share();
+    const buffer = new SharedArrayBuffer(2 ** 16);
+    expect(() => new ArenaArtReader({ buffer })).toThrow(InvalidArgumentError);
+    expect(() => new ArenaArtReader(undefined as never)).toThrow(InvalidArgumentError);
+    const readers = Array.from({ length: MAX_READERS }, () => new ArenaArtReader(handle));
+    expect(() => new ArenaArtReader(handle)).toThrow(RangeError);
+    for (const reader of readers) reader.close();
+    for (const reader of readers) reader.close();
+    expect(() => readers[0].get(encode("a"))).toThrow(ClosedError);
+    expect(() => [...readers[0].entries()]).toThrow(ClosedError);
+    new ArenaArtReader(handle).close();
+  });
+});
+
+describe("A reader that stalls", () => {
+  it("keeps what it may see, then is evicted and told so; memory stays bounded", () => {
+    const tree = new Tree(2 ** 27, 8);
+    const keys = SHAPES["binary UUIDs"](20_000, new Random(8));
+    for (const key of keys) set(tree, key, 1);
+    tree.share();
+    const stalled = new EpochReader(tree.arena.words);
+    stalled.enter();
+    set(tree, keys[0], 2);
+    expect(stalled.leave()).toBe(true);
+
+    stalled.enter();
+    const before = tree.byteLength;
+    let maxRetiredBytes = 0;
+    for (let round = 0; round < 5; round++) {
+      for (const key of keys) {
+        set(tree, key, round);
+        maxRetiredBytes = Math.max(maxRetiredBytes, tree.retiredBytes);
+      }
+    }
+    // Some 50 MB were retired meanwhile.
+    expect(maxRetiredBytes).toBeGreaterThan(EVICTION_BYTES - 65_536);
+    expect(maxRetiredBytes).toBeLessThan(EVICTION_BYTES + 65_536);
+    expect(tree.byteLength - before).toBeLessThan(2 * EVICTION_BYTES);
+    expect(stalled.leave()).toBe(false);
+    stalled.enter();
+    expect(stalled.leave()).toBe(true);
+    stalled.close();
+  });
+
+  it("pins nothing by a scan that is left half done", () => {
+    const tree = new Tree(2 ** 26, 8);
+    const keys = SHAPES["binary UUIDs"](5000, new Random(8));
+    for (const key of keys) set(tree, key, 1);
+    tree.share();
+    using reader = new ArenaArtReader({ buffer: tree.arena.buffer });
+    const scan = reader.entries();
+    scan.next();
+    for (const key of keys) set(tree, key, 2);
+    expect(tree.retiredBytes).toBeLessThan(65_536);
+    expect([...scan]).toHaveLength(keys.length - 1);
+  });
+});
+
+describe("Readers in other threads", () => {
+  const options = { keyCount: 4000, readers: 2, seed: 1 };
+
+  it("find every key, no garbage and no disorder while the writer works", async () => {
+    const result = await runStress({ ...options, operations: 200_000, reusesAtOnce: false });
+    const { lost, garbage, unordered, errors, lookups, scans } = result.faults;
+    expect({ lost, garbage, unordered, errors }).toEqual({
+      lost: 0,
+      garbage: 0,
+      unordered: 0,
+      errors: [],
+    });
+    expect(lookups).toBeGreaterThan(1000);
+    expect(scans).toBeGreaterThan(10);
+    expect(result.maxRetiredBytes).toBeLessThan(EVICTION_BYTES + 65_536);
+    verifyTree(result.tree);
+  });
+
+  it("would not, were blocks reused at once: the test can fail", async () => {
+    const result = await runStress({ ...options, operations: 400_000, reusesAtOnce: true });
+    const { lost, garbage, unordered, errors } = result.faults;
+    expect(lost + garbage + unordered + errors.length).toBeGreaterThan(0);
+  });
+});
