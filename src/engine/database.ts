@@ -10,7 +10,7 @@ import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import { MAX_RECORD_BYTES, type RecordBuilder } from "./batch.ts";
-import { withUserErrors } from "./io-error.ts";
+import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Codecs, Pin } from "./iteration.ts";
 import { createKeyCodec, describe, type KeyEncoding, type KeyEncodingOption } from "./key-codec.ts";
 import {
@@ -359,7 +359,8 @@ export async function open<K, V>(
         flush: (event) => emit("flush", event),
         compaction: (event) => emit("compaction", event),
         stall: (event) => emit("stall", event),
-        error: (error) => {
+        error: (cause) => {
+          const error = toUserError(cause, "background work");
           resolved.logger.error?.(String(error));
           if (emitter.listenerCount("error") > 0) emit("error", error);
         },

@@ -40,6 +40,8 @@ export class VersionStore {
   /** Files being closed and removed. */
   private readonly removals = new Set<Promise<void>>();
   private isClosing = false;
+  /** Set once it is unknown which manifest a crash would find: none is written any more. */
+  private uncertainty: DatabaseError | undefined;
 
   private constructor(manifest: Manifest, fileNumbers: FileNumbers, options: VersionStoreOptions) {
     this.options = options;
@@ -133,6 +135,7 @@ export class VersionStore {
     swap: (version: OpenVersion) => void,
   ): Promise<void> {
     const { fileSystem, directory } = this.options;
+    if (this.uncertainty !== undefined) throw this.uncertainty;
     try {
       for (const meta of added) await this.openSegment(meta);
       if (added.length > 0) await fileSystem.syncDirectory(directory);
@@ -141,6 +144,7 @@ export class VersionStore {
       await writeManifest(fileSystem, directory, next);
       this.manifestNow = next;
     } catch (error) {
+      if (isPoisoning(error)) this.uncertainty = error;
       for (const meta of added) await this.segments.drop(meta)?.close();
       throw error;
     }
@@ -154,14 +158,6 @@ export class VersionStore {
     const { fileSystem, blockCache } = this.options;
     const { databaseId } = this.manifestNow;
     const path = this.pathOf(meta);
-    if ((await fileSystem.stat(path)) === undefined) {
-      throw new CorruptionError("a segment is missing", {
-        file: path,
-        offset: 0,
-        expected: "a segment that the manifest names",
-        actual: "no such file",
-      });
-    }
     const segment = await Segment.open({
       fileSystem,
       path,
@@ -219,6 +215,6 @@ function hex(key: Uint8Array): string {
 }
 
 /** Whether an error leaves it unknown what a crash would find. */
-export function isPoisoning(error: unknown): boolean {
+export function isPoisoning(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && error.code === "MEMKV_POISONED";
 }

@@ -28,3 +28,12 @@ export async function openFor<K = string, V = unknown>(
 export function withoutLock(names: readonly string[]): string[] {
   return names.filter((name) => !name.startsWith("LOCK")).sort();
 }
+
+/** A promise and what resolves it. */
+export function gate(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

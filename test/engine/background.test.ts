@@ -1,0 +1,388 @@
+import { readdirSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import type { Database, OpenOptions } from "../../src/index.ts";
+import type { FileSystem } from "../../src/io/file-system.ts";
+import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { readManifest } from "../../src/manifest/manifest.ts";
+import { FaultFileSystem } from "../../src/testing/index.ts";
+import { gate, openFor, temporaryDirectory, withoutLock } from "./harness.ts";
+
+type TextDatabase = Database<string, string>;
+
+/** Small, so that flushes and compactions are frequent; without the time that it takes to compress. */
+const SMALL = {
+  memtableBytes: 2 ** 18,
+  segmentBytes: 2 ** 16,
+  durability: "os",
+  compression: "none",
+} as const;
+
+function openText(options: OpenOptions<string, string>): Promise<TextDatabase> {
+  return openFor<string, string>("store", {
+    ...SMALL,
+    memtableBytes: 2 ** 20,
+    ...options,
+  });
+}
+
+/** Text that does not shrink, so that files have about the size of what is written. */
+function noise(length: number, seed: number): string {
+  let state = seed + 1;
+  let text = "";
+  while (text.length < length) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    text += state.toString(36);
+  }
+  return text.slice(0, length);
+}
+
+/** Names of the files that the manifest says are needed. */
+async function needed(fileSystem: FileSystem): Promise<string[]> {
+  const manifest = await readManifest(fileSystem, "store");
+  const segments = manifest?.version.runs.flat().map(({ fileNumber }) => fileNumber) ?? [];
+  return segments.map((fileNumber) => `${String(fileNumber).padStart(6, "0")}.seg`).sort();
+}
+
+async function segmentsIn(fileSystem: FileSystem): Promise<string[]> {
+  return withoutLock(await fileSystem.list("store")).filter((name) => name.endsWith(".seg"));
+}
+
+async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isTrue())) await setImmediate();
+}
+
+describe("writers beside flushes and compactions", () => {
+  test.each([
+    ["on the calling thread", "inline"],
+    ["in a worker", "worker"],
+  ] as const)("lose nothing: %s", async (_, background) => {
+    const directory = temporaryDirectory();
+    const options = { ...SMALL, background };
+    const database = await openFor<string, string>(directory, options);
+    const counts = { flush: 0, compaction: 0, error: 0 };
+    for (const event of ["flush", "compaction", "error"] as const) {
+      database.on(event, () => void counts[event]++);
+    }
+    const expected = new Map<string, string>();
+    const writes: Promise<void>[] = [];
+    for (let i = 0; i < 2000; i++) {
+      const key = `key ${(i * 7919) % 1000}`;
+      if (i % 11 === 10) {
+        expected.delete(key);
+        writes.push(database.delete(key));
+      } else {
+        const value = noise(i % 1500, i);
+        expected.set(key, value);
+        writes.push(database.put(key, value));
+      }
+      // Some are always under way; more would make groups larger than a memtable.
+      if (i >= 60) await writes[i - 60];
+    }
+    await Promise.all(writes);
+    expect(counts.error).toBe(0);
+    expect(Object.fromEntries(database.entries())).toEqual(Object.fromEntries(expected));
+    await database.compact();
+    expect(counts.flush).toBeGreaterThan(5);
+    expect(counts.compaction).toBeGreaterThan(0);
+    expect(database.stats().runs).toMatchObject([{ keyCount: expected.size, tombstoneCount: 0 }]);
+    await database.verify();
+    await database.close();
+    const again = await openFor<string, string>(directory, options);
+    expect(again.recovery.orphansRemoved).toEqual([]);
+    expect(Object.fromEntries(again.entries())).toEqual(Object.fromEntries(expected));
+    // Nothing is left of what was merged: the runs, a log, the manifest.
+    const { runs } = again.stats();
+    const segmentCount = runs.reduce((sum, run) => sum + run.segmentCount, 0);
+    expect(segmentCount).toBeGreaterThan(1);
+    const names = withoutLock(readdirSync(directory));
+    expect(names.filter((name) => name.endsWith(".seg"))).toHaveLength(segmentCount);
+    expect(names.filter((name) => name.endsWith(".wal"))).toHaveLength(1);
+    expect(names).toHaveLength(segmentCount + 2);
+  });
+});
+
+describe("a flush that fails", () => {
+  const steps: [string, Parameters<FaultFileSystem["inject"]>[0]][] = [
+    ["to create its segment", { kinds: ["create"], path: /seg$/, effect: failing() }],
+    ["to write its segment", { kinds: ["write"], path: /seg$/, effect: failing() }],
+    ["to sync its segment", { kinds: ["sync"], path: /seg$/, effect: failing() }],
+    ["to open its segment", { kinds: ["open"], path: /seg$/, effect: failing() }],
+    ["to write the manifest", { kinds: ["write"], path: /MANIFEST/, effect: failing() }],
+    ["to replace the manifest", { kinds: ["rename"], effect: failing() }],
+    ["to remove its log", { kinds: ["remove"], path: /wal$/, effect: failing() }],
+  ];
+
+  test.each(steps)("%s leaves its writes readable, and is tried again", async (_, fault) => {
+    const disk = new MemoryFileSystem();
+    const fileSystem = new FaultFileSystem(disk);
+    const database = await openText({ fileSystem });
+    await database.put("before", "flush");
+    await database.flush();
+    await database.put("a", "1");
+    await database.put("before", "again");
+    fileSystem.inject(fault);
+    const failure = database.flush();
+    await expect(failure).rejects.toMatchObject({ code: "MEMKV_IO", cause: { code: "EIO" } });
+    const expected = [
+      ["a", "1"],
+      ["before", "again"],
+    ];
+    expect([...database.entries()]).toEqual(expected);
+    await database.put("b", "2");
+    await database.flush();
+    expect(database.stats().memtableKeyCount).toBe(0);
+    expect([...database.entries()]).toEqual([...expected.slice(0, 1), ["b", "2"], expected[1]]);
+    expect(await segmentsIn(disk)).toEqual(await needed(disk));
+    await database.close();
+    const again = await openText({ fileSystem: disk });
+    expect(again.count()).toBe(3);
+    await again.verify();
+  });
+
+  test("behind a writer's back is reported, and tried again when there is room to make", async () => {
+    const disk = new MemoryFileSystem();
+    const fileSystem = new FaultFileSystem(disk);
+    const database = await openText({ fileSystem, memtableBytes: 2 ** 18 });
+    const errors: unknown[] = [];
+    database.on("error", (error) => errors.push(error));
+    fileSystem.inject({
+      kinds: ["create"],
+      path: /seg$/,
+      repeat: Number.POSITIVE_INFINITY,
+      effect: failing(),
+    });
+    // Two memtables may wait for their flush; then writes are refused, and only then.
+    const value = noise(50_000, 1);
+    let accepted = 0;
+    for (let isFull = false; !isFull; ) {
+      try {
+        await database.put(`key ${accepted}`, value);
+        accepted++;
+      } catch (error) {
+        expect(error).toMatchObject({ code: "MEMKV_IO" });
+        isFull = true;
+      }
+      expect(accepted).toBeLessThan(40);
+    }
+    expect(accepted).toBeGreaterThan(8);
+    expect(database.count()).toBe(accepted);
+    await until(() => errors.length > 0);
+    expect(errors[0]).toMatchObject({ code: "MEMKV_IO" });
+    fileSystem.heal();
+    await database.put("room", "again");
+    await database.flush();
+    expect(database.count()).toBe(accepted + 1);
+    expect(database.stats().memtableKeyCount).toBe(0);
+    await database.close();
+    const again = await openText({ fileSystem: disk });
+    expect(again.count()).toBe(accepted + 1);
+    expect(again.get("key 3")).toBe(value);
+  });
+
+  test("at close leaves its writes in the log", async () => {
+    const disk = new MemoryFileSystem();
+    const fileSystem = new FaultFileSystem(disk);
+    const database = await openFor<string, string>("store", { fileSystem, durability: "os" });
+    const value = noise(2 ** 21, 1);
+    await database.put("large enough to be flushed at close", value);
+    fileSystem.inject({ kinds: ["create"], path: /seg$/, effect: failing() });
+    await database.close();
+    const again = await openText({ fileSystem: disk });
+    expect(again.recovery.writesReplayed).toBe(1);
+    expect(again.get("large enough to be flushed at close")).toBe(value);
+  });
+});
+
+function failing(): { readonly kind: "fail"; readonly code: "EIO" } {
+  return { kind: "fail", code: "EIO" };
+}
+
+/** Runs of 200 keys each, none merged yet. */
+async function writeRuns(database: TextDatabase, runCount: number): Promise<void> {
+  for (let run = 0; run < runCount; run++) {
+    for (let i = 0; i < 200; i++) {
+      void database.put(`key ${i}`, `${run} ${noise(700, i * 10 + run)}`);
+    }
+    await database.flush();
+  }
+}
+
+describe("a compaction", () => {
+  test.each([
+    ["to create a segment", { kinds: ["create"], path: /seg$/, effect: failing() }],
+    [
+      "to create its second segment",
+      { kinds: ["create"], path: /seg$/, nth: 2, effect: failing() },
+    ],
+    ["to read its input", { kinds: ["read"], path: /seg$/, nth: 2, effect: failing() }],
+    ["to sync its second segment", { kinds: ["sync"], path: /seg$/, nth: 2, effect: failing() }],
+    ["to replace the manifest", { kinds: ["rename"], effect: failing() }],
+    ["and then to clean up", { kinds: ["sync", "remove"], repeat: 1, effect: failing() }],
+  ] as [string, Parameters<FaultFileSystem["inject"]>[0]][])(
+    "that fails %s changes nothing, and can be had again",
+    async (_, fault) => {
+      const disk = new MemoryFileSystem();
+      const fileSystem = new FaultFileSystem(disk);
+      const database = await openText({ fileSystem, compactionTrigger: 8, blockCacheBytes: 0 });
+      await writeRuns(database, 3);
+      const before = [...database.entries()];
+      const inputs = await segmentsIn(disk);
+      fileSystem.inject(fault);
+      await expect(database.compact()).rejects.toMatchObject({
+        code: "MEMKV_IO",
+        cause: { code: "EIO" },
+      });
+      expect([...database.entries()]).toEqual(before);
+      expect(database.stats().runs).toHaveLength(3);
+      expect(await segmentsIn(disk)).toEqual(expect.arrayContaining(inputs));
+      fileSystem.heal();
+      await database.compact();
+      expect([...database.entries()]).toEqual(before);
+      expect(database.stats().runs).toHaveLength(1);
+      await database.close();
+      const again = await openText({ fileSystem: disk });
+      expect(await segmentsIn(disk)).toEqual(await needed(disk));
+      expect([...again.entries()]).toEqual(before);
+    },
+  );
+
+  test("leaves what a snapshot or an iteration sees on disk until it is closed", async () => {
+    const fileSystem = new MemoryFileSystem();
+    const database = await openText({ fileSystem, compactionTrigger: 8 });
+    await writeRuns(database, 2);
+    const old = await segmentsIn(fileSystem);
+    const snapshot = database.snapshot();
+    const expected = [...database.entries()];
+    const iterator = database.entries({ reverse: true })[Symbol.iterator]();
+    expect(iterator.next().value).toEqual(expected.at(-1));
+    for (let i = 0; i < 200; i++) void database.put(`key ${i}`, "new");
+    await database.delete("key 0");
+    await database.compact();
+    expect(await segmentsIn(fileSystem)).toEqual(expect.arrayContaining(old));
+    expect(database.count()).toBe(199);
+    expect([...snapshot.entries()]).toEqual(expected);
+    expect([...iterator]).toEqual(expected.slice(0, -1).reverse());
+    // The iteration has ended and let go; the snapshot still holds on.
+    for (let i = 0; i < 10; i++) await setImmediate();
+    expect(await segmentsIn(fileSystem)).toEqual(expect.arrayContaining(old));
+    expect(snapshot.get("key 0")).toBe(expected[0][1]);
+    snapshot.close();
+    await until(async () => !(await segmentsIn(fileSystem)).some((name) => old.includes(name)));
+    expect(await segmentsIn(fileSystem)).toEqual(await needed(fileSystem));
+    expect([...database.values()]).toEqual(new Array(199).fill("new"));
+  });
+
+  test("lets writes, reads and flushes go on", async () => {
+    const fileSystem = new FaultFileSystem(new MemoryFileSystem());
+    const database = await openText({ fileSystem, compactionTrigger: 8 });
+    await writeRuns(database, 3);
+    const { promise, resolve } = gate();
+    fileSystem.inject({
+      kinds: ["create"],
+      path: /seg$/,
+      effect: { kind: "delay", until: promise },
+    });
+    const created = fileSystem.operationCount("create");
+    const compaction = database.compact();
+    await until(() => fileSystem.operationCount("create") > created);
+    await database.put("key 1", "while it compacts");
+    await database.delete("key 2");
+    await database.flush();
+    expect(database.stats().runs).toHaveLength(4);
+    resolve();
+    await compaction;
+    // The flushed run is newer than the merged one and stays in front of it.
+    expect(database.stats().runs.map(({ keyCount }) => keyCount)).toEqual([2, 200]);
+    expect(database.get("key 1")).toBe("while it compacts");
+    expect(database.has("key 2")).toBe(false);
+    expect(database.count()).toBe(199);
+    await database.compact();
+    expect(database.stats().runs).toMatchObject([{ keyCount: 199, tombstoneCount: 0 }]);
+  });
+
+  test("of runs that hide all of each other leaves no run", async () => {
+    const fileSystem = new MemoryFileSystem();
+    const database = await openText({ fileSystem, compactionTrigger: 8 });
+    await writeRuns(database, 2);
+    await database.batch([...database.keys()].map((key) => ({ type: "delete", key })));
+    await database.compact();
+    expect(database.stats().runs).toEqual([]);
+    await until(async () => (await segmentsIn(fileSystem)).length === 0);
+    await database.close();
+    const again = await openText({ fileSystem });
+    expect([...again.entries()]).toEqual([]);
+    await again.put("a", "1");
+    expect([...again.entries()]).toEqual([["a", "1"]]);
+  });
+
+  test("by itself follows on flushes", async () => {
+    const database = await openText({ fileSystem: new MemoryFileSystem(), compactionTrigger: 2 });
+    const reasons: string[] = [];
+    database.on("compaction", ({ reason }) => reasons.push(reason));
+    await writeRuns(database, 6);
+    await until(() => reasons.length > 0 && database.stats().runs.length < 3);
+    expect(reasons).not.toContain("manual");
+  });
+});
+
+describe("once it is unknown which manifest a crash would find", () => {
+  test("no work under way writes another, and writes are refused with the reason", async () => {
+    const disk = new MemoryFileSystem();
+    const fileSystem = new FaultFileSystem(disk);
+    const database = await openText({ fileSystem, compactionTrigger: 8 });
+    const errors: unknown[] = [];
+    database.on("error", (error) => errors.push(error));
+    await writeRuns(database, 3);
+    const { promise, resolve } = gate();
+    fileSystem.inject({
+      kinds: ["create"],
+      path: /seg$/,
+      effect: { kind: "delay", until: promise },
+    });
+    const created = fileSystem.operationCount("create");
+    const poisoned = { code: "MEMKV_POISONED" };
+    const compaction = expect(database.compact()).rejects.toMatchObject(poisoned);
+    await until(() => fileSystem.operationCount("create") > created);
+    await database.put("key 1", "new");
+    // Syncs of the directory: the log's name, the segment's name, the manifest's replacement.
+    fileSystem.inject({ kinds: ["syncDirectory"], nth: 3, effect: failing() });
+    await expect(database.flush()).rejects.toMatchObject(poisoned);
+    const manifest = contents(disk, "MANIFEST");
+    const before = await manifest;
+    resolve();
+    await compaction;
+    expect(await contents(disk, "MANIFEST")).toEqual(before);
+    await expect(database.put("key 2", "refused")).rejects.toMatchObject({
+      ...poisoned,
+      cause: expect.anything(),
+    });
+    await expect(database.flush()).rejects.toMatchObject(poisoned);
+    await expect(database.compact()).rejects.toMatchObject(poisoned);
+    expect(database.get("key 1")).toBe("new");
+    expect(database.count()).toBe(200);
+    const expected = [...database.entries()];
+    await database.close();
+    const again = await openText({ fileSystem: disk });
+    expect([...again.entries()]).toEqual(expected);
+    await again.put("key 2", "accepted");
+    await again.verify();
+  });
+});
+
+async function contents(fileSystem: FileSystem, name: string): Promise<string> {
+  const file = await fileSystem.open(`store/${name}`, "read");
+  const bytes = new Uint8Array(file.size());
+  file.readSync(bytes, 0);
+  await file.close();
+  return Buffer.from(bytes).toString("hex");
+}
+
+test("a database in memory leaves nothing in the working directory", async () => {
+  const before = readdirSync(".");
+  const database = await openFor<string, string>(":memory:", SMALL);
+  await writeRuns(database, 2);
+  await database.compact();
+  expect(database.count()).toBe(200);
+  expect(readdirSync(".")).toEqual(before);
+});
