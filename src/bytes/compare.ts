@@ -54,7 +54,8 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
   let len = prefix.length;
   while (len > 0 && prefix[len - 1] === 0xff) len--;
   if (len === 0) return undefined;
-  const end = prefix.slice(0, len);
+  // Not slice: that of a Buffer shares its bytes.
+  const end = new Uint8Array(prefix.subarray(0, len));
   end[len - 1] += 1;
   return end;
 }

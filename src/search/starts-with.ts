@@ -7,7 +7,7 @@ import { type Automaton, DEAD } from "./automaton.ts";
 /** Matches the keys that begin with `prefix`, given as bytes or as text in UTF-8. */
 export function startsWith(prefix: string | Uint8Array): Automaton {
   if (typeof prefix === "string") return new StartsWith(new TextEncoder().encode(prefix));
-  if (prefix instanceof Uint8Array) return new StartsWith(prefix.slice());
+  if (prefix instanceof Uint8Array) return new StartsWith(new Uint8Array(prefix));
   throw new InvalidArgumentError(`a prefix is a string or a Uint8Array, not ${typeof prefix}`);
 }
 

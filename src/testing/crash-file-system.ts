@@ -102,7 +102,7 @@ class Content {
     const length = Math.max(this.length, end);
     const isResizing = length !== this.length;
     this.length = length;
-    this.changes.push({ sequence, start, end, bytes: source.slice(), length, isResizing });
+    this.changes.push({ sequence, start, end, bytes: new Uint8Array(source), length, isResizing });
   }
 
   truncated(length: number, sequence: number): void {
