@@ -37,7 +37,7 @@ const LAYERS: Record<string, readonly string[]> = {
   // 6: the surfaces users touch
   "index.ts": [".", "engine", "io", "search", "segment/coders.ts"],
   level: [".", "index.ts"],
-  cli: [".", "index.ts", "wal", "segment", "manifest"],
+  cli: [".", "index.ts", "fst/frozen-layer.ts", "wal", "segment", "manifest"],
   testing: [".", "index.ts", "io"],
 };
 

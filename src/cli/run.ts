@@ -20,6 +20,7 @@ import {
 import { addCount } from "./count.ts";
 import { addDel } from "./del.ts";
 import { addExport } from "./export.ts";
+import { addFst } from "./fst.ts";
 import { addGet } from "./get.ts";
 import { addPut } from "./put.ts";
 import { addScan } from "./scan.ts";
@@ -68,6 +69,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
   addVerify(program, context, outcome);
   addCompact(program, context);
   addExport(program, context);
+  addFst(program, context, outcome);
   return program;
 }
 

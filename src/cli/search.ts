@@ -7,7 +7,8 @@ import { type Context, UsageError } from "./context.ts";
 import { addListOptions, type ListOptions, list } from "./scan.ts";
 import { addExamples, addStoreCommand, wholeNumber } from "./store.ts";
 
-interface SearchOptions extends ListOptions {
+/** Options of a command that searches: one of the four, and the distance of `fuzzy`. */
+export interface PatternOptions {
   readonly regex?: string;
   readonly glob?: string;
   readonly fuzzy?: string;
@@ -16,21 +17,21 @@ interface SearchOptions extends ListOptions {
 }
 
 export function addSearch(program: Command, context: Context): void {
-  const command = addListOptions(
-    addStoreCommand(program, "search <directory>", "print the entries whose keys match a pattern"),
-  )
-    .option("--regex <pattern>", "keys that match it whole")
-    .option("--glob <pattern>", "keys that match it whole; * and ? and [...]")
-    .option("--fuzzy <text>", "keys that are the text but for --distance edits")
-    .option("--distance <count>", "edits that --fuzzy allows, 0 to 3", wholeNumber, 1)
-    .option("--starts-with <text>", "keys that begin so")
-    .action((directory: string, options: SearchOptions) => {
-      const pattern = patternOf(options);
-      return list(directory, options, context, (store, range) => {
-        const entries = store.search(pattern, range);
-        return options.keys === true ? { keys: firstOf(entries) } : { entries };
-      });
+  const command = addPatternOptions(
+    addListOptions(
+      addStoreCommand(
+        program,
+        "search <directory>",
+        "print the entries whose keys match a pattern",
+      ),
+    ),
+  ).action((directory: string, options: ListOptions & PatternOptions) => {
+    const pattern = patternOf(options);
+    return list(directory, options, context, (store, range) => {
+      const entries = store.search(pattern, range);
+      return options.keys === true ? { keys: firstOf(entries) } : { entries };
     });
+  });
   addExamples(command, [
     ["memkv search my-store --fuzzy expres --distance 2", "a name you do not quite know"],
     ["memkv search my-store --regex 'react-.*-native' --keys", "keys that match"],
@@ -38,18 +39,28 @@ export function addSearch(program: Command, context: Context): void {
   ]);
 }
 
+export function addPatternOptions(command: Command): Command {
+  return command
+    .option("--regex <pattern>", "keys that match it whole")
+    .option("--glob <pattern>", "keys that match it whole; * and ? and [...]")
+    .option("--fuzzy <text>", "keys that are the text but for --distance edits")
+    .option("--distance <count>", "edits that --fuzzy allows, 0 to 3", wholeNumber, 1)
+    .option("--starts-with <text>", "keys that begin so");
+}
+
 /** The one pattern that was asked for. */
-function patternOf(options: SearchOptions): Automaton {
+export function patternOf(options: PatternOptions): Automaton {
   try {
     return compile(options);
   } catch (error) {
-    if (error instanceof InvalidArgumentError)
+    if (error instanceof InvalidArgumentError) {
       throw new UsageError(error.message, { cause: error });
+    }
     throw error;
   }
 }
 
-function compile(options: SearchOptions): Automaton {
+function compile(options: PatternOptions): Automaton {
   const patterns: Automaton[] = [];
   if (options.regex !== undefined) patterns.push(regex(options.regex));
   if (options.glob !== undefined) patterns.push(glob(options.glob));
