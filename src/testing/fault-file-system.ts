@@ -52,6 +52,12 @@ export interface Fault {
   readonly effect: Effect;
 }
 
+/** An operation that a fault struck. */
+export interface StruckOperation {
+  readonly kind: OperationKind;
+  readonly path: string;
+}
+
 interface PlannedFault {
   readonly fault: Fault;
   /** Operations that match it, so far. */
@@ -61,12 +67,14 @@ interface PlannedFault {
 export class FaultFileSystem implements FileSystem {
   readonly #inner: FileSystem;
   readonly #planned: Set<PlannedFault>;
+  readonly #struck: StruckOperation[];
   readonly #counts: Map<OperationKind, number>;
   #freeBytes: number;
 
   constructor(inner: FileSystem) {
     this.#inner = inner;
     this.#planned = new Set();
+    this.#struck = [];
     this.#counts = new Map();
     this.#freeBytes = Number.POSITIVE_INFINITY;
   }
@@ -82,6 +90,11 @@ export class FaultFileSystem implements FileSystem {
    */
   limitBytes(freeBytes: number): void {
     this.#freeBytes = freeBytes;
+  }
+
+  /** Operations that faults have struck, oldest first. */
+  get struck(): readonly StruckOperation[] {
+    return this.#struck;
   }
 
   /** Faults that have not struck yet, or not as often as they may. */
@@ -211,6 +224,7 @@ export class FaultFileSystem implements FileSystem {
       effect ??= ownEffect;
       if (planned.seen >= nth + repeat) this.#planned.delete(planned);
     }
+    if (effect !== undefined) this.#struck.push({ kind, path });
     return effect;
   }
 }

@@ -25,4 +25,5 @@ export {
   type Fault,
   FaultFileSystem,
   type OperationKind,
+  type StruckOperation,
 } from "./fault-file-system.ts";

@@ -5,12 +5,17 @@
  * - A write that was acknowledged is there, at once, after a reopen and, if it asked for "sync",
  *   after a power cut. One that failed is not, ever. Only where the database was poisoned is the
  *   outcome of what failed with it unknown until the reopen.
- * - What follows the fault works, or is refused because of it. After a reopen everything works, and
- *   no file was left behind.
+ * - After a failed sync of the log no write is acknowledged until the database is reopened.
+ * - After a reopen everything works, and no file was left behind.
  */
 import { DatabaseError } from "../../src/errors.ts";
 import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
-import { type Fault, FaultFileSystem } from "../../src/testing/fault-file-system.ts";
+import {
+  type Effect,
+  type Fault,
+  FaultFileSystem,
+  type OperationKind,
+} from "../../src/testing/fault-file-system.ts";
 import {
   checkFiles,
   contentOf,
@@ -21,14 +26,84 @@ import {
 } from "./check.ts";
 import type { Write } from "./history.ts";
 
+const fail = (code: "EIO" | "ENOSPC" | "EMFILE" | "EACCES"): Effect => ({ kind: "fail", code });
+
+/** Every kind but taking the lock: a lock that is said to be refused is not held. */
+const DONE: readonly OperationKind[] = [
+  "open",
+  "create",
+  "rename",
+  "remove",
+  "syncDirectory",
+  "read",
+  "write",
+  "sync",
+  "truncate",
+  "close",
+];
+
+/** Ways to fail, by what the operation does; each strikes some kinds of operations, or all. */
+export const FAULTS: Record<string, { kinds?: readonly OperationKind[]; effect: Effect }> = {
+  "fails with EIO": { effect: fail("EIO") },
+  "finds the disk full": {
+    kinds: ["write", "create", "truncate", "rename"],
+    effect: fail("ENOSPC"),
+  },
+  "finds too many open files": {
+    kinds: ["open", "create", "list", "syncDirectory"],
+    effect: fail("EMFILE"),
+  },
+  "is not permitted": { kinds: ["open", "create", "rename", "remove"], effect: fail("EACCES") },
+  "writes one byte": { kinds: ["write"], effect: { kind: "shorten", code: "ENOSPC", bytes: 1 } },
+  "writes 40 bytes": { kinds: ["write"], effect: { kind: "shorten", code: "EIO", bytes: 40 } },
+  "is done, but said to have failed": { kinds: DONE, effect: { kind: "failAfter", code: "EIO" } },
+};
+
+export interface FaultReport {
+  readonly violations: readonly string[];
+  readonly runs: number;
+}
+
+/** A life for each operation that such a fault can strike. */
+export async function faultRuns(name: string): Promise<FaultReport> {
+  const violations: string[] = [];
+  let hasStruck = true;
+  let nth = 0;
+  while (hasStruck) {
+    nth++;
+    try {
+      hasStruck = await faultRun({ ...FAULTS[name], nth });
+    } catch (error) {
+      violations.push(`operation ${nth}: ${String(error)}`);
+    }
+  }
+  return { violations, runs: nth };
+}
+
+/** Lives on disks that are full sooner or later. */
+export async function diskFullRuns(): Promise<FaultReport> {
+  const total = await diskFullRun(2 ** 30);
+  const violations: string[] = [];
+  let runs = 0;
+  for (let freeBytes = 0; freeBytes < total; freeBytes += 1 + (freeBytes >> 4)) {
+    runs++;
+    try {
+      await diskFullRun(freeBytes);
+    } catch (error) {
+      violations.push(`${freeBytes} bytes: ${String(error)}`);
+    }
+  }
+  return { violations, runs };
+}
+
 /**
  * A life on a disk that is full after so many bytes, until there is room again. Throws unless the
  * database then goes on, without a reopen. Returns the bytes that were written in all.
  */
-export async function diskFullRun(freeBytes: number): Promise<number> {
+async function diskFullRun(freeBytes: number): Promise<number> {
   const disk = new CrashFileSystem();
   const faults = new FaultFileSystem(disk);
-  const outcomes = new Outcomes();
+  const outcomes = new Outcomes(() => false);
   const database = await openTest(faults);
   faults.limitBytes(freeBytes);
   await work(database, outcomes);
@@ -50,16 +125,19 @@ export async function diskFullRun(freeBytes: number): Promise<number> {
 }
 
 /** Returns whether the fault struck. */
-export async function faultRun(fault: Fault): Promise<boolean> {
+async function faultRun(fault: Fault): Promise<boolean> {
   const disk = new CrashFileSystem();
   const faults = new FaultFileSystem(disk);
-  const outcomes = new Outcomes();
   faults.inject(fault);
   let database = await attemptOpen(faults);
   if (database === undefined) {
     faults.heal();
     database = await openTest(faults);
   }
+  const opened = faults.struck.length;
+  const outcomes = new Outcomes(() =>
+    faults.struck.slice(opened).some(({ kind, path }) => kind === "sync" && path.endsWith(".wal")),
+  );
   await work(database, outcomes);
   await settled(database.close());
   const hasStruck = faults.plannedFaults === 0;
@@ -120,6 +198,12 @@ interface Outcome {
 /** Writes in the order in which they were asked for, and what became of each. */
 class Outcomes {
   readonly #outcomes: Outcome[] = [];
+  readonly #hasSyncFailed: () => boolean;
+
+  /** `hasSyncFailed`: whether a sync of the log has failed since the database was opened. */
+  constructor(hasSyncFailed: () => boolean) {
+    this.#hasSyncFailed = hasSyncFailed;
+  }
 
   async note(
     writes: readonly Write[],
@@ -128,7 +212,11 @@ class Outcomes {
   ): Promise<void> {
     const outcome: Outcome = { writes, durability, result: undefined };
     this.#outcomes.push(outcome);
+    const isLate = this.#hasSyncFailed();
     const error = await settled(promise);
+    if (error === undefined && isLate) {
+      throw new Violation("a write was acknowledged after a sync of the log had failed");
+    }
     if (error === undefined) outcome.result = "done";
     else if (error instanceof DatabaseError)
       outcome.result = isPoison(error) ? "unknown" : "failed";
