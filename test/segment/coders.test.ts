@@ -1,0 +1,123 @@
+import { Packr } from "msgpackr";
+import { describe, expect, test } from "vitest";
+import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { EntrySample } from "../../src/segment/entry-sample.ts";
+import { Section } from "../../src/segment/format.ts";
+import { BlockEncoding } from "../../src/segment/value-block.ts";
+import { build, bytesOf, type Entry, EntryCursor } from "./segments.ts";
+
+const packr = new Packr({ useRecords: false });
+const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
+
+/** Words that no small table of symbols can hold all of, as in prose. */
+function words(count: number, seed: number): string {
+  let state = seed * 2 + 1;
+  return Array.from({ length: count }, () => {
+    state = Math.imul(state, 0x9e3779b1) + 0x85ebca77;
+    return (Math.abs(state ^ (state >>> 13)) % 46_656).toString(36).padStart(3, "x");
+  }).join(" ");
+}
+
+function noise(length: number, seed: number): Uint8Array {
+  let state = seed * 2 + 1;
+  return Uint8Array.from({ length }, () => {
+    state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x297a2d39;
+    return state >>> 24;
+  });
+}
+
+function entriesOf(count: number, makeValue: (i: number) => Uint8Array | undefined): Entry[] {
+  return Array.from({ length: count }, (_, i) => ({
+    key: bytesOf(`key-${String(i).padStart(6, "0")}`),
+    value: makeValue(i),
+  }));
+}
+
+function sampleOf(entries: readonly Entry[]): EntrySample {
+  const sample = new EntrySample();
+  const cursor = new EntryCursor(entries);
+  cursor.seekToFirst();
+  sample.takeWindow(cursor, entries.length);
+  return sample;
+}
+
+function encodingFor(entries: readonly Entry[], compression: ValueCompression = "auto"): number {
+  return trainCoders(sampleOf(entries), { keyCount: entries.length }, { compression })
+    .valueEncoding;
+}
+
+const TEXTS = entriesOf(3000, (i) => pack(`https://example.org/owner-${i % 97}/repository-${i}`));
+const OBJECTS = entriesOf(3000, (i) =>
+  pack({ license: "MIT", owner: `owner-${(i * 7) % 97}`, title: words(2, i) }),
+);
+const DOCUMENTS = entriesOf(500, (i) => pack({ id: i, title: words(5, i), text: words(200, i) }));
+const INTEGERS = entriesOf(1000, (i) => pack(i * 1013));
+const NOISE = entriesOf(1000, (i) => noise(40, i));
+
+describe("the encoding of values", () => {
+  test.each<[string, readonly Entry[], BlockEncoding]>([
+    ["short texts", TEXTS, BlockEncoding.text],
+    ["short objects", OBJECTS, BlockEncoding.symbols],
+    ["documents", DOCUMENTS, BlockEncoding.deflate],
+    ["integers", INTEGERS, BlockEncoding.integers],
+    ["noise", NOISE, BlockEncoding.raw],
+    ["nothing but tombstones", entriesOf(100, () => undefined), BlockEncoding.raw],
+    ["nothing at all", [], BlockEncoding.raw],
+  ])("of %s is the one that suits them", (_, entries, expected) => {
+    expect(encodingFor(entries)).toBe(expected);
+  });
+
+  test("is what was asked for, whatever the sample says", () => {
+    expect(encodingFor(TEXTS, "none")).toBe(BlockEncoding.raw);
+    expect(encodingFor(TEXTS, "deflate")).toBe(BlockEncoding.deflate);
+    expect(encodingFor(NOISE, "symbols")).toBe(BlockEncoding.symbols);
+  });
+
+  test.each([
+    ["short texts", TEXTS, 0.3],
+    ["short objects", OBJECTS, 0.5],
+    ["documents", DOCUMENTS, 0.7],
+    ["integers", INTEGERS, 0.9],
+    ["noise", NOISE, 1.1],
+  ])("keeps %s within the size it should", async (_, entries, limit) => {
+    const segment = await build(entries);
+    const sections: Section[] = [
+      Section.valueBlocks,
+      Section.blockIndex,
+      Section.valueSymbols,
+      Section.dictionary,
+    ];
+    let stored = 0;
+    for (const section of sections) stored += segment.sections[section].length;
+    expect(stored / segment.properties.valueBytes).toBeLessThan(limit);
+  });
+});
+
+describe("EntrySample", () => {
+  test("takes windows from where the cursor is, and moves it behind them", () => {
+    const sample = new EntrySample();
+    const cursor = new EntryCursor(TEXTS);
+    cursor.position = 10;
+    sample.takeWindow(cursor, 3);
+    expect(cursor.position).toBe(13);
+    cursor.position = TEXTS.length - 1;
+    sample.takeWindow(cursor, 3);
+    expect(cursor.isValid).toBe(false);
+    expect(sample.count).toBe(4);
+    const keys = [10, 11, 12, TEXTS.length - 1].map((i) => TEXTS[i]);
+    for (const [i, { key, value }] of keys.entries()) {
+      expect(sample.keyBytes.slice(sample.keyStart(i), sample.keyEnd(i))).toEqual(key);
+      expect(sample.value(i)).toEqual(value);
+    }
+    // What a window's first key shares with the key before it is not known.
+    expect([0, 1, 2, 3].map((i) => sample.sharedBytes(i))).toEqual([-1, 9, 9, -1]);
+  });
+
+  test("is full after some megabytes, of which large values are a part that it does not keep", () => {
+    const large = entriesOf(100, (i) => new Uint8Array(1 << 20).fill(i));
+    const sample = sampleOf(large);
+    expect(sample.isFull).toBe(true);
+    expect(sample.count).toBeLessThan(10);
+    expect(sample.value(0)).toBeUndefined();
+  });
+});
