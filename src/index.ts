@@ -21,8 +21,8 @@ export type { IterationRange, KeyRange } from "./engine/range.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
 export { Snapshot } from "./engine/snapshot.ts";
 export type { DatabaseStats, RunStats } from "./engine/stats.ts";
-export type { VerifyProgress, VerifyReport } from "./engine/store.ts";
 export type { ValueEncoding, ValueEncodingOption } from "./engine/value-codec.ts";
+export type { VerifyProgress, VerifyReport } from "./engine/verify.ts";
 export {
   ClosedError,
   CorruptionError,

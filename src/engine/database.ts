@@ -23,8 +23,9 @@ import { type Moment, ReadView } from "./read-view.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
-import { Store, type VerifyProgress, type VerifyReport } from "./store.ts";
+import { Store } from "./store.ts";
 import { createValueCodec, type ValueEncoding, type ValueEncodingOption } from "./value-codec.ts";
+import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts";
 
 /** One operation of a batch. */
 export type BatchOperation<K = string, V = unknown> =
@@ -146,8 +147,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   }
 
   /**
-   * Reads every segment whole and checks every checksum, the order of keys, counts and ordinals.
-   * Other calls go on meanwhile.
+   * Reads the manifest, every segment and every log that is still needed, and checks every checksum,
+   * the order of keys and runs, counts and ordinals. Other calls go on meanwhile.
    *
    * @throws CorruptionError for the first damage found, with file, offset, expected and found.
    */
@@ -155,7 +156,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
   }): Promise<VerifyReport> {
     this.store.checkOpen();
-    return withUserErrors("verify", () => this.store.verify(options?.onProgress));
+    return withUserErrors("verify", () => verifyStore(this.store, options?.onProgress));
   }
 
   /** What the database consists of and has done, in numbers. Cheap. */

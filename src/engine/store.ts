@@ -49,22 +49,6 @@ const LOG_STEP_BYTES = 2 ** 22;
 /** With more logs than this to replay, their writes are flushed at open: small sessions add up. */
 const MAX_LOGS_AT_OPEN = 8;
 
-/** How far `verify` has come. */
-export interface VerifyProgress {
-  readonly segmentsDone: number;
-  readonly segmentCount: number;
-  readonly bytesDone: number;
-  readonly bytes: number;
-}
-
-/** What `verify` read without finding damage. */
-export interface VerifyReport {
-  readonly segments: number;
-  /** Entries of all segments, tombstones included. */
-  readonly keys: number;
-  readonly bytes: number;
-}
-
 /** Memtables above this size are flushed by `close`; smaller ones stay in the log. */
 const FLUSH_AT_CLOSE_BYTES = 2 ** 20;
 
@@ -291,8 +275,15 @@ export class Store implements CommitHost, BackgroundHost {
 
   /** Bytes of the logs that are still needed. */
   get logBytes(): number {
-    const older = this.log === undefined ? this.logs : this.logs.slice(0, -1);
-    return older.reduce((total, log) => total + log.end, this.log?.size ?? 0);
+    return this.logsNow().reduce((total, log) => total + log.end, 0);
+  }
+
+  /** The logs that are still needed, oldest first, with the present end of each. */
+  logsNow(): RecoveredLog[] {
+    const { log } = this;
+    return this.logs.map((known, i) =>
+      log !== undefined && i === this.logs.length - 1 ? { ...known, end: log.size } : known,
+    );
   }
 
   publish(lastSeqno: number): void {
@@ -350,36 +341,6 @@ export class Store implements CommitHost, BackgroundHost {
   async compact(): Promise<void> {
     await this.flush();
     await this.background.compactAll();
-  }
-
-  /** Reads every segment whole, and checks all that can be checked. */
-  async verify(
-    onProgress: ((progress: VerifyProgress) => void) | undefined,
-  ): Promise<VerifyReport> {
-    const { version } = this.sources;
-    version.hold();
-    try {
-      const segments = version.runs.flat();
-      const bytes = segments.reduce((total, segment) => total + segment.meta.fileBytes, 0);
-      let segmentsDone = 0;
-      let bytesBefore = 0;
-      let keys = 0;
-      const report = (bytesOfSegment: number): void => {
-        this.checkOpen();
-        const bytesDone = bytesBefore + bytesOfSegment;
-        onProgress?.({ segmentsDone, segmentCount: segments.length, bytesDone, bytes });
-      };
-      for (const segment of segments) {
-        await segment.verify(report);
-        keys += segment.meta.keyCount;
-        bytesBefore += segment.meta.fileBytes;
-        segmentsDone++;
-        report(0);
-      }
-      return { segments: segments.length, keys, bytes };
-    } finally {
-      version.release();
-    }
   }
 
   async removeLogsBelow(fileNumber: number): Promise<void> {

@@ -1,0 +1,152 @@
+/**
+ * Verifies a whole open database, against the disk and not against what is in memory.
+ *
+ * 1. The manifest is read again and must name what the live Version names.
+ * 2. Runs are in key order and their segments disjoint.
+ * 3. Every segment is read whole: every checksum, the order of keys, ordinals and counts, and that
+ *    it is the one that the manifest speaks of.
+ * 4. Every log that is still needed is read up to where its records end; each must be whole and its
+ *    operations must parse.
+ *
+ * Other calls go on meanwhile: what is verified is held, and logs are read up to their present ends.
+ */
+import { compareBytes } from "../bytes/compare.ts";
+import { CorruptionError } from "../errors.ts";
+import { joinPath } from "../io/file-system.ts";
+import { MANIFEST_NAME, readManifest } from "../manifest/manifest.ts";
+import type { Run, Version } from "../manifest/version.ts";
+import { replayWal } from "../wal/reader.ts";
+import { RecordReader } from "./batch.ts";
+import { walFileName } from "./files.ts";
+import type { Store } from "./store.ts";
+
+/** How far `verify` has come. */
+export interface VerifyProgress {
+  readonly segmentsDone: number;
+  readonly segmentCount: number;
+  readonly bytesDone: number;
+  readonly bytes: number;
+}
+
+/** What `verify` read without finding damage. */
+export interface VerifyReport {
+  readonly segments: number;
+  /** Entries of all segments, tombstones included. */
+  readonly keys: number;
+  /** Bytes of segments and logs. */
+  readonly bytes: number;
+  /** Logs that are still needed, and the writes in them. */
+  readonly logs: number;
+  readonly logWrites: number;
+}
+
+/** Throws CorruptionError at the first damage. */
+export async function verifyStore(
+  store: Store,
+  onProgress: ((progress: VerifyProgress) => void) | undefined,
+): Promise<VerifyReport> {
+  await verifyManifest(store);
+  const { version } = store.sources;
+  version.hold();
+  try {
+    for (const run of version.version.runs) verifyOrder(run, manifestPath(store));
+    const segments = version.runs.flat();
+    const logs = store.logsNow();
+    const segmentBytes = segments.reduce((total, segment) => total + segment.meta.fileBytes, 0);
+    const bytes = logs.reduce((total, log) => total + log.end, segmentBytes);
+    let segmentsDone = 0;
+    let bytesBefore = 0;
+    const report = (bytesOfPart: number): void => {
+      store.checkOpen();
+      const bytesDone = bytesBefore + bytesOfPart;
+      onProgress?.({ segmentsDone, segmentCount: segments.length, bytesDone, bytes });
+    };
+    for (const segment of segments) {
+      await segment.verify(report);
+      segmentsDone++;
+      bytesBefore += segment.meta.fileBytes;
+      report(0);
+    }
+    let logWrites = 0;
+    let logsRead = 0;
+    for (const log of logs) {
+      const writes = await verifyLog(store, log.fileNumber, log.end);
+      bytesBefore += log.end;
+      report(0);
+      if (writes < 0) continue;
+      logWrites += writes;
+      logsRead++;
+    }
+    const keys = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
+    return { segments: segments.length, keys, bytes, logs: logsRead, logWrites };
+  } finally {
+    version.release();
+  }
+}
+
+function manifestPath(store: Store): string {
+  return joinPath(store.directory, MANIFEST_NAME);
+}
+
+/** A read-only database is of the moment it was opened; a manifest written since may differ. */
+async function verifyManifest(store: Store): Promise<void> {
+  const expected = store.versions.manifest;
+  const found = await readManifest(store.fileSystem, store.directory);
+  if (store.options.readOnly || store.versions.manifest !== expected) return;
+  const isSame =
+    found !== undefined &&
+    compareBytes(found.databaseId, expected.databaseId) === 0 &&
+    found.oldestWal === expected.oldestWal &&
+    fileNumbers(found.version) === fileNumbers(expected.version);
+  if (isSame) return;
+  throw new CorruptionError("the manifest is not the one that was written", {
+    file: manifestPath(store),
+    offset: 0,
+    expected: `runs ${fileNumbers(expected.version)}`,
+    actual: found === undefined ? "no file" : `runs ${fileNumbers(found.version)}`,
+  });
+}
+
+function fileNumbers(version: Version): string {
+  return version.runs.map((run) => run.map((meta) => meta.fileNumber).join(",")).join(" | ");
+}
+
+function verifyOrder(run: Run, file: string): void {
+  for (let i = 1; i < run.length; i++) {
+    if (compareBytes(run[i - 1].lastKey, run[i].firstKey) < 0) continue;
+    throw new CorruptionError("two segments of a run overlap", {
+      file,
+      offset: 0,
+      expected: `segment ${run[i].fileNumber} after segment ${run[i - 1].fileNumber}`,
+      actual: "a first key at or before the last key of the other",
+    });
+  }
+}
+
+/** Number of writes in a log, up to `end`; -1 if a flush has removed the log meanwhile. */
+async function verifyLog(store: Store, fileNumber: number, end: number): Promise<number> {
+  const { fileSystem, directory } = store;
+  const path = joinPath(directory, walFileName(fileNumber));
+  let writes = 0;
+  try {
+    await replayWal(
+      {
+        fileSystem,
+        path,
+        identity: { databaseId: store.versions.manifest.databaseId, fileNumber },
+        isNewest: false,
+        end,
+        mode: "absolute",
+      },
+      (payload, offset) => {
+        const record = new RecordReader(payload, path, offset);
+        record.apply({ add: () => undefined });
+        writes += record.operationCount;
+      },
+    );
+  } catch (error) {
+    if (!store.logsNow().some((log) => log.fileNumber === fileNumber)) return -1;
+    throw error;
+  }
+  return writes;
+}
