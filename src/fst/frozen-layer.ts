@@ -21,6 +21,7 @@ import { SymbolTable } from "./symbols.ts";
 import { ValuesReader } from "./values.ts";
 
 // biome-ignore lint/performance/noBarrelFile: this file is the entry point memkv/fst.
+export { type AlgebraRange, difference, intersection, union } from "./algebra.ts";
 export { FrozenLayerBuilder, type FrozenLayerBuilderOptions } from "./builder.ts";
 export type { FrozenCursor } from "./cursor.ts";
 
@@ -156,14 +157,34 @@ export class FrozenLayer {
 
   /** Number of keys in a range, found without going over them. */
   count(range: FrozenRange = {}): number {
-    const { start, end } = this.bounds(range);
+    const { start, end } = this.ordinals(range);
     return end - start;
+  }
+
+  /** The ordinals of a range: from `start` up to, but not including, `end`. Costs two walks. */
+  ordinals(range: FrozenRange = {}): { start: number; end: number } {
+    checkRange(range);
+    const { gt, gte, lt, lte, prefix, limit } = range;
+    let start = 0;
+    let end = this.size;
+    if (gte !== undefined) start = Math.max(start, this.rank(gte));
+    if (gt !== undefined) start = Math.max(start, this.rankAfter(gt));
+    if (lt !== undefined) end = Math.min(end, this.rank(lt));
+    if (lte !== undefined) end = Math.min(end, this.rankAfter(lte));
+    if (prefix !== undefined) {
+      start = Math.max(start, this.rank(prefix));
+      const after = prefixEnd(prefix);
+      if (after !== undefined) end = Math.min(end, this.rank(after));
+    }
+    end = Math.max(start, end);
+    if (limit === undefined || limit >= end - start) return { start, end };
+    return range.reverse === true ? { start: end - limit, end } : { start, end: start + limit };
   }
 
   /** The keys of a range, in order; each is a copy. */
   *keys(range: FrozenRange = {}): IterableIterator<Uint8Array> {
     const cursor = this.cursor();
-    let { start, end } = this.bounds(range);
+    let { start, end } = this.ordinals(range);
     const isReverse = range.reverse === true;
     cursor.seekToOrdinal(isReverse ? end - 1 : start);
     for (; start < end; start++) {
@@ -176,7 +197,7 @@ export class FrozenLayer {
 
   /** The keys of a range with their values, in order; each key is a copy. */
   *entries(range: FrozenRange = {}): IterableIterator<[key: Uint8Array, value: number]> {
-    const { start, end } = this.bounds(range);
+    const { start, end } = this.ordinals(range);
     let ordinal = range.reverse === true ? end - 1 : start;
     const step = range.reverse === true ? -1 : 1;
     for (const key of this.keys(range)) {
@@ -196,7 +217,7 @@ export class FrozenLayer {
   ): IterableIterator<[key: Uint8Array, value: number]> {
     const { limit, reverse, ...keys } = range;
     checkRange(range);
-    const { start, end } = this.bounds(keys);
+    const { start, end } = this.ordinals(keys);
     const search = new FrozenSearch(this.reader, automaton, start, end, reverse === true);
     for (let left = limit ?? this.size; left > 0 && search.next(); left--) {
       yield [search.key.slice(0, search.keyLength), this.valueOf(search.ordinal)];
@@ -245,26 +266,6 @@ export class FrozenLayer {
 
   private valueOf(ordinal: number): number {
     return this.values === undefined ? ordinal : this.values.read(ordinal);
-  }
-
-  /** The ordinals of a range, from start up to end, as far as its limit goes. */
-  private bounds(range: FrozenRange): { start: number; end: number } {
-    checkRange(range);
-    const { gt, gte, lt, lte, prefix, limit } = range;
-    let start = 0;
-    let end = this.size;
-    if (gte !== undefined) start = Math.max(start, this.rank(gte));
-    if (gt !== undefined) start = Math.max(start, this.rankAfter(gt));
-    if (lt !== undefined) end = Math.min(end, this.rank(lt));
-    if (lte !== undefined) end = Math.min(end, this.rankAfter(lte));
-    if (prefix !== undefined) {
-      start = Math.max(start, this.rank(prefix));
-      const after = prefixEnd(prefix);
-      if (after !== undefined) end = Math.min(end, this.rank(after));
-    }
-    end = Math.max(start, end);
-    if (limit === undefined || limit >= end - start) return { start, end };
-    return range.reverse === true ? { start: end - limit, end } : { start, end: start + limit };
   }
 
   /** Number of keys at or before `key`. */
