@@ -22,8 +22,8 @@ import {
 const packr = new Packr({ useRecords: false });
 const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
 
-/** A little of everything: texts, repeats, tombstones, other types, a large value. */
-const ENTRIES: readonly Entry[] = Array.from({ length: 60 }, (_, i) => {
+/** A little of everything short: texts, repeats, tombstones, other types. */
+const SHORT: readonly Entry[] = Array.from({ length: 40 }, (_, i) => {
   const key = `name-${String(i).padStart(3, "0")}`;
   const values = [
     pack(`https://example.org/${key}`),
@@ -33,9 +33,18 @@ const ENTRIES: readonly Entry[] = Array.from({ length: 60 }, (_, i) => {
     pack("https://example.org/again"),
     pack("https://example.org/again"),
   ];
-  const large = new Uint8Array(4096).fill(i);
-  return { key: bytesOf(key), value: i === 28 ? large : values[i % values.length] };
+  return { key: bytesOf(key), value: values[i % values.length] };
 });
+
+/** The same and a large value, which is short once it is deflated. */
+const MIXED: readonly Entry[] = SHORT.map((entry, i) =>
+  i === 28 ? { key: entry.key, value: new Uint8Array(4096).fill(i) } : entry,
+);
+
+const INTEGERS: readonly Entry[] = SHORT.map(({ key }, i) => ({
+  key,
+  value: i % 7 === 3 ? undefined : pack(i * 1_000_003),
+}));
 
 const ABSENT = ["", "name-0000", "name-030x", "zzz"].map(bytesOf);
 
@@ -43,7 +52,7 @@ const ABSENT = ["", "name-0000", "name-030x", "zzz"].map(bytesOf);
  * Opens the bytes as a segment and reads it in every way. All answers must be right, or the reading
  * must end in CorruptionError or UnsupportedVersionError; anything else fails. Returns how it ended.
  */
-async function readAll(bytes: Uint8Array): Promise<"right" | "refused"> {
+async function readAll(bytes: Uint8Array, entries: readonly Entry[]): Promise<"right" | "refused"> {
   const fileSystem = await fileSystemWith(bytes);
   const wrong: string[] = [];
   const expectRight = (isRight: boolean, what: string): void => {
@@ -62,7 +71,7 @@ async function readAll(bytes: Uint8Array): Promise<"right" | "refused"> {
   };
   await attempt(async () => {
     const segment = await openSegment(fileSystem);
-    for (const entry of ENTRIES) {
+    for (const entry of entries) {
       await attempt(() => expectRight(isSame(lookUp(segment, entry.key), entry), "get"));
     }
     for (const key of ABSENT) {
@@ -72,15 +81,15 @@ async function readAll(bytes: Uint8Array): Promise<"right" | "refused"> {
       let count = 0;
       const cursor = segment.cursor();
       for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
-        expectRight(isSame(entryAt(cursor), ENTRIES[count++]), "scan");
+        expectRight(isSame(entryAt(cursor), entries[count++]), "scan");
       }
-      expectRight(count === ENTRIES.length, "length of the scan");
+      expectRight(count === entries.length, "length of the scan");
     });
     await attempt(() => {
-      let count = ENTRIES.length;
+      let count = entries.length;
       const cursor = segment.cursor();
       for (cursor.seekToLast(); cursor.isValid; cursor.prev()) {
-        expectRight(isSame(entryAt(cursor), ENTRIES[--count]), "reverse scan");
+        expectRight(isSame(entryAt(cursor), entries[--count]), "reverse scan");
       }
       expectRight(count === 0, "length of the reverse scan");
     });
@@ -90,26 +99,31 @@ async function readAll(bytes: Uint8Array): Promise<"right" | "refused"> {
   return outcome;
 }
 
-const COMPRESSIONS: readonly ValueCompression[] = ["none", "symbols", "deflate"];
+const SHAPES: readonly [string, readonly Entry[], ValueCompression][] = [
+  ["raw values", SHORT, "none"],
+  ["symbols", MIXED, "symbols"],
+  ["deflated values", MIXED, "deflate"],
+  ["integers", INTEGERS, "auto"],
+];
 
-describe.each(COMPRESSIONS)("a small segment compressed by %s", (compression) => {
+describe.each(SHAPES)("a small segment of %s", (_, entries, compression) => {
   test("is read right as it is", async () => {
-    const { fileSystem } = await write(ENTRIES, { compression });
-    expect(await readAll(await fileBytes(fileSystem))).toBe("right");
+    const { fileSystem } = await write(entries, { compression });
+    expect(await readAll(await fileBytes(fileSystem), entries)).toBe("right");
   });
 
   test("with any byte changed gives right answers or refuses, and verify always refuses", async () => {
-    const { fileSystem } = await write(ENTRIES, { compression });
+    const { fileSystem } = await write(entries, { compression });
     const bytes = await fileBytes(fileSystem);
     for (let i = 0; i < bytes.length; i++) {
       const damaged = bytes.slice();
       damaged[i] ^= 1 << (i % 8);
-      expect(await readAll(damaged), `byte ${i}`).toBe("refused");
+      expect(await readAll(damaged, entries), `byte ${i}`).toBe("refused");
     }
   }, 120_000);
 
   test("cut off anywhere, or with bytes behind it, is refused at open", async () => {
-    const { fileSystem } = await write(ENTRIES, { compression });
+    const { fileSystem } = await write(entries, { compression });
     const bytes = await fileBytes(fileSystem);
     const shapes = [Uint8Array.of(...bytes, 0), Uint8Array.of(...bytes, ...bytes)];
     for (let length = 0; length < bytes.length; length += length < 200 ? 1 : 37) {
@@ -126,7 +140,7 @@ describe("a segment that is another than expected", () => {
     ["database", { ...IDENTITY, databaseId: new Uint8Array(16) }],
     ["file number", { ...IDENTITY, fileNumber: 13 }],
   ])("by its %s is refused at open", async (_, identity) => {
-    const { fileSystem } = await write(ENTRIES);
+    const { fileSystem } = await write(SHORT);
     const blockCache = new BlockCache(1 << 16);
     await expect(Segment.open({ fileSystem, path: PATH, identity, blockCache })).rejects.toThrow(
       CorruptionError,
@@ -134,7 +148,7 @@ describe("a segment that is another than expected", () => {
   });
 
   test("by its version says which is found and supported", async () => {
-    const bytes = await fileBytes((await write(ENTRIES)).fileSystem);
+    const bytes = await fileBytes((await write(SHORT)).fileSystem);
     bytes[8] = FORMAT_VERSION + 1;
     const error: unknown = await openSegment(await fileSystemWith(bytes)).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(UnsupportedVersionError);
@@ -142,8 +156,8 @@ describe("a segment that is another than expected", () => {
   });
 
   test("by its footer, which belongs to another file, is refused at open", async () => {
-    const bytes = await fileBytes((await write(ENTRIES)).fileSystem);
-    const other = await fileBytes((await write(ENTRIES.slice(0, 20))).fileSystem);
+    const bytes = await fileBytes((await write(SHORT)).fileSystem);
+    const other = await fileBytes((await write(SHORT.slice(0, 20))).fileSystem);
     const swapped = bytes.slice();
     swapped.set(other.subarray(other.length - 100), bytes.length - 100);
     await expect(openSegment(await fileSystemWith(swapped))).rejects.toThrow(CorruptionError);
