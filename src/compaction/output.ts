@@ -77,7 +77,8 @@ export class RunWriter {
   async abandon(): Promise<void> {
     const writer = this.writer;
     this.writer = undefined;
-    await writer?.abandon();
+    // A file that cannot be removed is an orphan for the next open; why the job failed tells more.
+    await writer?.abandon().catch(() => {});
     for (const meta of this.finished) {
       if (!this.carried.has(meta)) await this.options.remove(meta);
     }

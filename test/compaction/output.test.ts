@@ -1,0 +1,110 @@
+import { describe, expect, test } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import { RunWriter } from "../../src/compaction/output.ts";
+import { trainOnCursor } from "../../src/compaction/run.ts";
+import { FaultFileSystem } from "../../src/testing/index.ts";
+import { ArrayCursor, type ArrayEntry } from "../cursor/array-cursor.ts";
+import { entryOf, Files, tombstoneOf } from "./segments.ts";
+
+const SEGMENT_BYTES = 2 ** 16;
+
+/** Values are copied into a small buffer by ArrayCursor, so they are at most 64 bytes long. */
+const VALUE_BYTES = 60;
+
+const entries: ArrayEntry[] = Array.from({ length: 8000 }, (_, i) => entryOf(i, VALUE_BYTES));
+
+function codersFor(list: readonly ArrayEntry[]): ReturnType<typeof trainOnCursor> {
+  return trainOnCursor(new ArrayCursor(list), list.length, { compression: "none" });
+}
+
+describe("RunWriter", () => {
+  test("cuts segments at about the target, in key order, and loses nothing", async () => {
+    const files = new Files();
+    const run = await files.write(entries, SEGMENT_BYTES);
+    expect(run.length).toBeGreaterThan(4);
+    for (const meta of run.slice(0, -1)) {
+      expect(meta.fileBytes).toBeGreaterThanOrEqual(SEGMENT_BYTES);
+      // It looks at the size once for every 64 KiB of input.
+      expect(meta.fileBytes).toBeLessThan(SEGMENT_BYTES * 2.5);
+    }
+    for (let i = 1; i < run.length; i++) {
+      expect(compareBytes(run[i - 1].lastKey, run[i].firstKey)).toBeLessThan(0);
+    }
+    expect(await files.names()).toEqual(run.map(({ fileNumber }) => fileNumber));
+    const found = await files.entriesOf(run);
+    expect(found.length).toBe(entries.length);
+    expect(found.every(({ value }, i) => compareBytes(value, entries[i].value) === 0)).toBe(true);
+  });
+
+  test("makes one segment of what fits, and none of nothing", async () => {
+    const files = new Files();
+    expect(await files.write(entries.slice(0, 3), SEGMENT_BYTES)).toMatchObject([
+      { keyCount: 3, firstKey: entries[0].key, lastKey: entries[2].key },
+    ]);
+    expect(await files.write([], SEGMENT_BYTES)).toEqual([]);
+    expect(await files.names()).toEqual([1]);
+  });
+
+  test("keeps or drops tombstones, and makes no segment of dropped ones alone", async () => {
+    const files = new Files();
+    const mixed = [entryOf(1), tombstoneOf(2), entryOf(3), tombstoneOf(4)];
+    const kept = new RunWriter(files.output(SEGMENT_BYTES));
+    await kept.writeAll(new ArrayCursor(mixed), codersFor(mixed), false);
+    expect(await kept.finish()).toMatchObject([{ keyCount: 4, tombstoneCount: 2 }]);
+    const dropped = new RunWriter(files.output(SEGMENT_BYTES));
+    await dropped.writeAll(new ArrayCursor(mixed), codersFor(mixed), true);
+    expect(await dropped.finish()).toMatchObject([{ keyCount: 2, tombstoneCount: 0 }]);
+    const tombstones = [tombstoneOf(2), tombstoneOf(4)];
+    const none = new RunWriter(files.output(SEGMENT_BYTES));
+    await none.writeAll(new ArrayCursor(tombstones), codersFor(mixed), true);
+    expect(await none.finish()).toEqual([]);
+  });
+
+  test("puts a carried segment between what is written before and after it", async () => {
+    const files = new Files();
+    const [carried] = await files.write(entries.slice(10, 20), SEGMENT_BYTES);
+    const coders = codersFor(entries);
+    const writer = new RunWriter(files.output(SEGMENT_BYTES));
+    await writer.writeAll(new ArrayCursor(entries.slice(0, 10)), coders, false);
+    await writer.carry(carried);
+    await writer.writeAll(new ArrayCursor(entries.slice(20, 30)), coders, false);
+    const run = await writer.finish();
+    expect(run.map(({ fileNumber }) => fileNumber)).toEqual([2, 1, 3]);
+    expect(run[1]).toBe(carried);
+    expect(await files.entriesOf(run)).toEqual(entries.slice(0, 30));
+  });
+
+  test("gives way to other work, and leaves no file but the carried when it is abandoned", async () => {
+    const files = new Files();
+    const [carried] = await files.write(entries.slice(0, 10), SEGMENT_BYTES);
+    const writer = new RunWriter(files.output(SEGMENT_BYTES));
+    await writer.carry(carried);
+    files.pauses = 0;
+    files.onPause = (): void => {
+      if (files.pauses === 6) throw new Error("cancelled");
+    };
+    const rest = entries.slice(10);
+    const written = writer.writeAll(new ArrayCursor(rest), codersFor(rest), false);
+    await expect(written).rejects.toThrow("cancelled");
+    expect((await files.names()).length).toBeGreaterThan(2);
+    await writer.abandon();
+    expect(await files.names()).toEqual([carried.fileNumber]);
+  });
+
+  test("removes its finished segments even if the unfinished one cannot be removed", async () => {
+    const files = new Files();
+    const faults = new FaultFileSystem(files.fileSystem);
+    Object.assign(files, { fileSystem: faults });
+    const writer = new RunWriter(files.output(SEGMENT_BYTES));
+    files.onPause = (): void => {
+      if (files.pauses === 5) throw new Error("cancelled");
+    };
+    const written = writer.writeAll(new ArrayCursor(entries), codersFor(entries), false);
+    await expect(written).rejects.toThrow("cancelled");
+    const before = await files.names();
+    faults.inject({ kinds: ["remove"], effect: { kind: "fail", code: "EIO" } });
+    await writer.abandon();
+    // What cannot be removed is an orphan, which the next open removes.
+    expect(await files.names()).toEqual(before.slice(-1));
+  });
+});

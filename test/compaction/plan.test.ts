@@ -1,0 +1,130 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import { planCompaction, type Unit } from "../../src/compaction/plan.ts";
+import type { Run, SegmentMeta } from "../../src/manifest/version.ts";
+
+const SEGMENT_BYTES = 1000;
+
+let nextFileNumber = 1;
+
+/** A segment over [first, last], two letters, of a size and with tombstones or not. */
+function segment(range: string, fileBytes = SEGMENT_BYTES, tombstoneCount = 0): SegmentMeta {
+  const [firstKey, lastKey] = [...range].map((letter) => Uint8Array.of(letter.charCodeAt(0)));
+  return {
+    fileNumber: nextFileNumber++,
+    fileBytes,
+    keyCount: 9,
+    tombstoneCount,
+    firstKey,
+    lastKey,
+  };
+}
+
+function nameOf({ firstKey, lastKey }: SegmentMeta): string {
+  return String.fromCharCode(firstKey[0], lastKey[0]);
+}
+
+/** "carry ab" or "merge ab/0 bc/1", with each segment's age. */
+function describeUnit(unit: Unit): string {
+  if (unit.kind === "carry") return `carry ${nameOf(unit.segment)}`;
+  return `merge ${unit.segments.map(({ meta, age }) => `${nameOf(meta)}/${age}`).join(" ")}`;
+}
+
+function plan(runs: readonly Run[], dropTombstones = false): string[] {
+  return planCompaction(runs, { dropTombstones, segmentBytes: SEGMENT_BYTES }).map(describeUnit);
+}
+
+describe("planCompaction", () => {
+  test("merges what overlaps and carries what does not", () => {
+    const runs = [[segment("bc")], [segment("aa"), segment("bd"), segment("ef")]];
+    expect(plan(runs)).toEqual(["carry aa", "merge bc/0 bd/1", "carry ef"]);
+  });
+
+  test("counts one shared key as an overlap", () => {
+    expect(plan([[segment("ab")], [segment("bc")]])).toEqual(["merge ab/0 bc/1"]);
+    expect(plan([[segment("ab")], [segment("cd")]])).toEqual(["carry ab", "carry cd"]);
+  });
+
+  test("joins segments that overlap through others", () => {
+    const runs = [[segment("ad")], [segment("ab"), segment("cf")], [segment("eg"), segment("hh")]];
+    expect(plan(runs)).toEqual(["merge ad/0 ab/1 cf/1 eg/2", "carry hh"]);
+  });
+
+  test("sees that a long segment spans short ones", () => {
+    const runs = [[segment("bb"), segment("cc"), segment("dd")], [segment("ae")]];
+    expect(plan(runs)).toEqual(["merge ae/1 bb/0 cc/0 dd/0"]);
+  });
+
+  test("merges small loners with each other or with a neighbour that is merged", () => {
+    const small = (range: string): SegmentMeta => segment(range, SEGMENT_BYTES / 4 - 1);
+    expect(plan([[small("aa"), small("bb")], [small("cc")]])).toEqual(["merge aa/0 bb/0 cc/1"]);
+    expect(plan([[segment("ab"), small("cc")], [segment("bb")]])).toEqual(["merge ab/0 bb/1 cc/0"]);
+    expect(plan([[segment("aa", SEGMENT_BYTES / 4)], [small("bb")]])).toEqual([
+      "carry aa",
+      "carry bb",
+    ]);
+  });
+
+  test("rewrites a loner with tombstones only where they are dropped", () => {
+    const runs = [[segment("aa", SEGMENT_BYTES, 3)], [segment("bb")]];
+    expect(plan(runs, false)).toEqual(["carry aa", "carry bb"]);
+    expect(plan(runs, true)).toEqual(["merge aa/0", "carry bb"]);
+  });
+
+  test("of nothing is nothing", () => {
+    expect(plan([])).toEqual([]);
+  });
+
+  /** Runs of disjoint segments in key order, over a small key space so that runs overlap. */
+  const anyRun: fc.Arbitrary<Run> = fc
+    .tuple(
+      fc.uniqueArray(fc.nat(60), { minLength: 2, maxLength: 14 }),
+      fc.infiniteStream(fc.tuple(fc.integer({ min: 1, max: 2000 }), fc.constantFrom(0, 0, 1))),
+    )
+    .map(([ends, details]) => {
+      const keys = ends.sort((a, b) => a - b);
+      const run: SegmentMeta[] = [];
+      for (let i = 0; i + 1 < keys.length; i += 2) {
+        const { value } = details.next();
+        const [fileBytes, tombstoneCount] = value ?? [1, 0];
+        const range = String.fromCharCode(48 + keys[i], 48 + keys[i + 1]);
+        run.push(segment(range, fileBytes, tombstoneCount));
+      }
+      return run;
+    });
+
+  test("loses nothing, keeps key order, and carries only what overlaps nothing", () => {
+    fc.assert(
+      fc.property(fc.array(anyRun, { maxLength: 5 }), fc.boolean(), (runs, dropTombstones) => {
+        const units = planCompaction(runs, { dropTombstones, segmentBytes: SEGMENT_BYTES });
+        const segmentsOf = (unit: Unit): SegmentMeta[] =>
+          unit.kind === "carry" ? [unit.segment] : unit.segments.map(({ meta }) => meta);
+        const numbers = (metas: readonly SegmentMeta[]): number[] =>
+          metas.map(({ fileNumber }) => fileNumber).sort((a, b) => a - b);
+        expect(numbers(units.flatMap(segmentsOf))).toEqual(numbers(runs.flat()));
+
+        let previousEnd: Uint8Array | undefined;
+        for (const unit of units) {
+          const metas = segmentsOf(unit);
+          for (const meta of metas) {
+            if (previousEnd !== undefined) {
+              expect(compareBytes(previousEnd, meta.firstKey)).toBeLessThan(0);
+            }
+          }
+          previousEnd = metas
+            .map(({ lastKey }) => lastKey)
+            .sort(compareBytes)
+            .at(-1);
+          if (unit.kind === "carry") {
+            expect(dropTombstones && unit.segment.tombstoneCount > 0).toBe(false);
+          } else {
+            const starts = metas.map(({ firstKey }) => firstKey);
+            expect(starts).toEqual([...starts].sort(compareBytes));
+            for (const { meta, age } of unit.segments) expect(runs[age]).toContain(meta);
+          }
+        }
+      }),
+    );
+  });
+});

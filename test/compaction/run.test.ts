@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import { runCompaction } from "../../src/compaction/run.ts";
+import type { SegmentMeta } from "../../src/manifest/version.ts";
+import type { ArrayEntry } from "../cursor/array-cursor.ts";
+import { entryOf, Files, tombstoneOf } from "./segments.ts";
+
+const SEGMENT_BYTES = 2 ** 16;
+
+/** The entries of runs, newest first, merged the slow and obvious way. */
+function merged(runs: readonly ArrayEntry[][], dropTombstones: boolean): ArrayEntry[] {
+  const byKey = new Map<string, ArrayEntry>();
+  for (const run of runs.toReversed()) for (const entry of run) byKey.set(entry.key.join(), entry);
+  return [...byKey.values()]
+    .filter(({ kind }) => !(dropTombstones && kind === 2))
+    .sort((a, b) => compareBytes(a.key, b.key));
+}
+
+async function compact(
+  files: Files,
+  runs: readonly (readonly SegmentMeta[])[],
+  dropTombstones: boolean,
+): Promise<SegmentMeta[]> {
+  return await runCompaction({
+    runs: await Promise.all(runs.map((run) => files.openAll(run))),
+    dropTombstones,
+    compression: "none",
+    output: files.output(SEGMENT_BYTES),
+  });
+}
+
+/** Some neighbouring keys, some of them deleted, with values that differ from run to run. */
+const anyRun: fc.Arbitrary<ArrayEntry[]> = fc
+  .record({
+    start: fc.nat(300),
+    count: fc.integer({ min: 1, max: 200 }),
+    stride: fc.integer({ min: 1, max: 3 }),
+    length: fc.integer({ min: 0, max: 60 }),
+    deleted: fc.integer({ min: 2, max: 9 }),
+  })
+  .map(({ start, count, stride, length, deleted }) =>
+    Array.from({ length: count }, (_, i) =>
+      i % deleted === 0 ? tombstoneOf(start + i * stride) : entryOf(start + i * stride, length),
+    ),
+  );
+
+describe("runCompaction", () => {
+  test("is the union of its inputs, newer entries hiding older ones", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(anyRun, { minLength: 1, maxLength: 4 }),
+        fc.boolean(),
+        async (runs, dropTombstones) => {
+          const files = new Files();
+          const inputs: SegmentMeta[][] = [];
+          for (const run of runs) inputs.push(await files.write(run, SEGMENT_BYTES));
+          const result = await compact(files, inputs, dropTombstones);
+          const found = await files.entriesOf(result);
+          expect(found).toEqual(merged(runs, dropTombstones));
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  test("rewrites what overlaps and carries the other files over", async () => {
+    const files = new Files();
+    const old = Array.from({ length: 8000 }, (_, i) => entryOf(i, 60));
+    const oldRun = await files.write(old, SEGMENT_BYTES);
+    const newer = [entryOf(10, 1), entryOf(20, 2)];
+    const newRun = await files.write(newer, SEGMENT_BYTES);
+    const result = await compact(files, [newRun, oldRun], true);
+    const carried = result.filter(({ fileNumber }) =>
+      oldRun.some((meta) => meta.fileNumber === fileNumber),
+    );
+    expect(carried.map(({ fileNumber }) => fileNumber)).toEqual(
+      oldRun.slice(1).map(({ fileNumber }) => fileNumber),
+    );
+    const found = await files.entriesOf(result);
+    expect(found.length).toBe(8000);
+    expect(found[10]).toEqual(newer[0]);
+    expect(found[20]).toEqual(newer[1]);
+    expect(found[30]).toEqual(old[30]);
+  });
+
+  test("leaves nothing where tombstones hide everything", async () => {
+    const files = new Files();
+    const puts = await files.write([entryOf(1), entryOf(2)], SEGMENT_BYTES);
+    const deletes = await files.write([tombstoneOf(1), tombstoneOf(2)], SEGMENT_BYTES);
+    expect(await compact(files, [deletes, puts], true)).toEqual([]);
+    const kept = await compact(files, [deletes, puts], false);
+    expect(kept).toMatchObject([{ keyCount: 2, tombstoneCount: 2 }]);
+  });
+
+  test("that is cancelled leaves its inputs and nothing else", async () => {
+    const files = new Files();
+    const lists = [1, 2].map((length) =>
+      Array.from({ length: 8000 }, (_, i) => entryOf(i, 50 + length)),
+    );
+    const runs: SegmentMeta[][] = [];
+    for (const list of lists) runs.push(await files.write(list, SEGMENT_BYTES));
+    const before = await files.names();
+    files.pauses = 0;
+    files.onPause = (): void => {
+      if (files.pauses === 5) throw new Error("cancelled");
+    };
+    await expect(compact(files, runs, true)).rejects.toThrow("cancelled");
+    expect(await files.names()).toEqual(before);
+  });
+});

@@ -1,0 +1,91 @@
+/** Segments for tests of compaction: written and read for real, over the file system in memory. */
+import { type OutputOptions, RunWriter } from "../../src/compaction/output.ts";
+import { trainOnCursor } from "../../src/compaction/run.ts";
+import { ConcatCursor } from "../../src/cursor/concat.ts";
+import { MemoryFileSystem } from "../../src/io/memory.ts";
+import type { SegmentMeta } from "../../src/manifest/version.ts";
+import { BlockCache } from "../../src/segment/block-cache.ts";
+import { Segment } from "../../src/segment/reader.ts";
+import { SegmentWriter } from "../../src/segment/writer.ts";
+import { ArrayCursor, type ArrayEntry, read } from "../cursor/array-cursor.ts";
+
+const databaseId = Uint8Array.from({ length: 16 }, (_, i) => i);
+
+export class Files {
+  readonly fileSystem: MemoryFileSystem = new MemoryFileSystem();
+  pauses = 0;
+  /** Called at each pause. */
+  onPause: () => void = () => {};
+  private nextFileNumber = 1;
+  private readonly blockCache = new BlockCache(2 ** 16);
+
+  output(segmentBytes: number): OutputOptions {
+    return {
+      segmentBytes,
+      create: (coders) => {
+        const fileNumber = this.nextFileNumber++;
+        return SegmentWriter.create({
+          fileSystem: this.fileSystem,
+          path: `${fileNumber}`,
+          identity: { databaseId, fileNumber },
+          coders,
+        });
+      },
+      remove: ({ fileNumber }) => this.fileSystem.remove(`${fileNumber}`),
+      pause: async () => {
+        this.pauses++;
+        this.onPause();
+      },
+    };
+  }
+
+  /** A run of the entries. */
+  async write(entries: readonly ArrayEntry[], segmentBytes: number): Promise<SegmentMeta[]> {
+    const writer = new RunWriter(this.output(segmentBytes));
+    const options = { compression: "none" } as const;
+    const coders = trainOnCursor(new ArrayCursor(entries), entries.length, options);
+    await writer.writeAll(new ArrayCursor(entries), coders, false);
+    return await writer.finish();
+  }
+
+  open(meta: SegmentMeta): Promise<Segment> {
+    const { fileNumber } = meta;
+    return Segment.open({
+      fileSystem: this.fileSystem,
+      path: `${fileNumber}`,
+      identity: { databaseId, fileNumber },
+      blockCache: this.blockCache,
+    });
+  }
+
+  openAll(run: readonly SegmentMeta[]): Promise<Segment[]> {
+    return Promise.all(run.map((meta) => this.open(meta)));
+  }
+
+  /** Every entry of a run, in order. */
+  async entriesOf(run: readonly SegmentMeta[]): Promise<ArrayEntry[]> {
+    const cursor = new ConcatCursor(await this.openAll(run));
+    const entries: ArrayEntry[] = [];
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+      const entry = read(cursor);
+      if (entry !== undefined) entries.push(entry);
+    }
+    return entries;
+  }
+
+  async names(): Promise<number[]> {
+    return (await this.fileSystem.list("")).map(Number).sort((a, b) => a - b);
+  }
+}
+
+/** The key `i` in four bytes, and a value of `length` bytes that says `i`. */
+export function entryOf(i: number, length = 20): ArrayEntry {
+  const key = Uint8Array.of(i >>> 24, i >>> 16, i >>> 8, i);
+  const value = new Uint8Array(length);
+  for (let pos = 0; pos < length; pos++) value[pos] = Math.imul(i + pos, 0x9e3779b1) >>> 24;
+  return { key, kind: 1, value };
+}
+
+export function tombstoneOf(i: number): ArrayEntry {
+  return { key: entryOf(i).key, kind: 2, value: new Uint8Array(0) };
+}
