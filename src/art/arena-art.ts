@@ -36,6 +36,8 @@ const DEFAULT_CAPACITY_BYTES = 64 * 2 ** 20;
  */
 export class ArenaArt {
   private readonly tree: Tree;
+  /** A cursor that nobody is using, so that short walks need not make one. */
+  private idleCursor: TreeCursor | undefined;
 
   constructor(options: ArenaArtOptions = {}) {
     const { capacityBytes = DEFAULT_CAPACITY_BYTES } = options;
@@ -45,6 +47,7 @@ export class ArenaArt {
     const capacity = Math.min(Math.max(capacityBytes, MIN_ARENA_BYTES), MAX_ARENA_BYTES);
     this.tree = new Tree(capacity, 8);
     this.tree.compacts = true;
+    this.idleCursor = undefined;
   }
 
   /** Number of keys. */
@@ -109,16 +112,18 @@ export class ArenaArt {
   /** The last key at or before `key`, with its value. */
   floor(key: Uint8Array): ArenaArtEntry | undefined {
     checkKey(key);
-    const cursor = new TreeCursor(this.tree);
+    const cursor = this.takeCursor();
     cursor.seekForPrev(key, key.length);
+    this.idleCursor = cursor;
     return entryAt(cursor);
   }
 
   /** The first key at or after `key`, with its value. */
   ceiling(key: Uint8Array): ArenaArtEntry | undefined {
     checkKey(key);
-    const cursor = new TreeCursor(this.tree);
+    const cursor = this.takeCursor();
     cursor.seek(key, key.length);
+    this.idleCursor = cursor;
     return entryAt(cursor);
   }
 
@@ -134,7 +139,7 @@ export class ArenaArt {
       const entry = entryAt(cursor);
       if (entry === undefined || !resolved.holds(entry[0], entry[0].length)) return;
       yield entry;
-      resolved.step(cursor);
+      if (left > 1) resolved.step(cursor);
     }
   }
 
@@ -156,13 +161,20 @@ export class ArenaArt {
     range: KeyRange = {},
   ): void {
     const resolved = new ResolvedRange(range);
-    const cursor = new TreeCursor(this.tree);
-    resolved.start(cursor);
-    for (let left = resolved.limit; left > 0 && cursor.isValid; left--) {
-      if (!resolved.holds(cursor.key, cursor.keyLength)) return;
-      if (visit(cursor.key, cursor.keyLength, cursor.value) === false) return;
-      resolved.step(cursor);
+    const cursor = this.takeCursor();
+    let left = resolved.limit;
+    if (left > 0) resolved.start(cursor);
+    while (left > 0 && cursor.isValid && resolved.holds(cursor.key, cursor.keyLength)) {
+      if (visit(cursor.key, cursor.keyLength, cursor.value) === false) break;
+      if (--left > 0) resolved.step(cursor);
     }
+    this.idleCursor = cursor;
+  }
+
+  private takeCursor(): TreeCursor {
+    const cursor = this.idleCursor ?? new TreeCursor(this.tree);
+    this.idleCursor = undefined;
+    return cursor;
   }
 
   /**

@@ -16,6 +16,7 @@ import {
   sharedAt,
   tailLengthAt,
   tailPosAt,
+  valuesWord,
 } from "./bucket.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import type { Tree } from "./tree.ts";
@@ -29,6 +30,9 @@ export class TreeCursor {
   private bucket: number;
   private pos: number;
   private index: number;
+  /** Of the current bucket: how many keys it has, and where its values begin. */
+  private count: number;
+  private valuesWord: number;
   private changeCount: number;
 
   constructor(tree: Tree) {
@@ -39,6 +43,8 @@ export class TreeCursor {
     this.bucket = 0;
     this.pos = 0;
     this.index = 0;
+    this.count = 0;
+    this.valuesWord = 0;
     this.changeCount = -1;
   }
 
@@ -53,13 +59,12 @@ export class TreeCursor {
 
   /** The key's value, as it is now. Only before the tree changes: callers read it after a move. */
   get value(): number {
-    return this.tree.readValue(this.bucket, this.index);
+    return this.tree.readValueAt(this.valuesWord, this.index);
   }
 
   /** How many keys the current bucket has after the current one, or before it in reverse. */
   leftInBucket(isReverse: boolean): number {
-    if (isReverse) return this.index;
-    return countOf(this.tree.arena.words, this.bucket) - 1 - this.index;
+    return isReverse ? this.index : this.count - 1 - this.index;
   }
 
   seekToFirst(): void {
@@ -90,47 +95,33 @@ export class TreeCursor {
   }
 
   next(): void {
-    if (this.changeCount !== this.tree.changeCount) {
-      const { bytes, length } = this.buffer;
-      const bucket = this.tree.seekBucket(bytes, 0, length, this.search);
-      if (bucket === 0) {
-        this.isValid = false;
-        return;
-      }
-      if (!this.returnTo(bucket)) {
-        if (this.search.index < countOf(this.tree.arena.words, bucket)) {
-          this.enterAtSearch(bucket, bytes);
-        } else {
-          this.enterFirst(this.tree.nextBucket(bucket));
-        }
-        return;
-      }
+    if (this.changeCount !== this.tree.changeCount && !this.returnToKey()) {
+      // The key is gone, and the cursor already at the one after it, or off the end.
+      return;
     }
-    const { bytes, words } = this.tree.arena;
-    if (this.index + 1 < countOf(words, this.bucket)) {
-      const pos = entryEnd(bytes, this.pos);
-      this.buffer.splice(
-        sharedAt(bytes, pos),
-        bytes,
-        tailPosAt(bytes, pos),
-        tailLengthAt(bytes, pos),
-      );
-      this.pos = pos;
-      this.index++;
-    } else {
+    if (this.index + 1 === this.count) {
       this.enterFirst(this.tree.nextBucket(this.bucket));
+      return;
     }
+    const { bytes } = this.tree.arena;
+    const pos = entryEnd(bytes, this.pos);
+    this.buffer.splice(
+      sharedAt(bytes, pos),
+      bytes,
+      tailPosAt(bytes, pos),
+      tailLengthAt(bytes, pos),
+    );
+    this.pos = pos;
+    this.index++;
   }
 
   prev(): void {
     if (this.changeCount !== this.tree.changeCount) {
-      const { bytes, length } = this.buffer;
-      const bucket = this.tree.seekBucket(bytes, 0, length, this.search);
-      if (bucket === 0) {
-        this.isValid = false;
+      this.returnToKey();
+      if (!this.isValid) {
+        this.seekToLast();
         return;
       }
-      this.returnTo(bucket);
     }
     if (this.index > 0) {
       this.index--;
@@ -140,21 +131,15 @@ export class TreeCursor {
     }
   }
 
-  /** Takes up the place of the current key in `bucket` again; false if the key is gone. */
-  private returnTo(bucket: number): boolean {
-    const { bytes, words } = this.tree.arena;
-    const { pos, index, shared } = this.search;
-    this.bucket = bucket;
-    this.pos = pos;
-    this.index = index;
-    this.changeCount = this.tree.changeCount;
-    if (index === countOf(words, bucket) || sharedAt(bytes, pos) > shared) return false;
-    const { bytes: key, length } = this.buffer;
-    const from = sharedAt(bytes, pos);
-    const tail = tailPosAt(bytes, pos);
-    if (from + tailLengthAt(bytes, pos) !== length) return false;
-    for (let i = from; i < length; i++) if (bytes[tail + i - from] !== key[i]) return false;
-    return true;
+  /**
+   * Takes up the place of the current key after the tree has changed. If the key is gone, moves to
+   * the first after it, or off the end, and returns false.
+   */
+  private returnToKey(): boolean {
+    const length = this.buffer.length;
+    const key = this.buffer.bytes.slice(0, length);
+    this.seek(key, length);
+    return this.isValid && this.isAt(key, length);
   }
 
   /** Whether the current key is key[0, length). */
@@ -201,9 +186,12 @@ export class TreeCursor {
 
   private enter(bucket: number, pos: number, index: number): void {
     this.isValid = true;
+    const { words } = this.tree.arena;
     this.bucket = bucket;
     this.pos = pos;
     this.index = index;
+    this.count = countOf(words, bucket);
+    this.valuesWord = valuesWord(words, bucket, this.tree.valueBytes);
     this.changeCount = this.tree.changeCount;
   }
 }

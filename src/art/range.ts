@@ -37,11 +37,11 @@ export class ResolvedRange {
 
   constructor(range: KeyRange) {
     const { gt, gte, lt, lte, prefix, reverse = false, limit } = range;
-    for (const [name, bound] of Object.entries({ gt, gte, lt, lte, prefix })) {
-      if (bound !== undefined && !(bound instanceof Uint8Array)) {
-        throw new InvalidArgumentError(`range.${name} must be a Uint8Array`);
-      }
-    }
+    checkBound("gt", gt);
+    checkBound("gte", gte);
+    checkBound("lt", lt);
+    checkBound("lte", lte);
+    checkBound("prefix", prefix);
     if (typeof reverse !== "boolean") {
       throw new InvalidArgumentError("range.reverse must be true or false");
     }
@@ -51,16 +51,12 @@ export class ResolvedRange {
     const end = prefix && prefixEnd(prefix);
     this.isReverse = reverse;
     this.limit = limit ?? Number.POSITIVE_INFINITY;
-    this.lower = narrowest(1, [
-      gte && { key: gte, isInclusive: true },
-      gt && { key: gt, isInclusive: false },
-      prefix && { key: prefix, isInclusive: true },
-    ]);
-    this.upper = narrowest(-1, [
-      lte && { key: lte, isInclusive: true },
-      lt && { key: lt, isInclusive: false },
-      end && { key: end, isInclusive: false },
-    ]);
+    let lower = narrower(1, undefined, gte, true);
+    lower = narrower(1, lower, gt, false);
+    this.lower = narrower(1, lower, prefix, true);
+    let upper = narrower(-1, undefined, lte, true);
+    upper = narrower(-1, upper, lt, false);
+    this.upper = narrower(-1, upper, end, false);
   }
 
   /** Moves a cursor to the first key of the range, in its direction. */
@@ -105,15 +101,22 @@ export class ResolvedRange {
   }
 }
 
-/** The bound that leaves the fewest keys; `sign` is 1 for lower bounds, -1 for upper. */
-function narrowest(sign: 1 | -1, bounds: (Bound | undefined)[]): Bound | undefined {
-  let best: Bound | undefined;
-  for (const bound of bounds) {
-    if (bound === undefined) continue;
-    const order = best && sign * compareTo(bound.key, bound.key.length, best.key);
-    if (order === undefined || order > 0 || (order === 0 && !bound.isInclusive)) best = bound;
+function checkBound(name: string, bound: unknown): void {
+  if (bound !== undefined && !(bound instanceof Uint8Array)) {
+    throw new InvalidArgumentError(`range.${name} must be a Uint8Array`);
   }
-  return best;
+}
+
+/** Of a bound and another at `key`, the one that leaves fewer keys; `sign` is -1 for upper bounds. */
+function narrower(
+  sign: 1 | -1,
+  bound: Bound | undefined,
+  key: Uint8Array | undefined,
+  isInclusive: boolean,
+): Bound | undefined {
+  if (key === undefined) return bound;
+  const order = bound === undefined ? 1 : sign * compareTo(key, key.length, bound.key);
+  return order > 0 || (order === 0 && !isInclusive) ? { key, isInclusive } : bound;
 }
 
 function compareTo(key: Uint8Array, length: number, other: Uint8Array): number {

@@ -421,9 +421,13 @@ export class Tree {
     return fallback === 0 ? 0 : bucketOf(words[this.lastSlot(fallback)]);
   }
 
-  readValue(bucket: number, rank: number): number {
+  private readValue(bucket: number, rank: number): number {
+    return this.readValueAt(valuesWord(this.arena.words, bucket, this.valueBytes), rank);
+  }
+
+  /** The value of rank `rank` of the bucket whose values begin at the word `base`. */
+  readValueAt(base: number, rank: number): number {
     const { words } = this.arena;
-    const base = valuesWord(words, bucket, this.valueBytes);
     if (this.valueBytes === 4) return words[base + rank] >>> 0;
     const word = base + 2 * rank;
     return (words[word] >>> 0) + words[word + 1] * 0x1_0000_0000;
