@@ -1,23 +1,22 @@
 /**
  * The values of a segment: size, and reads of one value against deflated blocks of 16 KiB.
  *
- *   node --import tsx bench/values.ts [<pairs.tsv or .tsv.gz>] [--pairs n] [--rounds n] [--json]
+ *   npm run bench -- values [--data DIR] [--keys N] [--rounds N] [--json]
  *
- * Data sets, from pairs of name and URL (by default those in data/): `texts` are the URLs as msgpack
- * strings; `objects` small msgpack maps with name and URL; `documents` maps of about 1 KB, made up
- * from the pairs with seeded choices. Sizes are in % of the values' bytes as msgpack, all blocks,
- * tables and indexes counted; `store` is the whole file against keys and values together.
+ * Data sets, from pairs of name and URL (DIR/pairs.tsv, or the bundled sample): `texts` are the URLs
+ * as msgpack strings; `objects` small msgpack maps; `documents` maps of about 1 KB, made up from the
+ * pairs with seeded choices. Sizes are in % of the values' bytes as msgpack, all blocks, tables and
+ * indexes counted; `store` is the whole file against keys and values together.
  *
  * `cold` reads one value with nothing in the block cache (the file is in the page cache), `hot` with
- * everything in it; both in true random order, seeded. `deflate 16K` is what is usual: blocks of
- * 16 KiB deflated at level 1, checked and inflated whole for each read. Everything is timed in each
- * round, in turn, after one round that is not counted; given is the median. Every answer is checked.
+ * everything in it, both in shuffled order; `scan` walks with a cursor, without a cache. `16K blocks`
+ * is what is usual: blocks of 16 KiB deflated at level 1, checked and inflated whole for each read.
+ * `times faster` compares its reads with cold ones: the median over rounds of ratios within a round.
+ * Every answer is checked.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { deflateRawSync, gunzipSync, inflateRawSync } from "node:zlib";
 import { Packr } from "msgpackr";
 import { checksum, loadChecksum } from "../src/bytes/checksum.ts";
@@ -31,149 +30,197 @@ import { trainCoders, type ValueCompression } from "../src/segment/coders.ts";
 import { EntrySample } from "../src/segment/entry-sample.ts";
 import { Section } from "../src/segment/format.ts";
 import { Segment } from "../src/segment/reader.ts";
+import { BlockEncoding } from "../src/segment/value-block.ts";
 import { SegmentWriter } from "../src/segment/writer.ts";
+import {
+  describeMachine,
+  interleave,
+  median,
+  printTable,
+  Random,
+  readOptions,
+  type Work,
+} from "./harness.ts";
 
 interface Entry {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
 }
 
-const COLD_READS = 5000;
-const HOT_READS = 200_000;
+/** One way to store a data set, and what was measured of it. */
+interface Contender {
+  readonly compression: ValueCompression;
+  readonly encoding: string;
+  /** Microseconds of CPU for each entry. */
+  readonly writeMicros: number;
+  readonly cold: Segment;
+  readonly hot: Segment;
+  readonly coldNanos: number[];
+  readonly hotNanos: number[];
+  readonly scanNanos: number[];
+  readonly timesFaster: number[];
+}
+
+const COLD_READS = 2000;
+const COLD_SLICE = 100;
+const HOT_READS = 100_000;
 const BASELINE_BLOCK_BYTES = 16_384;
 const MAX_DOCUMENTS = 20_000;
-const COMPRESSIONS: readonly ValueCompression[] = ["auto", "none", "deflate"];
+const SAMPLE_WINDOWS = 1024;
+const WINDOW_ENTRIES = 16;
+const COMPRESSIONS: readonly ValueCompression[] = ["auto", "none", "symbols", "deflate"];
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    pairs: { type: "string", default: "100000000" },
-    rounds: { type: "string", default: "5" },
-    json: { type: "boolean", default: false },
-  },
-});
-const bundled = fileURLToPath(new URL("../data/npm-repositories.tsv.gz", import.meta.url));
-const rounds = Number(options.rounds);
+const options = readOptions();
 await loadChecksum();
-
 const fileSystem = new NodeFileSystem();
 const directory = mkdtempSync(join(tmpdir(), "memkv-bench-values-"));
 const identity = { databaseId: new Uint8Array(16).fill(7), fileNumber: 1 };
 const packr = new Packr({ useRecords: false });
-const pairs = readPairs(positionals[0] ?? bundled, Number(options.pairs));
-const random = seeded(0x2545f491);
+const random = new Random(7);
+const pairs = readPairs();
 
-const results: Record<string, Record<string, number | string>> = {};
-async function measureSet(name: string, unsorted: Entry[]): Promise<void> {
+async function measureSet(
+  name: string,
+  unsorted: Entry[],
+): Promise<Record<string, string | number>[]> {
   const entries = unsorted.sort((a, b) => compareBytes(a.key, b.key));
-  const rawValues = entries.reduce((sum, { value }) => sum + value.length, 0);
-  const rawKeys = entries.reduce((sum, { key }) => sum + key.length, 0);
+  const order = random.permutation(entries.length);
+  const coldReads = Math.min(COLD_READS, entries.length);
+  const hotReads = Math.min(HOT_READS, entries.length);
   const baseline = await DeflatedBlocks.write(entries, join(directory, `${name}.deflated`));
-  const times = new Map<string, number[]>();
-  const order = Uint32Array.from({ length: HOT_READS }, () =>
-    Math.floor(random() * entries.length),
-  );
-
+  const contenders: Contender[] = [];
   for (const compression of COMPRESSIONS) {
-    const path = join(directory, `${name}-${compression}.seg`);
-    const written = await writeSegment(entries, path, compression);
-    const blockCache = new BlockCache(0);
-    const cold = await Segment.open({ fileSystem, path, identity, blockCache });
-    const hot = await Segment.open({
-      fileSystem,
-      path,
-      identity,
-      blockCache: new BlockCache(Math.max(1 << 20, rawValues * 2)),
+    contenders.push(await prepare(name, entries, compression));
+  }
+  for (let round = 0; round <= options.rounds; round++) {
+    const works = contenders.map(({ cold }) => reads(cold, entries, order));
+    const cold = interleave([...works, baseline.reads(entries, order)], coldReads, {
+      sliceSize: COLD_SLICE,
     });
-    readSegment(hot, entries, order, HOT_READS);
-    for (let round = 0; round <= rounds; round++) {
-      const record = (what: string, reads: number, run: () => void): void => {
-        const start = performance.now();
-        run();
-        const microseconds = ((performance.now() - start) * 1000) / reads;
-        if (round > 0) times.set(what, [...(times.get(what) ?? []), microseconds]);
-      };
-      record(`${compression} baseline`, COLD_READS, () =>
-        baseline.read(entries, order, COLD_READS),
-      );
-      record(`${compression} cold`, COLD_READS, () =>
-        readSegment(cold, entries, order, COLD_READS),
-      );
-      record(`${compression} hot`, HOT_READS, () => readSegment(hot, entries, order, HOT_READS));
-      record(`${compression} scan`, entries.length, () => scanSegment(cold, entries));
+    const hot = interleave(
+      contenders.map((contender) => reads(contender.hot, entries, order)),
+      hotReads,
+    );
+    const scan = interleave(
+      contenders.map((contender) => scans(contender.cold, entries)),
+      entries.length,
+    );
+    // The first round warms up: code and, for hot reads, the cache.
+    if (round === 0) continue;
+    for (const [i, contender] of contenders.entries()) {
+      contender.coldNanos.push(cold[i]);
+      contender.hotNanos.push(hot[i]);
+      contender.scanNanos.push(scan[i]);
+      contender.timesFaster.push(cold[contenders.length] / cold[i]);
     }
-    const coldTime = median(times.get(`${compression} cold`));
-    const sizeOf = (section: Section): number => cold.sections[section].length;
-    const valueBytes =
-      sizeOf(Section.valueBlocks) +
-      sizeOf(Section.blockIndex) +
-      sizeOf(Section.valueSymbols) +
-      sizeOf(Section.dictionary);
-    results[`${name}, ${compression}`] = {
-      encoding: written.encoding,
-      "mean bytes": Math.round(rawValues / entries.length),
-      "size %": percent(valueBytes, rawValues),
-      "store %": percent(cold.meta.fileBytes, rawKeys + rawValues),
-      "deflate 16K %": percent(baseline.bytes, rawValues),
-      "train ms": Math.round(written.trainMs),
-      "write MB/s": Number((rawValues / 1000 / written.writeMs).toFixed(1)),
-      "scan M/s": Number((1 / median(times.get(`${compression} scan`))).toFixed(2)),
-      "hot us": Number(median(times.get(`${compression} hot`)).toFixed(2)),
-      "cold us": Number(coldTime.toFixed(2)),
-      "faster than deflate 16K": Number(
-        (median(times.get(`${compression} baseline`)) / coldTime).toFixed(1),
-      ),
-    };
+  }
+  const rows = contenders.map((contender) => rowOf(name, entries, contender, baseline));
+  for (const { cold, hot } of contenders) {
     await cold.close();
     await hot.close();
   }
   await baseline.close();
+  return rows;
 }
 
+async function prepare(
+  name: string,
+  entries: readonly Entry[],
+  compression: ValueCompression,
+): Promise<Contender> {
+  const path = join(directory, `${name}-${compression}.seg`);
+  const before = process.cpuUsage();
+  const encoding = await writeSegment(entries, path, compression);
+  const { user, system } = process.cpuUsage(before);
+  const open = async (capacityBytes: number): Promise<Segment> =>
+    await Segment.open({ fileSystem, path, identity, blockCache: new BlockCache(capacityBytes) });
+  return {
+    compression,
+    encoding,
+    writeMicros: (user + system) / entries.length,
+    cold: await open(0),
+    hot: await open(1 << 29),
+    coldNanos: [],
+    hotNanos: [],
+    scanNanos: [],
+    timesFaster: [],
+  };
+}
+
+/** Writes a segment, training included; returns the encoding of its values. */
 async function writeSegment(
   entries: readonly Entry[],
   path: string,
   compression: ValueCompression,
-): Promise<{ trainMs: number; writeMs: number; encoding: number }> {
-  const start = performance.now();
+): Promise<string> {
   const sample = new EntrySample();
   const cursor = new EntryCursor(entries);
-  const windows = 1024;
-  for (let i = 0; i < windows && !sample.isFull; i++) {
-    cursor.position = Math.floor((i * entries.length) / windows);
-    sample.takeWindow(cursor, 16);
+  for (let i = 0; i < SAMPLE_WINDOWS && !sample.isFull; i++) {
+    cursor.position = Math.floor((i * entries.length) / SAMPLE_WINDOWS);
+    sample.takeWindow(cursor, WINDOW_ENTRIES);
   }
   const coders = trainCoders(sample, { keyCount: entries.length }, { compression });
-  const trained = performance.now();
   const writer = await SegmentWriter.create({ fileSystem, path, identity, coders });
   for (const { key, value } of entries) {
     writer.add(key, key.length, EntryKind.put, value);
     if (writer.pendingBytes > 1 << 20) await writer.drain();
   }
   await writer.finish();
-  const end = performance.now();
-  return { trainMs: trained - start, writeMs: end - trained, encoding: coders.valueEncoding };
+  const names = Object.entries(BlockEncoding);
+  return names.find(([, number]) => number === coders.valueEncoding)?.[0] ?? "";
 }
 
-function readSegment(
-  segment: Segment,
-  entries: readonly Entry[],
-  order: Uint32Array,
-  reads: number,
-): void {
-  for (let i = 0; i < reads; i++) {
-    const { key, value } = entries[order[i]];
-    expectEqual(segment.valueAt(order[i], key, key.length), value);
-  }
+function reads(segment: Segment, entries: readonly Entry[], order: Int32Array): Work {
+  return (from, to) => {
+    for (let i = from; i < to; i++) {
+      const { key, value } = entries[order[i]];
+      expectEqual(segment.valueAt(order[i], key, key.length), value);
+    }
+  };
 }
 
-function scanSegment(segment: Segment, entries: readonly Entry[]): void {
+function scans(segment: Segment, entries: readonly Entry[]): Work {
   const cursor = segment.cursor();
-  let at = 0;
-  for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
-    expectEqual(cursor.value(), entries[at++].value);
-  }
-  if (at !== entries.length) throw new Error("a scan that ends early");
+  return (from, to) => {
+    cursor.seekToOrdinal(from);
+    for (let i = from; i < to; i++) {
+      expectEqual(cursor.value(), entries[i].value);
+      cursor.next();
+    }
+  };
+}
+
+function rowOf(
+  name: string,
+  entries: readonly Entry[],
+  contender: Contender,
+  baseline: DeflatedBlocks,
+): Record<string, string | number> {
+  const { cold, compression, encoding } = contender;
+  const rawValues = entries.reduce((sum, { value }) => sum + value.length, 0);
+  const rawKeys = entries.reduce((sum, { key }) => sum + key.length, 0);
+  const sections: Section[] = [
+    Section.valueBlocks,
+    Section.blockIndex,
+    Section.valueSymbols,
+    Section.dictionary,
+  ];
+  let stored = 0;
+  for (const section of sections) stored += cold.sections[section].length;
+  return {
+    values: name,
+    compression,
+    encoding,
+    "mean bytes": Math.round(rawValues / entries.length),
+    "size %": rounded((100 * stored) / rawValues, 2),
+    "16K blocks %": rounded((100 * baseline.bytes) / rawValues, 2),
+    "store %": rounded((100 * cold.meta.fileBytes) / (rawKeys + rawValues), 2),
+    "write us": rounded(contender.writeMicros, 2),
+    "scan us": rounded(median(contender.scanNanos) / 1000, 3),
+    "hot us": rounded(median(contender.hotNanos) / 1000, 2),
+    "cold us": rounded(median(contender.coldNanos) / 1000, 2),
+    "times faster": rounded(median(contender.timesFaster), 1),
+  };
 }
 
 /** Values in blocks of 16 KiB, each deflated at level 1 with a checksum, and an index in memory. */
@@ -219,11 +266,13 @@ class DeflatedBlocks {
     this.bytes = offset + entries.length + this.sums.length * 8;
   }
 
-  read(entries: readonly Entry[], order: Uint32Array, reads: number): void {
-    for (let i = 0; i < reads; i++) {
-      const { value } = entries[order[i]];
-      expectEqual(this.valueAt(order[i], value.length), value);
-    }
+  reads(entries: readonly Entry[], order: Int32Array): Work {
+    return (from, to) => {
+      for (let i = from; i < to; i++) {
+        const { value } = entries[order[i]];
+        expectEqual(this.valueAt(order[i], value.length), value);
+      }
+    };
   }
 
   async close(): Promise<void> {
@@ -297,13 +346,21 @@ class EntryCursor implements Cursor {
   }
 }
 
-function readPairs(path: string, limit: number): [string, string][] {
-  const stored = readFileSync(path);
-  const lines = (path.endsWith(".gz") ? gunzipSync(stored) : stored).toString("utf8").split("\n");
+/** Pairs of name and URL; of more than asked for, a uniform part. */
+function readPairs(): [string, string][] {
+  const stored =
+    options.data === undefined
+      ? gunzipSync(readFileSync(new URL("../data/npm-repositories.tsv.gz", import.meta.url)))
+      : readFileSync(join(options.data, "pairs.tsv"));
+  const lines = stored
+    .toString("utf8")
+    .split("\n")
+    .filter((line) => line.includes("\t"));
+  const stride = Math.max(1, lines.length / options.keys);
   const result: [string, string][] = [];
-  for (const line of lines) {
-    const [name, url] = line.split("\t");
-    if (url !== undefined && result.length < limit) result.push([name, url]);
+  for (let i = 0; i < lines.length; i += stride) {
+    const [name, url] = lines[Math.floor(i)].split("\t");
+    result.push([name, url]);
   }
   return result;
 }
@@ -319,8 +376,8 @@ function objectOf([name, url]: [string, string], i: number): Entry {
 /** Like a registry's entry: what is fixed, what is text, and what cannot be compressed. */
 function documentOf([name, url]: [string, string], i: number): Entry {
   const words = (count: number): string[] =>
-    Array.from({ length: count }, () => pairs[Math.floor(random() ** 2 * 5000)][0]);
-  const hex = Array.from({ length: 40 }, () => Math.floor(random() * 16).toString(16)).join("");
+    Array.from({ length: count }, () => pairs[Math.min(random.below(5000), random.below(5000))][0]);
+  const hex = Array.from({ length: 40 }, () => random.below(16).toString(16)).join("");
   return entryOf(name, {
     name,
     version: `${i % 7}.${i % 31}.${i % 11}`,
@@ -340,50 +397,34 @@ function licenseOf(i: number): string {
   return ["MIT", "ISC", "Apache-2.0", "BSD-3-Clause"][i % 4];
 }
 
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) / 2 ** 32;
-  };
-}
-
 function expectEqual(actual: Uint8Array, expected: Uint8Array): void {
   const middle = expected.length >> 1;
   const isEqual = actual.length === expected.length && actual[middle] === expected[middle];
   if (!isEqual) throw new Error("a wrong value");
 }
 
-function median(times: readonly number[] | undefined): number {
-  const sorted = (times ?? []).toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1];
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
 }
 
-function percent(part: number, whole: number): number {
-  return Number(((100 * part) / whole).toFixed(2));
-}
-
-function report(): void {
-  const machine = { node: process.version, cpu: cpus()[0].model, pairs: pairs.length };
-  if (options.json) {
-    console.log(JSON.stringify({ ...machine, results }, undefined, 2));
-    return;
-  }
-  console.log(`${machine.pairs} pairs, Node ${machine.node}, ${machine.cpu}`);
-  console.table(results);
-}
-
+const rows: Record<string, string | number>[] = [];
 try {
-  await measureSet(
-    "texts",
-    pairs.map(([name, url]) => entryOf(name, url)),
+  const stride = Math.ceil(pairs.length / MAX_DOCUMENTS);
+  const some = pairs.filter((_, i) => i % stride === 0);
+  rows.push(
+    ...(await measureSet(
+      "texts",
+      pairs.map(([name, url]) => entryOf(name, url)),
+    )),
   );
-  await measureSet("objects", pairs.slice(0, 10 * MAX_DOCUMENTS).map(objectOf));
-  const stride = Math.max(1, Math.floor(pairs.length / MAX_DOCUMENTS));
-  await measureSet("documents", pairs.filter((_, i) => i % stride === 0).map(documentOf));
+  rows.push(...(await measureSet("objects", pairs.map(objectOf))));
+  rows.push(...(await measureSet("documents", some.map(documentOf))));
 } finally {
   rmSync(directory, { recursive: true });
 }
-report();
+if (options.json) {
+  console.log(JSON.stringify({ ...describeMachine(), pairs: pairs.length, rows }, undefined, 2));
+} else {
+  console.log(`${pairs.length} pairs, ${JSON.stringify(describeMachine())}`);
+  printTable(rows);
+}
