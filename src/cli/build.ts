@@ -12,7 +12,7 @@ import { type Context, DataError, type Outcome } from "./context.ts";
 import { Fill } from "./fill.ts";
 import { FORMATS, type Format, formatOf, openSource, type Source } from "./input.ts";
 import type { Key } from "./notation.ts";
-import { startProgress } from "./progress.ts";
+import { announce, startProgress } from "./progress.ts";
 import {
   addExamples,
   addStoreCommand,
@@ -82,6 +82,7 @@ async function build(
         context.stderr.write(`memkv: interrupted; ${written}\n`);
         return SIGNAL_EXIT_CODES[signal];
       }
+      announce(context, options.compact ? "compacting" : "flushing", isShown(options));
       await store.flush();
       if (options.compact) await store.compact();
       const seconds = (performance.now() - started) / 1000;
@@ -108,8 +109,7 @@ async function runFill(
   };
   process.once("SIGINT", handle);
   process.once("SIGTERM", handle);
-  const isShown = options.quiet !== true && options.json !== true;
-  const progress = startProgress(context, source.totalBytes, "keys", isShown);
+  const progress = startProgress(context, source.totalBytes, "keys", isShown(options));
   try {
     await fill.run(() => progress.update(source.readBytes, fill.entryCount));
   } catch (error) {
@@ -122,6 +122,11 @@ async function runFill(
     process.off("SIGTERM", handle);
   }
   return received;
+}
+
+/** Whether progress may be shown. */
+function isShown(options: BuildOptions): boolean {
+  return options.quiet !== true && options.json !== true;
 }
 
 function report(

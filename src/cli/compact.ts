@@ -3,6 +3,7 @@
  */
 import type { Command } from "commander";
 import type { Context } from "./context.ts";
+import { announce } from "./progress.ts";
 import { addExamples, addStoreCommand, type EncodingOptions, withStore } from "./store.ts";
 import { formatBytes } from "./text.ts";
 
@@ -20,6 +21,7 @@ export function addCompact(program: Command, context: Context): void {
         "write",
         context,
         async (store) => {
+          announce(context, "compacting", options.json !== true);
           const before = store.stats().disk.total;
           await store.compact();
           return { before, after: store.stats().disk.total };

@@ -15,8 +15,11 @@ import type { Key, Notation } from "./notation.ts";
 export const FORMATS = ["lines", "tsv", "jsonl"] as const;
 export type Format = (typeof FORMATS)[number];
 
-/** Bytes read from the file at a time. */
+/** Bytes of text taken at a time. */
 const READ_BYTES = 2 ** 20;
+
+/** Bytes of gzip read at a time: fewer, since what was read and not yet unpacked is not yet done. */
+const READ_GZIP_BYTES = 2 ** 16;
 
 /** Longer lines are refused: a value of this size is better written by a program. */
 const MAX_LINE_BYTES = 2 ** 28;
@@ -58,7 +61,9 @@ export function openSource(path: string, context: Context): Source {
   try {
     const facts = statSync(path);
     if (facts.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
-    const stream = createReadStream(path, { highWaterMark: READ_BYTES });
+    const stream = createReadStream(path, {
+      highWaterMark: path.toLowerCase().endsWith(".gz") ? READ_GZIP_BYTES : READ_BYTES,
+    });
     return sourceOf(path, facts.isFile() ? facts.size : undefined, stream);
   } catch (error) {
     throw systemError(`read ${path}`, error);
@@ -205,7 +210,7 @@ async function decompressed(source: Source): Promise<AsyncIterable<Buffer>> {
   if (first[0] !== 0x1f || first[1] !== 0x8b) return all();
   const gunzip = createGunzip({ chunkSize: READ_BYTES });
   // The callback has nothing to do: whoever reads from gunzip meets the error there.
-  pipeline(Readable.from(all()), gunzip, () => undefined);
+  pipeline(Readable.from(all(), { highWaterMark: 1 }), gunzip, () => undefined);
   return gunzip;
 }
 

@@ -4,7 +4,7 @@
  */
 import { SingleBar } from "cli-progress";
 import type { Context } from "./context.ts";
-import { formatBytes, formatCount } from "./text.ts";
+import { formatBytes, formatCount, formatDuration } from "./text.ts";
 
 export interface Progress {
   /** `position` of the total, whatever that counts, and `done` units so far. */
@@ -33,22 +33,39 @@ export function startProgress(
   const bar = new SingleBar({
     stream: context.stderr,
     format: isBounded
-      ? "{bar} {percentage}% | {done} | {rate}/s | {eta_formatted} left"
-      : "{done} | {rate}/s | {duration_formatted}",
+      ? "{bar} {percentage}% | {done} | {rate}/s | {left} left"
+      : "{done} | {rate}/s | {passed}",
     barCompleteChar: "#",
     barIncompleteChar: "-",
     barsize: 30,
     hideCursor: true,
-    etaBuffer: 100,
     gracefulExit: false,
   });
   const started = performance.now();
-  bar.start(isBounded ? total : 1, 0, { done: format(0), rate: format(0) });
+  bar.start(isBounded ? total : 1, 0, {
+    done: format(0),
+    rate: format(0),
+    left: "?",
+    passed: "0 s",
+  });
   return {
     update(position, done) {
       const seconds = Math.max(performance.now() - started, 1) / 1000;
-      bar.update(isBounded ? position : 0, { done: format(done), rate: format(done / seconds) });
+      // From the whole time and not from the last moments: flushes come and go.
+      const left =
+        isBounded && position > 0 ? (seconds * (total - position)) / position : undefined;
+      bar.update(isBounded ? position : 0, {
+        done: format(done),
+        rate: format(done / seconds),
+        left: left === undefined ? "?" : formatDuration(left),
+        passed: formatDuration(seconds),
+      });
     },
     stop: () => bar.stop(),
   };
+}
+
+/** Says, where a progress bar would be shown, what takes its time without telling how far it is. */
+export function announce(context: Context, what: string, isWanted: boolean): void {
+  if (isWanted && context.stderr.isTTY === true) context.stderr.write(`${what} ...\n`);
 }

@@ -19,6 +19,14 @@ export function formatBytes(bytes: number): string {
   return unit === 0 ? `${bytes} bytes` : `${scaled.toPrecision(3)} ${units[unit]}`;
 }
 
+/** 3725 as "1 h 2 min", 75 as "1 min 15 s". */
+export function formatDuration(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
 /** `part` as a percentage of `whole`. */
 export function formatShare(part: number, whole: number): string {
   return whole === 0 ? "-" : `${((100 * part) / whole).toFixed(1)} %`;
