@@ -1,0 +1,177 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type OperationTarget, RecordBuilder, RecordReader } from "../../src/engine/batch.ts";
+import { EntryKind, MAX_SEQNO } from "../../src/entry.ts";
+import { CorruptionError } from "../../src/errors.ts";
+import { RECORD_HEADER_BYTES } from "../../src/wal/format.ts";
+
+interface Operation {
+  readonly kind: EntryKind;
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+/** What a record's operations are handed to. */
+class Collector implements OperationTarget {
+  readonly operations: (Operation & { readonly seqno: number })[] = [];
+
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    seqno: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    this.operations.push({
+      seqno,
+      kind,
+      key: key.slice(keyStart, keyEnd),
+      value: value.slice(valueStart, valueEnd),
+    });
+  }
+}
+
+function append(record: RecordBuilder, { kind, key, value }: Operation): void {
+  if (kind === EntryKind.put) record.put(key, key.length, value);
+  else record.delete(key, key.length);
+}
+
+/** The payload of a record of the operations, which the log would frame. */
+function payloadOf(operations: readonly Operation[], firstSeqno = 1): Uint8Array {
+  const record = new RecordBuilder();
+  for (const operation of operations) append(record, operation);
+  record.number(firstSeqno);
+  return record.writer.bytes.slice(RECORD_HEADER_BYTES);
+}
+
+function read(payload: Uint8Array): Collector["operations"] {
+  const collector = new Collector();
+  new RecordReader(payload, "a.wal", 1000).apply(collector);
+  return collector.operations;
+}
+
+const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
+  fc.record({
+    kind: fc.constant(EntryKind.put),
+    key: fc.uint8Array({ maxLength: 200 }),
+    value: fc.uint8Array({ maxLength: 300 }),
+  }),
+  fc.record({
+    kind: fc.constant(EntryKind.tombstone),
+    key: fc.uint8Array({ maxLength: 200 }),
+    value: fc.constant(new Uint8Array(0)),
+  }),
+);
+
+describe("a commit record", () => {
+  test("gives back its operations in order, numbered from the first", () => {
+    fc.assert(
+      fc.property(
+        fc.array(anyOperation),
+        fc.oneof(fc.integer({ min: 1, max: 1000 }), fc.constant(MAX_SEQNO - 100)),
+        (operations, firstSeqno) => {
+          const payload = payloadOf(operations, firstSeqno);
+          const reader = new RecordReader(payload, "a.wal", 0);
+          expect(reader.firstSeqno).toBe(firstSeqno);
+          expect(reader.operationCount).toBe(operations.length);
+          const content = operations.reduce((sum, o) => sum + o.key.length + o.value.length, 0);
+          expect(reader.contentBytes).toBeGreaterThanOrEqual(content);
+          expect(read(payload)).toEqual(
+            operations.map((operation, i) => ({ ...operation, seqno: firstSeqno + i })),
+          );
+        },
+      ),
+    );
+  });
+
+  test("counts the bytes of its keys and values, and takes back what is rewound", () => {
+    fc.assert(
+      fc.property(fc.array(anyOperation), fc.array(anyOperation), (kept, undone) => {
+        const record = new RecordBuilder();
+        for (const operation of kept) append(record, operation);
+        const mark = record.mark();
+        for (const operation of undone) append(record, operation);
+        record.rewind(mark);
+        expect(record.mark()).toEqual(mark);
+        expect(record.operationCount).toBe(kept.length);
+        expect(record.keyBytes).toBe(kept.reduce((sum, { key }) => sum + key.length, 0));
+        expect(record.valueBytes).toBe(kept.reduce((sum, { value }) => sum + value.length, 0));
+        for (const operation of undone) append(record, operation);
+        record.number(7);
+        const payload = record.writer.bytes.slice(RECORD_HEADER_BYTES);
+        expect(payload).toEqual(payloadOf([...kept, ...undone], 7));
+      }),
+    );
+  });
+
+  const whole = payloadOf([
+    { kind: EntryKind.put, key: Uint8Array.of(1, 2, 3), value: Uint8Array.of(4, 5) },
+    { kind: EntryKind.tombstone, key: Uint8Array.of(6), value: new Uint8Array(0) },
+  ]);
+
+  test("cut off anywhere is damage", () => {
+    for (let length = 0; length < whole.length; length++) {
+      expect(() => read(whole.subarray(0, length)), `${length} bytes`).toThrow(CorruptionError);
+    }
+    expect(read(whole)).toHaveLength(2);
+  });
+
+  test("with bytes behind its end is damage", () => {
+    expect(() => read(Uint8Array.of(...whole, 0))).toThrow(CorruptionError);
+  });
+
+  const HEAD = 12;
+  const damaged: [string, number, number[]][] = [
+    ["sequence number 0", 0, [0, 0, 0, 0, 0, 0, 0, 0]],
+    ["a sequence number above 2^53", 0, [0, 0, 0, 0, 0, 0, 0x20, 0]],
+    ["a count below the operations there are", 8, [1]],
+    ["a count above them", 8, [3]],
+    ["a count of four billion", 8, [255, 255, 255, 255]],
+    ["an unknown kind", HEAD, [3]],
+    ["kind 0", HEAD, [0]],
+    ["a key longer than the record", HEAD + 1, [100]],
+    ["a key length without an end", HEAD + 1, [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80]],
+    ["a value longer than the record", HEAD + 5, [100]],
+  ];
+
+  test.each(damaged)("with %s is damage that says where", (_, at, bytes) => {
+    const payload = whole.slice();
+    payload.set(bytes, at);
+    const attempt = (): unknown => read(payload);
+    expect(attempt).toThrow(CorruptionError);
+    try {
+      attempt();
+    } catch (error) {
+      expect(error).toMatchObject({ file: "a.wal" });
+      const { offset } = error as CorruptionError;
+      expect(offset).toBeGreaterThanOrEqual(1000);
+      expect(offset).toBeLessThanOrEqual(1000 + payload.length);
+    }
+  });
+
+  test("with a key or value above its limit is damage", () => {
+    const key = new Uint8Array(65_537);
+    const tooLong = payloadOf([{ kind: EntryKind.tombstone, key, value: new Uint8Array(0) }]);
+    expect(() => read(tooLong)).toThrow(/a length up to 65536/);
+    const most = { kind: EntryKind.tombstone, key: key.slice(1), value: new Uint8Array(0) };
+    expect(read(payloadOf([most]))[0].key.length).toBe(65_536);
+  });
+
+  test("of random bytes is read or refused, and nothing else", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(20), (bytes, at) => {
+        const payload = whole.slice();
+        payload.set(bytes.subarray(0, payload.length - at), at);
+        try {
+          read(payload);
+        } catch (error) {
+          expect(error).toBeInstanceOf(CorruptionError);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
