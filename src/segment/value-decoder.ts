@@ -20,15 +20,15 @@ import {
 const NO_BYTES = new Uint8Array(0);
 
 export class ValueDecoder {
-  /** Where the value lies if it is a large one; `decode` returned undefined. */
-  place: LargeValuePlace | undefined;
+  /** Where the large value lies that made `decode` return undefined last. */
+  place: LargeValuePlace;
   private readonly symbols: SymbolTable | undefined;
   private readonly location: ValueLocation;
   /** A coded value is decoded to here, behind room for its header. Made at first use. */
   private decoded: Uint8Array;
 
   constructor(symbols: SymbolTable | undefined) {
-    this.place = undefined;
+    this.place = { offset: 0, length: 0, storedLength: 0 };
     this.symbols = symbols;
     this.location = new ValueLocation();
     this.decoded = NO_BYTES;

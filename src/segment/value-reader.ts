@@ -66,8 +66,7 @@ export class ValueReader {
     const { decoder, file } = this;
     const offset = index.offsets[block];
     const value = decoder.decode(bytes, start, end, position, key, keyLength, file.path, offset);
-    if (value !== undefined) return value;
-    return decoder.place === undefined ? bytes : this.largeValue(decoder.place, ordinal);
+    return value ?? this.largeValue(decoder.place, ordinal);
   }
 
   /** A copy of the block's image, through the cache, in `target` if that is large enough. */

@@ -62,9 +62,7 @@ export class ValueScanner {
     const offset = reader.index.offsets[this.block];
     const end = image.length;
     const value = decoder.decode(image, 0, end, position, key, keyLength, path, offset);
-    if (value !== undefined) return value;
-    if (decoder.place === undefined) return NO_BYTES;
-    return readLargeValue(reader.file, decoder.place, reader.dictionary);
+    return value ?? readLargeValue(reader.file, decoder.place, reader.dictionary);
   }
 
   private moveTo(ordinal: number): void {

@@ -143,7 +143,10 @@ export class SegmentWriter {
     this.keepLastKey(key, keyLength);
   }
 
-  /** Writes what is pending. To be awaited before the next call of any method but `add`. */
+  /**
+   * Writes what is pending. To be awaited before the next call of any method but `add`. After it or
+   * `finish` has rejected, there is nothing to do but `abandon`.
+   */
   async drain(): Promise<void> {
     assert(!this.isDraining, "a segment is drained by one caller at a time");
     const { values } = this;
