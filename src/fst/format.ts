@@ -31,8 +31,8 @@
  * offset  bytes          element
  * 0       d1             BRANCH of 3, offsets of 1 byte, counts of 1 byte
  * 1       63 64 70       labels c, d, p
- * 4       07 04          where c and d lead: 6 and 3 bytes after the branch ends at 8
- * 6       02 04          keys before d, keys before p
+ * 4       07 02          c leads 6 bytes after the end of the branch, to 14; 2 keys before d
+ * 6       04 04          d leads 3 bytes after the end of the branch, to 11; 4 keys before p
  * 8       6f 74 be       "o", "t", END              p leads here, for it is the last
  * 11      6f b8 01       "o", GOTO 1 byte further   d leads here
  * 14      61             "a"                        c leads here
@@ -76,16 +76,16 @@
  * bf                        never written
  * c0..ff  BRANCH            takes one byte of several; 11nnwwcc:
  *
- *         +----------+-------+-----------+-----------------------+----------------------+
- *         | 11nnwwcc | [n-2] | n labels  | (n-1) offsets, w each | (n-1) counts, c each |
- *         +----------+-------+-----------+-----------------------+----------------------+
+ *         +----------+-------+----------+----------------+----------------+-----
+ *         | 11nnwwcc | [n-2] | n labels | offset 0, of w | count 1, of c  | ...  n - 1 of each
+ *         +----------+-------+----------+----------------+----------------+-----
  * nn      0, 1, 2: n is 2, 3, 4; 3: the next byte is n - 2
  * ww      w - 1, with w = 1..4 bytes
  * cc      0, 1, 2, 3: c is 0, 1, 2, 4 bytes
  * label   ascending
- * offset  of transition i < n-1: 0 leads to END; else to the end of this element + offset - 1.
+ * offset  of transition 0..n-2: 0 leads to END; else to the end of this element + offset - 1.
  *         Transition n-1 leads to the end of this element.
- * count   of transition i + 1: keys below transitions 0..i. Where c is 0, each has one: it is i + 1.
+ * count   of transition 1..n-1: keys below the transitions before it. Where c is 0, each has one.
  * ```
  *
  * A byte from 00 to b7 stands for itself as long as there is no symbol table. The table replaces

@@ -6,8 +6,8 @@
  * adds one to `low`. Where the walk gets stuck, every key still in reach sorts on one side of the
  * key sought, so that one of the two is its rank: a miss costs no more than a hit.
  */
-import { BRANCH, damaged, END, ESCAPE, FINAL, GOTO } from "./format.ts";
-import { Branch, END_TARGET, gotoTarget } from "./state-reader.ts";
+import { BRANCH, COUNT_WIDTHS, damaged, END, ESCAPE, FINAL, GOTO } from "./format.ts";
+import { gotoTarget, LINEAR_SEARCH_LABELS, readInteger } from "./state-reader.ts";
 import type { SymbolTable } from "./symbols.ts";
 
 export class StateReader {
@@ -18,7 +18,6 @@ export class StateReader {
   /** Whether the key that `rank` was last asked for is there. */
   isFound: boolean;
 
-  private readonly branch: Branch;
   private readonly file: string;
   private readonly offset: number;
 
@@ -36,14 +35,13 @@ export class StateReader {
     this.keyCount = keyCount;
     this.longestKeyBytes = longestKeyBytes;
     this.isFound = false;
-    this.branch = new Branch();
     this.file = file;
     this.offset = offset;
   }
 
   /** Number of keys that sort before key[0, length); sets `isFound`. */
   rank(key: Uint8Array, length: number): number {
-    const { states, branch } = this;
+    const { states } = this;
     const { starts, bytes } = this.symbols;
     this.isFound = false;
     if (this.keyCount === 0) return 0;
@@ -64,17 +62,46 @@ export class StateReader {
         pos++;
       } else if (element >= BRANCH) {
         if (matched === length) return low;
+        // What Branch does, in locals: a tenth less time for a whole look-up (bench fst, hit).
         const label = key[matched++];
-        branch.read(states, pos);
-        const index = branch.firstAtOrAbove(states, label);
-        if (index === branch.count) return high;
-        if (index < branch.count - 1) high = low + branch.keysBefore(states, index + 1);
-        low += branch.keysBefore(states, index);
-        if (states[branch.labels + index] !== label) return low;
-        pos = branch.target(states, index);
-        if (pos === END_TARGET) {
-          this.isFound = matched === length;
-          return this.isFound ? low : high;
+        const countField = (element >> 4) & 3;
+        const isWide = countField === 3;
+        const last = (isWide ? states[pos + 1] : countField) + 1;
+        const labels = pos + (isWide ? 2 : 1);
+        let index = 0;
+        if (last < LINEAR_SEARCH_LABELS) {
+          while (index <= last && states[labels + index] < label) index++;
+        } else {
+          let end = last + 1;
+          while (index < end) {
+            const middle = (index + end) >>> 1;
+            if (states[labels + middle] < label) index = middle + 1;
+            else end = middle;
+          }
+        }
+        if (index > last) return high;
+        const width = ((element >> 2) & 3) + 1;
+        const countWidth = COUNT_WIDTHS[element & 3];
+        const stride = width + countWidth;
+        const entry = labels + last + 1 + index * stride;
+        if (index < last) {
+          const before = entry + width;
+          high = low + (countWidth === 0 ? index + 1 : readInteger(states, before, countWidth));
+        }
+        if (index > 0) {
+          const before = entry - countWidth;
+          low += countWidth === 0 ? index : readInteger(states, before, countWidth);
+        }
+        if (states[labels + index] !== label) return low;
+        if (index === last) {
+          pos = entry;
+        } else {
+          const offset = readInteger(states, entry, width);
+          if (offset === 0) {
+            this.isFound = matched === length;
+            return this.isFound ? low : high;
+          }
+          pos = labels + last + 1 + last * stride + offset - 1;
         }
       } else if (element === END) {
         this.isFound = matched === length;

@@ -18,9 +18,10 @@ export class Branch {
   labels: number;
   /** Position after the element, where the last transition leads. */
   end: number;
+  /** Position of the first offset, and from one offset to the next. */
   private offsets: number;
+  private stride: number;
   private offsetWidth: number;
-  private keyCounts: number;
   private keyCountWidth: number;
 
   constructor() {
@@ -28,8 +29,8 @@ export class Branch {
     this.labels = 0;
     this.end = 0;
     this.offsets = 0;
+    this.stride = 0;
     this.offsetWidth = 0;
-    this.keyCounts = 0;
     this.keyCountWidth = 0;
   }
 
@@ -42,13 +43,14 @@ export class Branch {
     const labels = pos + (isWide ? 2 : 1);
     const offsetWidth = ((element >> 2) & 3) + 1;
     const keyCountWidth = COUNT_WIDTHS[element & 3];
+    const stride = offsetWidth + keyCountWidth;
     this.count = count;
     this.labels = labels;
     this.offsets = labels + count;
+    this.stride = stride;
     this.offsetWidth = offsetWidth;
-    this.keyCounts = labels + count + (count - 1) * offsetWidth;
     this.keyCountWidth = keyCountWidth;
-    this.end = labels + count + (count - 1) * (offsetWidth + keyCountWidth);
+    this.end = labels + count + (count - 1) * stride;
   }
 
   /** The first transition whose label is at or above `label`; `count` if there is none. */
@@ -72,8 +74,7 @@ export class Branch {
   /** Where transition `index` leads: a position, or END_TARGET. */
   target(states: Uint8Array, index: number): number {
     if (index === this.count - 1) return this.end;
-    const { offsetWidth } = this;
-    const offset = readInteger(states, this.offsets + index * offsetWidth, offsetWidth);
+    const offset = readInteger(states, this.offsets + index * this.stride, this.offsetWidth);
     return offset === 0 ? END_TARGET : this.end + offset - 1;
   }
 
@@ -81,7 +82,7 @@ export class Branch {
   keysBefore(states: Uint8Array, index: number): number {
     const { keyCountWidth } = this;
     if (index === 0 || keyCountWidth === 0) return index;
-    return readInteger(states, this.keyCounts + (index - 1) * keyCountWidth, keyCountWidth);
+    return readInteger(states, this.offsets + index * this.stride - keyCountWidth, keyCountWidth);
   }
 
   /** The last transition before which there are at most `count` keys. */
@@ -98,7 +99,7 @@ export class Branch {
 }
 
 /** Up to here a linear search beats a binary one (bench fst). */
-const LINEAR_SEARCH_LABELS = 8;
+export const LINEAR_SEARCH_LABELS = 8;
 
 /** Whether an element is a GOTO. */
 export function isGoto(element: number): boolean {
@@ -122,7 +123,7 @@ export function isBranch(element: number): boolean {
 }
 
 /** Little-endian, of 1 to 4 bytes; never negative. */
-function readInteger(bytes: Uint8Array, pos: number, width: number): number {
+export function readInteger(bytes: Uint8Array, pos: number, width: number): number {
   switch (width) {
     case 1:
       return bytes[pos];

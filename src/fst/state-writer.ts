@@ -148,15 +148,12 @@ export class StateWriter {
     this.buffer[pos++] = BRANCH | ((isWide ? 3 : count - 2) << 4) | ((width - 1) << 2) | countBits;
     if (isWide) this.buffer[pos++] = count - 2;
     for (let i = start; i <= last; i++) this.buffer[pos++] = labels[i];
-    for (let i = start; i < last; i++) {
-      this.writeInteger(pos, width, offsetOf(endAddress, targets[i]));
-      pos += width;
-    }
     keysBefore = 0;
     for (let i = start; i < last; i++) {
       keysBefore += keyCounts[i];
-      this.writeInteger(pos, countWidth, keysBefore);
-      pos += countWidth;
+      this.writeInteger(pos, width, offsetOf(endAddress, targets[i]));
+      this.writeInteger(pos + width, countWidth, keysBefore);
+      pos += width + countWidth;
     }
   }
 
@@ -191,11 +188,11 @@ export class StateWriter {
     }
     pos += count;
     const width = ((element >> 2) & 3) + 1;
-    const end = pos + (count - 1) * (width + COUNT_WIDTHS[element & 3]);
-    const endAddress = buffer.length - end;
+    const stride = width + COUNT_WIDTHS[element & 3];
+    const endAddress = buffer.length - (pos + (count - 1) * stride);
     for (let i = start; i < transitions.length - 1; i++) {
       if (this.readInteger(pos, width) !== offsetOf(endAddress, targets[i])) return false;
-      pos += width;
+      pos += stride;
     }
     return true;
   }
