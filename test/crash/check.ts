@@ -22,6 +22,7 @@ export function openTest(fileSystem: FileSystem): Promise<TestDatabase> {
     memtableBytes: 2 ** 17,
     segmentBytes: 2 ** 16,
     blockCacheBytes: 2 ** 16,
+    compactionTrigger: 2,
     compression: "none",
   });
 }

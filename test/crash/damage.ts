@@ -4,7 +4,8 @@
  * The database has several runs and a log that was not flushed. Files are flipped, cut, zeroed,
  * overwritten, extended, deleted, swapped, copied over each other, and replaced by older versions of
  * themselves and by those of another database. The only data that may be missing without an error is
- * a tail of the newest log: nothing on disk tells it from what a crash may lose.
+ * a tail of the newest log: nothing on disk tells it from what a crash may lose. Its last record says
+ * that everything before it was synced, so while that one is whole, damage before it must show.
  */
 import { DatabaseError } from "../../src/errors.ts";
 import { joinPath } from "../../src/io/file-system.ts";
@@ -22,6 +23,9 @@ interface Built {
   readonly expectation: Expectation;
   /** Writes that are in runs or in older logs: they may not be missing. */
   readonly firmCount: number;
+  /** The newest log, and where its last record begins. */
+  readonly newestLog: string;
+  readonly lastRecord: number;
 }
 
 async function filesOf(fileSystem: MemoryFileSystem): Promise<Files> {
@@ -64,9 +68,26 @@ async function build(seed: number): Promise<Built> {
   database = await openTest(fileSystem);
   const firmCount = history.length;
   await write(15);
+  await database.sync();
+  const newestLog = [...(await filesOf(fileSystem)).keys()].reduce((newest, name) =>
+    name.endsWith(".wal") && (name > newest || !newest.endsWith(".wal")) ? name : newest,
+  );
+  const lastRecord = (await fileSystem.stat(joinPath(DIRECTORY, newestLog)))?.size ?? 0;
+  await write(1);
   await database.close();
   const files = await filesOf(fileSystem);
-  return { files, earlier, expectation: history.expectation(), firmCount };
+  const expectation = history.expectation();
+  return { files, earlier, expectation, firmCount, newestLog, lastRecord };
+}
+
+/** The fewest writes that the files may show without an error. */
+function leastShown(files: Files, own: Built): number {
+  const before = own.files.get(own.newestLog) ?? new Uint8Array();
+  const after = files.get(own.newestLog) ?? new Uint8Array();
+  const isLastWhole =
+    after.length >= before.length &&
+    before.subarray(own.lastRecord).every((byte, i) => after[own.lastRecord + i] === byte);
+  return isLastWhole ? own.expectation.submitted : own.firmCount;
 }
 
 /** Changes one thing; returns what, for messages. */
@@ -159,14 +180,14 @@ const MUTATIONS: Record<string, Mutation> = {
 };
 
 /** Throws Violation unless the files give the right data, or an error that says that they do not. */
-async function check(files: Files, { expectation, firmCount }: Built): Promise<"right" | "error"> {
+async function check(files: Files, own: Built): Promise<"right" | "error"> {
   const paths = new Map([...files].map(([name, bytes]) => [joinPath(DIRECTORY, name), bytes]));
   const fileSystem = new MemoryFileSystem({ files: paths, directories: [] });
   try {
     const database = await openTest(fileSystem);
     try {
       const content = contentOf(database);
-      writesShown(content, expectation, firmCount);
+      writesShown(content, own.expectation, leastShown(files, own));
       for (const [key, value] of content) {
         if (database.get(key) !== value) throw new Violation(`get(${key}) differs from entries`);
       }

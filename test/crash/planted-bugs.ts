@@ -1,0 +1,226 @@
+/**
+ * Bugs that a database might have, as changes to our sources: the tests must notice each.
+ *
+ * `teeth.slow.test.ts` builds memkv with one of them at a time and runs the check that is to catch
+ * it; `teeth.test.ts` sees to it that each still applies.
+ */
+export type CheckName = "crash" | "faults" | "damage";
+
+export interface PlantedBug {
+  readonly name: string;
+  /** The check that must fail. */
+  readonly caughtBy: CheckName;
+  readonly changes: readonly SourceChange[];
+}
+
+export interface SourceChange {
+  /** Below src/. */
+  readonly file: string;
+  /** Occurs once in it. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+const bug = (
+  name: string,
+  caughtBy: CheckName,
+  file: string,
+  find: string,
+  replace: string,
+): PlantedBug => ({ name, caughtBy, changes: [{ file, find, replace }] });
+
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  bug(
+    "a synced write is acknowledged before the sync",
+    "crash",
+    "engine/commit.ts",
+    "if (group.needsSync) await this.syncLog();",
+    "",
+  ),
+  bug(
+    "the name of a new log is not synced",
+    "crash",
+    "engine/store.ts",
+    `await log.sync();
+      await this.fileSystem.syncDirectory(this.directory);`,
+    "await log.sync();",
+  ),
+  bug(
+    "a full log is not synced before the next one is begun",
+    "crash",
+    "engine/store.ts",
+    `if (this.log !== undefined) await this.committer.syncLog();
+    const previous`,
+    "const previous",
+  ),
+  bug(
+    "the manifest is renamed before its bytes are synced",
+    "crash",
+    "io/replace.ts",
+    "await file.sync();",
+    "",
+  ),
+  bug(
+    "the rename of the manifest is not synced",
+    "crash",
+    "io/replace.ts",
+    "await fileSystem.syncDirectory(directory).catch((error: unknown) => {",
+    "await Promise.resolve().catch((error: unknown) => {",
+  ),
+  bug(
+    "a segment is installed before its bytes are synced",
+    "crash",
+    "segment/writer.ts",
+    "await this.file.sync();",
+    "",
+  ),
+  bug(
+    "a segment is installed before its name is synced",
+    "crash",
+    "engine/versions.ts",
+    "if (added.length > 0) await fileSystem.syncDirectory(directory);",
+    "",
+  ),
+  {
+    name: "logs are removed before the manifest is replaced",
+    caughtBy: "crash",
+    changes: [
+      {
+        file: "engine/background.ts",
+        find: "    await this.install(\n      run,\n      (runs) => (run.length",
+        replace:
+          "    await host.removeLogsBelow(oldestWal);\n    await this.install(\n      run,\n      (runs) => (run.length",
+      },
+    ],
+  },
+  bug(
+    "the manifest drops a log that still has writes",
+    "crash",
+    "engine/background.ts",
+    "const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);",
+    "const oldestWal = host.firstLogOf(memtables[memtables.length - 2]) + 1;",
+  ),
+  bug(
+    "what was replayed is not made durable",
+    "crash",
+    "engine/recovery.ts",
+    "if (isNewest && !mode.readOnly) await cutTail(fileSystem, path, wal);",
+    "",
+  ),
+  bug(
+    "files are removed before the manifest that was found is durable",
+    "crash",
+    "engine/recovery.ts",
+    "if (!mode.readOnly) await fileSystem.syncDirectory(directory);",
+    "",
+  ),
+  bug(
+    "a batch is several records",
+    "crash",
+    "engine/database.ts",
+    `batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
+    return`,
+    `async batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
+    for (const [i, operation] of operations.slice(1).entries()) {
+      await this.write((record) => this.encodeOperation(record, operation, i), options);
+    }
+    operations = operations.slice(0, 1);
+    return`,
+  ),
+  bug(
+    "the checksum of a log record is not checked",
+    "crash",
+    "wal/format.ts",
+    "return readU32(bytes, pos + CHECKSUM_OFFSET) === sum >>> 0;",
+    "return sum >= 0;",
+  ),
+  bug(
+    "records after a lost one are replayed",
+    "crash",
+    "wal/reader.ts",
+    'const next = mode === "salvage" ? scan.nextRecord : -1;',
+    "const next = scan.nextRecord;",
+  ),
+  bug(
+    "tombstones are dropped while older runs have the key",
+    "crash",
+    "engine/background.ts",
+    "choice.end === inputs.version.runs.length",
+    "choice.end > 0",
+  ),
+  bug(
+    "an old value hides a new one where runs are merged",
+    "crash",
+    "compaction/run.ts",
+    ".sort(([a], [b]) => a - b)",
+    ".sort(([a], [b]) => b - a)",
+  ),
+  bug(
+    "a failed sync is tried again and called success",
+    "faults",
+    "wal/writer.ts",
+    "this.#syncFailure ??= { error };\n      this.#isBroken = true;\n      throw error;",
+    "await this.#file.sync();",
+  ),
+  {
+    name: "a short write of a record is ignored",
+    caughtBy: "faults",
+    changes: [
+      {
+        file: "wal/writer.ts",
+        find: "this.#file.writeSync(record.subarray(0, length), this.#size);\n    } catch (error) {\n      this.#undo();\n      throw error;",
+        replace:
+          "this.#file.writeSync(record.subarray(0, length), this.#size);\n    } catch {\n      this.#isBroken = false;",
+      },
+    ],
+  },
+  bug(
+    "a record whose write failed is left in the log",
+    "faults",
+    "wal/writer.ts",
+    "if (frame.some((byte) => byte !== 0)) {",
+    "if (frame.length === 0) {",
+  ),
+  bug(
+    "segments are removed when it is unknown whether the manifest names them",
+    "faults",
+    "engine/background.ts",
+    "if (isPoisoning(error)) host.poison(error);",
+    "if (error === undefined) host.poison(error);",
+  ),
+  bug(
+    "outputs of a failed flush or compaction are left behind",
+    "faults",
+    "engine/recovery.ts",
+    "await fileSystem.remove(joinPath(directory, name));\n  if (orphans.length > 0)",
+    'if (name === "") await fileSystem.remove(joinPath(directory, name));\n  if (orphans.length > 0)',
+  ),
+  bug(
+    "the checksum of a page of keys is not checked",
+    "damage",
+    "segment/keys.ts",
+    "if (sum !== stored) throw this.damaged(page,",
+    "if (sum < 0) throw this.damaged(page,",
+  ),
+  bug(
+    "checksums of a segment's sections and values are not checked",
+    "damage",
+    "segment/format.ts",
+    "const actual = checksum(bytes, start, end);\n  if (actual !== expected) {",
+    "const actual = checksum(bytes, start, end);\n  if (actual < 0) {",
+  ),
+  bug(
+    "the manifest's checksum is not checked",
+    "damage",
+    "manifest/format.ts",
+    "if (actual !== expected) {",
+    "if (actual < 0) {",
+  ),
+  bug(
+    "damage in the middle of the newest log is taken for its end",
+    "damage",
+    "wal/reader.ts",
+    "const isCertain = damage.isCertain || !isNewest || scan.durable > offset || scan.isExhausted;",
+    "const isCertain = false;",
+  ),
+];
