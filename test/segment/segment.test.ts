@@ -11,6 +11,7 @@ import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { keyHash } from "../../src/segment/filter.ts";
 import { Section } from "../../src/segment/format.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
+import { Segment } from "../../src/segment/reader.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
 import {
   build,
@@ -249,6 +250,61 @@ describe("a segment's values", () => {
     expect(cache.bytes).toBeLessThan(6000);
     await segment.close();
     expect(cache.bytes).toBe(0);
+  });
+});
+
+describe("segments that share a cache", () => {
+  test("of a few blocks give right values in any order of reads, walks and closing", async () => {
+    const sets = [
+      urlEntries(2000),
+      urlEntries(3000).filter((_, i) => i % 3 === 0),
+      Array.from({ length: 60 }, (_, i) => ({
+        key: bytesOf(`large/${String(i).padStart(2, "0")}`),
+        value: filled(3000 + i * 100, i),
+      })),
+    ];
+    const fileSystem = new MemoryFileSystem();
+    const blockCache = new BlockCache(1 << 16);
+    const open = async (i: number): Promise<Segment> => {
+      const identity = { ...IDENTITY, fileNumber: i };
+      return await Segment.open({ fileSystem, path: `db/${i}.seg`, identity, blockCache });
+    };
+    for (const [i, entries] of sets.entries()) {
+      const compression = COMPRESSIONS[1 + i];
+      await write(entries, { fileSystem, compression, fileNumber: i, path: `db/${i}.seg` });
+    }
+    const segments = await Promise.all(sets.map((_, i) => open(i)));
+    const cursors = segments.map((segment) => segment.cursor());
+    let state = 1;
+    const below = (bound: number): number => {
+      state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x297a2d39;
+      return (state >>> 0) % bound;
+    };
+    for (let step = 0; step < 6000; step++) {
+      const i = below(sets.length);
+      const entries = sets[i];
+      const cursor = cursors[i];
+      if (below(3) === 0) {
+        if (!cursor.isValid) cursor.seekToOrdinal(below(entries.length));
+        expect(isSame(entryAt(cursor), entries[cursor.ordinal])).toBe(true);
+        if (below(50) === 0) cursor.seekToOrdinal(below(entries.length));
+        else if (i === 0) cursor.next();
+        else cursor.prev();
+      } else {
+        const entry = entries[below(entries.length)];
+        expect(isSame(lookUp(segments[i], entry.key), entry)).toBe(true);
+      }
+      if (step % 1500 === 1499) {
+        await segments[i].close();
+        segments[i] = await open(i);
+        cursors[i] = segments[i].cursor();
+      }
+      expect(blockCache.bytes).toBeLessThanOrEqual(1 << 16);
+    }
+    expect(blockCache.hits).toBeGreaterThan(300);
+    expect(blockCache.misses).toBeGreaterThan(300);
+    await Promise.all(segments.map(async (segment) => await segment.close()));
+    expect(blockCache.bytes).toBe(0);
   });
 });
 

@@ -94,9 +94,12 @@ export interface BuildOptions {
   readonly compression?: ValueCompression;
   readonly filterBitsPerKey?: number;
   readonly fileSystem?: MemoryFileSystem;
+  /** Default: those of IDENTITY and PATH. */
+  readonly fileNumber?: number;
+  readonly path?: string;
 }
 
-/** Writes sorted entries to PATH of a file system, and returns both it and what the writer said. */
+/** Writes sorted entries to a file, and returns its file system and what the writer said. */
 export async function write(
   entries: readonly Entry[],
   options: BuildOptions = {},
@@ -112,8 +115,8 @@ export async function write(
   const filterBitsPerKey = options.filterBitsPerKey ?? 10;
   const writer = await SegmentWriter.create({
     fileSystem,
-    path: PATH,
-    identity: IDENTITY,
+    path: options.path ?? PATH,
+    identity: { ...IDENTITY, fileNumber: options.fileNumber ?? IDENTITY.fileNumber },
     coders,
     filterBitsPerKey,
   });
