@@ -62,7 +62,7 @@ for (let i = 0; i < keyCount; i++) {
   sorted.push(text);
 }
 for (let i = 0; i < lookupCount; i++) {
-  const key = Uint8Array.prototype.slice.call(source, starts[order[i]], ends[order[i]]);
+  const key = new Uint8Array(source.subarray(starts[order[i]], ends[order[i]]));
   hitKeys.push(key);
   missKeys.push(missOf(key));
 }

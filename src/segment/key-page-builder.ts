@@ -3,7 +3,6 @@
  */
 import { checksum } from "../bytes/checksum.ts";
 import { writeU32 } from "../bytes/fixed.ts";
-import { varintSize } from "../bytes/varint.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import {
   BLOCK_KEYS,
@@ -14,6 +13,7 @@ import {
   RECORD_BYTES,
   RECORD_ESCAPE_U8,
   RECORD_ESCAPE_U16,
+  RECORDS_OFFSET,
 } from "./key-page.ts";
 import type { SymbolTable } from "./symbols.ts";
 
@@ -84,14 +84,9 @@ export class KeyPageBuilder {
     if (rest > 0) this.closeBlock(rest);
     const { separator, records, separators, blocks } = this;
     const start = writer.length;
-    const parts = varintSize(separator.length) + records.length + separators.length;
-    const before = PAGE_SUM_BYTES + parts + separator.length;
-    // The offset counts its own bytes too.
-    let blocksOffset = before + 1;
-    while (before + varintSize(blocksOffset) > blocksOffset) blocksOffset++;
     writer.u32(0);
-    writer.varint(blocksOffset);
-    writer.varint(separator.length);
+    writer.u32(RECORDS_OFFSET + records.length + separators.length + separator.length);
+    writer.u32(separator.length);
     for (const part of [records, separators, separator, blocks]) {
       writer.append(part.buffer, 0, part.length);
       part.reset();
@@ -144,6 +139,7 @@ export class KeyPageBuilder {
     codes.reserve((end - shared) * 2);
     const codeLength = this.symbols.encodeInto(blockSeparator, shared, end, codes.buffer, 0);
     records.u8(Math.min(shared, RECORD_ESCAPE_U8));
+    records.u8(isFirst ? 0 : blockSeparator[shared]);
     records.u8(Math.min(codeLength, RECORD_ESCAPE_U8));
     records.u16(Math.min(blockLength, RECORD_ESCAPE_U16));
     if (shared >= RECORD_ESCAPE_U8) separators.varint(shared);

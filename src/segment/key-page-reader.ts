@@ -15,16 +15,23 @@
  * Bounds are checked once for a page, by `isSound`, before anything else reads it; the loops rely on
  * that.
  */
+
+import { readU16, readU32 } from "../bytes/fixed.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { CodedEntries } from "./coded-entries.ts";
 import {
   BLOCK_KEYS,
+  BLOCKS_OFFSET_OFFSET,
   HEADER_ESCAPE,
   PAGE_BLOCKS,
-  PAGE_SUM_BYTES,
+  RECORD_BLOCK_OFFSET,
+  RECORD_BYTE_OFFSET,
   RECORD_BYTES,
+  RECORD_CODES_OFFSET,
   RECORD_ESCAPE_U8,
   RECORD_ESCAPE_U16,
+  RECORDS_OFFSET,
+  SEPARATOR_LENGTH_OFFSET,
 } from "./key-page.ts";
 import { ONE_BYTE_CODES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
@@ -76,13 +83,10 @@ export class KeyPageReader {
     matched: number,
   ): void {
     const { bytes } = this;
-    const { firstBytes } = this.symbols;
-    this.pos = pageStart + PAGE_SUM_BYTES;
-    let blockStart = pageStart + this.readVarint();
-    this.readVarint();
-    let record = this.pos;
+    let blockStart = pageStart + readU32(bytes, pageStart + BLOCKS_OFFSET_OFFSET);
+    let record = pageStart + RECORDS_OFFSET;
     let pos = record + blockCount * RECORD_BYTES;
-    let blockLength = bytes[record + 2] | (bytes[record + 3] << 8);
+    let blockLength = readU16(bytes, record + RECORD_BLOCK_OFFSET);
     if (blockLength === RECORD_ESCAPE_U16) {
       this.pos = pos;
       blockLength = this.readVarint();
@@ -93,8 +97,8 @@ export class KeyPageReader {
     for (; i < blockCount; i++) {
       record += RECORD_BYTES;
       let shared = bytes[record];
-      let codeLength = bytes[record + 1];
-      let nextLength = bytes[record + 2] | (bytes[record + 3] << 8);
+      let codeLength = bytes[record + RECORD_CODES_OFFSET];
+      let nextLength = readU16(bytes, record + RECORD_BLOCK_OFFSET);
       if (
         shared === RECORD_ESCAPE_U8 ||
         codeLength === RECORD_ESCAPE_U8 ||
@@ -108,13 +112,9 @@ export class KeyPageReader {
       }
       if (shared <= matched) {
         if (shared < matched) break;
-        let code = bytes[pos];
-        if (code >= ONE_BYTE_CODES) {
-          code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos + 1];
-        }
-        const difference = firstBytes[code] - wanted;
-        if (difference > 0) break;
-        if (difference === 0) {
+        const byte = bytes[record + RECORD_BYTE_OFFSET];
+        if (byte >= wanted) {
+          if (byte > wanted) break;
           if (this.compareCodes(pos, pos + codeLength, key, length, matched) > 0) break;
           matched = this.matched;
           wanted = matched < length ? key[matched] : END;
@@ -135,10 +135,14 @@ export class KeyPageReader {
    */
   findKey(keyCount: number, key: Uint8Array, length: number): number {
     const { bytes } = this;
-    const { firstBytes } = this.symbols;
-    this.pos = this.blockStart;
-    const base = this.readVarint();
-    const headers = this.pos;
+    const { heads } = this.symbols;
+    let headers = this.blockStart;
+    let base = bytes[headers++];
+    if (base > 127) {
+      this.pos = this.blockStart;
+      base = this.readVarint();
+      headers = this.pos;
+    }
     let pos = headers + keyCount;
     let { matched } = this;
     let wanted = matched < length ? key[matched] : END;
@@ -165,7 +169,7 @@ export class KeyPageReader {
           if (code >= ONE_BYTE_CODES) {
             code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos + 1];
           }
-          const difference = firstBytes[code] - wanted;
+          const difference = (heads[code] & 255) - wanted;
           if (difference > 0) return ~i;
           if (difference < 0) {
             pos += codeLength;
@@ -190,18 +194,17 @@ export class KeyPageReader {
   openBlock(pageStart: number, pageKeys: number, blockIndex: number): void {
     const { bytes } = this;
     const { shared, codeStarts, codeEnds } = this.separators;
-    this.pos = pageStart + PAGE_SUM_BYTES;
-    let blockStart = pageStart + this.readVarint();
-    const separatorLength = this.readVarint();
+    let blockStart = pageStart + readU32(bytes, pageStart + BLOCKS_OFFSET_OFFSET);
+    const separatorLength = readU32(bytes, pageStart + SEPARATOR_LENGTH_OFFSET);
     this.separatorStart = blockStart - separatorLength;
-    let record = this.pos;
-    this.pos += Math.ceil(pageKeys / BLOCK_KEYS) * RECORD_BYTES;
+    let record = pageStart + RECORDS_OFFSET;
+    this.pos = record + Math.ceil(pageKeys / BLOCK_KEYS) * RECORD_BYTES;
     let blockLength = 0;
     for (let i = 0; i <= blockIndex; i++, record += RECORD_BYTES) {
       let sharedHere = bytes[record];
-      let codeLength = bytes[record + 1];
+      let codeLength = bytes[record + RECORD_CODES_OFFSET];
       blockStart += blockLength;
-      blockLength = bytes[record + 2] | (bytes[record + 3] << 8);
+      blockLength = readU16(bytes, record + RECORD_BLOCK_OFFSET);
       if (sharedHere === RECORD_ESCAPE_U8) sharedHere = this.readVarint();
       if (codeLength === RECORD_ESCAPE_U8) codeLength = this.readVarint();
       if (blockLength === RECORD_ESCAPE_U16) blockLength = this.readVarint();
@@ -275,14 +278,24 @@ export class KeyPageReader {
     matched: number,
   ): number {
     const codes = this.bytes;
-    const { bytes, lengths } = this.symbols;
+    const { bytes, heads } = this.symbols;
     while (pos < end) {
       let code = codes[pos++];
       if (code >= ONE_BYTE_CODES) {
         code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + codes[pos++];
       }
+      const head = heads[code];
+      const symbolLength = head >> 24;
+      if (symbolLength <= 3 && matched + 3 <= length) {
+        const word = key[matched] | (key[matched + 1] << 8) | (key[matched + 2] << 16);
+        const difference = (head ^ word) << (32 - 8 * symbolLength);
+        if (difference === 0) {
+          matched += symbolLength;
+          continue;
+        }
+      }
       let from = code << 4;
-      const symbolEnd = from + lengths[code];
+      const symbolEnd = from + symbolLength;
       for (; from < symbolEnd; from++) {
         if (matched === length) return 1;
         const difference = bytes[from] - key[matched];

@@ -79,8 +79,8 @@ export class KeyIndex {
   private readonly pagesStart: number;
   private readonly fst: SeparatorFst;
   private readonly reader: KeyPageReader;
-  /** 1 for each page that was checked. */
-  private readonly isChecked: Uint8Array;
+  /** Where each page begins, if it was checked, or 0. */
+  private readonly pageStarts: Uint32Array;
   /** The block that `keyAt` opened last. */
   private readonly block: KeyBlock;
 
@@ -108,13 +108,13 @@ export class KeyIndex {
     this.pagesStart = head.headBytes;
     this.fst = new SeparatorFst(bytes, fstStart, Math.max(0, head.pageCount - 1));
     this.reader = new KeyPageReader(bytes, this.symbols);
-    this.isChecked = new Uint8Array(head.pageCount);
+    this.pageStarts = new Uint32Array(head.pageCount);
     this.block = new KeyBlock(this);
   }
 
   /** Bytes held in memory: the index as stored, and the symbols as decoding needs them. */
   get memoryBytes(): number {
-    return this.byteLength + this.symbols.byteLength + this.isChecked.length;
+    return this.byteLength + this.symbols.byteLength + this.pageStarts.byteLength;
   }
 
   sizes(): KeyIndexSizes {
@@ -151,8 +151,8 @@ export class KeyIndex {
 
   /** Checks page `page` before its first use, and returns where it begins. */
   openPage(page: number): number {
-    if (this.isChecked[page] !== 1) this.checkPage(page);
-    return this.pageStart(page);
+    const start = this.pageStarts[page];
+    return start > 0 ? start : this.checkPage(page);
   }
 
   throwDamagedPage(page: number): never {
@@ -201,7 +201,7 @@ export class KeyIndex {
     return this.pagesStart + readU32(this.bytes, PAGE_ENDS_OFFSET + (page - 1) * 4);
   }
 
-  private checkPage(page: number): void {
+  private checkPage(page: number): number {
     const { bytes, keyCount } = this;
     const start = this.pageStart(page);
     const end = this.pagesStart + readU32(bytes, PAGE_ENDS_OFFSET + page * 4);
@@ -215,7 +215,8 @@ export class KeyIndex {
     if (!this.reader.isSound(start, end, pageKeys)) {
       throw this.damaged(page, "lengths within the page", "others");
     }
-    this.isChecked[page] = 1;
+    this.pageStarts[page] = start;
+    return start;
   }
 
   private damaged(page: number, expected: string, actual: string): CorruptionError {
@@ -239,7 +240,12 @@ interface Head {
 
 function readHead(bytes: Uint8Array, file: string, offset: number): Head {
   const damaged = (expected: string, actual: string): CorruptionError =>
-    new CorruptionError("damaged key index", { file, offset, expected, actual });
+    new CorruptionError("damaged key index", {
+      file,
+      offset,
+      expected,
+      actual,
+    });
   if (bytes.length < PAGE_ENDS_OFFSET) {
     throw damaged(`${PAGE_ENDS_OFFSET} bytes or more`, `${bytes.length}`);
   }

@@ -12,17 +12,18 @@
  * the depth at which the count last grew. The search goes on in the page from there, and no byte is
  * compared twice.
  *
- * Nodes lie in pre-order: the first branch follows its parent, and offsets only go forward. A node:
+ * Nodes lie in pre-order behind one byte, the WIDTH of links (2 or 4): the first branch follows its
+ * parent, and offsets only go forward. A node:
  *
- *   leaf, one separator:   | length * 2 (varint) | rest of the separator |
+ *        +------+---------------+-------+---------+-----------------+--------------
+ *        | head | longer label  | label | choice  | links           | first branch
+ *        +------+---------------+-------+---------+-----------------+--------------
+ *        |                              | in inner nodes only
  *
- *   inner, two or more:
- *        +-------+--------------+-------+---------+-----------------+--------------
- *        | flags | label length | label | choice  | links           | first branch
- *        +-------+--------------+-------+---------+-----------------+--------------
- * flags         u8      INNER=1; TERMINATED=2: the shortest separator ends behind the label;
- *                       LABELLED=4: there is a label; TABLE=8; bits 4 and 5: WIDTH - 1
- * label length  varint  only where LABELLED: bytes that all separators below share
+ * head          u8      INNER=1: two or more separators; TERMINATED=2: the shortest of them ends
+ *                       behind the label; TABLE=4; the upper five bits: length of the label, or 31
+ * longer label  varint  length of the label - 31, where the head has 31
+ * label                 inner: bytes that all separators below share; else: the rest of the separator
  * choice, list  u8      number of branches, at most LIST_BRANCHES; their bytes, ascending
  * choice, table u8      lowest byte of a branch; u8 highest - lowest; then for each byte from the
  *                       lowest to one above the highest: u8 number of branches below it, mod 256
@@ -34,22 +35,25 @@
  *
  * Example: the separators "ab", "abcx", "abd" are
  *
- *   inner, TERMINATED LABELLED, label "ab", list "c" "d", links (2, 2) (0, 3)
+ *   inner, TERMINATED, label "ab", list "c" "d", links (2, 2) (0, 3)
  *     leaf "x"
  *     leaf ""
  */
+import { readU16, readU32 } from "../bytes/fixed.ts";
 import { varintSize, writeVarint } from "../bytes/varint.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 
 // On disk: never change or reuse.
 const INNER = 1;
 const TERMINATED = 2;
-const LABELLED = 4;
-const TABLE = 8;
-const WIDTH_SHIFT = 4;
+const TABLE = 4;
+const LABEL_SHIFT = 3;
+const LABEL_ESCAPE = 31;
 
 /** With more branches a table of all bytes is faster than a search through a list. */
-const LIST_BRANCHES = 5;
+const LIST_BRANCHES = 3;
+/** The largest transducer whose links fit two bytes each. */
+const MAX_NARROW_BYTES = 0xffff;
 
 export class SeparatorFst {
   /** Bytes that the key of the last `floor` shares with the separator of the page returned. */
@@ -73,52 +77,48 @@ export class SeparatorFst {
     this.matched = 0;
     if (this.separatorCount === 0) return 0;
     let pos = this.start;
+    const isWide = bytes[pos++] > 2;
+    const linkBytes = isWide ? 8 : 4;
     // The separators below this node are those from `lo` up to `hi`.
     let lo = 0;
     let hi = this.separatorCount;
     let depth = 0;
     for (;;) {
-      const flags = bytes[pos++];
-      const isInner = (flags & INNER) !== 0;
-      if (!isInner || (flags & LABELLED) !== 0) {
-        let labelLength = isInner ? bytes[pos++] : flags >> 1;
-        if (isInner ? labelLength > 127 : flags > 127) {
-          // The rest of a varint whose first byte is read.
-          labelLength &= isInner ? 127 : 63;
-          let scale = isInner ? 128 : 64;
-          let byte: number;
-          do {
-            byte = bytes[pos++];
-            labelLength += (byte & 127) * scale;
-            scale *= 128;
-          } while (byte > 127);
-        }
-        const labelEnd = pos + labelLength;
-        while (pos < labelEnd && depth < length && bytes[pos] === key[depth]) {
-          pos++;
-          depth++;
-        }
-        if (pos < labelEnd) {
-          // All separators below this node compare with the key as the label does.
-          if (depth === length || key[depth] < bytes[pos]) return lo;
-          this.matched = depth;
-          return hi;
-        }
+      const head = bytes[pos++];
+      let labelEnd = head >> LABEL_SHIFT;
+      if (labelEnd === LABEL_ESCAPE) {
+        let scale = 1;
+        let byte: number;
+        do {
+          byte = bytes[pos++];
+          labelEnd += (byte & 127) * scale;
+          scale *= 128;
+        } while (byte > 127);
       }
-      if (!isInner) {
+      labelEnd += pos;
+      while (pos < labelEnd && depth < length && bytes[pos] === key[depth]) {
+        pos++;
+        depth++;
+      }
+      if (pos < labelEnd) {
+        // All separators below this node compare with the key as the label does.
+        if (depth === length || key[depth] < bytes[pos]) return lo;
         this.matched = depth;
         return hi;
       }
-      if ((flags & TERMINATED) !== 0) this.matched = depth;
-      const first = (flags & TERMINATED) >> 1;
+      if ((head & INNER) === 0) {
+        this.matched = depth;
+        return hi;
+      }
+      const first = (head & TERMINATED) >> 1;
+      if (first > 0) this.matched = depth;
       if (depth === length) return lo + first;
       const byte = key[depth];
-      const width = (flags >> WIDTH_SHIFT) + 1;
       let below = 0;
-      let isEqual: boolean;
+      let isEqual = false;
       let links: number;
       let branchCount: number;
-      if ((flags & TABLE) === 0) {
+      if ((head & TABLE) === 0) {
         branchCount = bytes[pos++];
         links = pos + branchCount;
         while (below < branchCount && bytes[pos + below] < byte) below++;
@@ -130,44 +130,29 @@ export class SeparatorFst {
         links = table + span + 2;
         branchCount = bytes[links - 1];
         if (branchCount === 0) branchCount = 256;
-        if (byte < lowest) {
-          isEqual = false;
-        } else if (byte > lowest + span) {
+        if (byte > lowest + span) {
           below = branchCount;
-          isEqual = false;
-        } else {
+        } else if (byte >= lowest) {
           below = bytes[table + byte - lowest];
           isEqual = ((bytes[table + byte - lowest + 1] - below) & 255) === 1;
         }
       }
-      const nodeEnd = links + branchCount * 2 * width;
       let before = first;
       let offset = 0;
+      let link = links + (below - 1) * linkBytes;
       if (below > 0) {
         this.matched = depth;
-        const link = links + (below - 1) * 2 * width;
-        offset = readWidth(bytes, link, width);
-        before = readWidth(bytes, link + width, width);
+        offset = isWide ? readU32(bytes, link) : readU16(bytes, link);
+        before = isWide ? readU32(bytes, link + 4) : readU16(bytes, link + 2);
       }
       if (!isEqual) return lo + before;
-      hi = lo + readWidth(bytes, links + below * 2 * width + width, width);
+      link += linkBytes;
+      hi = lo + (isWide ? readU32(bytes, link + 4) : readU16(bytes, link + 2));
       lo += before;
-      pos = nodeEnd + offset;
+      pos = links + branchCount * linkBytes + offset;
       depth++;
     }
   }
-}
-
-function readWidth(bytes: Uint8Array, pos: number, width: number): number {
-  let value = bytes[pos];
-  if (width > 1) {
-    value |= bytes[pos + 1] << 8;
-    if (width > 2) {
-      value |= bytes[pos + 2] << 16;
-      if (width > 3) value = (value | (bytes[pos + 3] << 24)) >>> 0;
-    }
-  }
-  return value;
 }
 
 /** Separators in ascending order, gathered until all are there. */
@@ -200,13 +185,20 @@ export class SeparatorList {
 
   /** The transducer over the separators. */
   build(): Uint8Array {
+    if (this.count === 0) return new Uint8Array(0);
+    const narrow = this.write(2);
+    return narrow.length <= MAX_NARROW_BYTES ? narrow : this.write(4);
+  }
+
+  private write(width: number): Uint8Array {
     const writer = new BackwardWriter(this.bytes.length + this.count * 8 + 64);
-    if (this.count > 0) this.writeNodes(writer);
+    this.writeNodes(writer, width);
+    writer.prependNumber(width, 1);
     return writer.take();
   }
 
   /** Writes the trie from its last node to its first, so that a node knows where its branches are. */
-  private writeNodes(writer: BackwardWriter): void {
+  private writeNodes(writer: BackwardWriter, width: number): void {
     const stack = [this.openNode(0, this.count, 0)];
     for (let node = stack.at(-1); node !== undefined; node = stack.at(-1)) {
       if (node.pending > 0) {
@@ -215,8 +207,8 @@ export class SeparatorList {
         stack.push(this.openNode(node.starts[i], end, node.depth + node.labelLength + 1));
         continue;
       }
-      if (node.starts.length === 0) this.writeLeaf(writer, node);
-      else this.writeInner(writer, node);
+      if (node.starts.length === 0) this.writeLabel(writer, node, 0);
+      else this.writeInner(writer, node, width);
       stack.pop();
       stack.at(-1)?.distances.push(writer.length);
     }
@@ -242,31 +234,37 @@ export class SeparatorList {
         previous = byte;
       }
     }
-    return { start, end, depth, labelLength, starts, pending: starts.length, distances: [] };
+    return {
+      start,
+      end,
+      depth,
+      labelLength,
+      starts,
+      pending: starts.length,
+      distances: [],
+    };
   }
 
-  private writeLeaf(writer: BackwardWriter, node: OpenNode): void {
+  private writeLabel(writer: BackwardWriter, node: OpenNode, flags: number): void {
+    const { labelLength } = node;
     const from = this.startOf(node.start) + node.depth;
-    writer.prepend(this.bytes.buffer, from, from + node.labelLength);
-    writer.prependVarint(node.labelLength * 2);
+    writer.prepend(this.bytes.buffer, from, from + labelLength);
+    if (labelLength >= LABEL_ESCAPE) writer.prependVarint(labelLength - LABEL_ESCAPE);
+    writer.prependNumber((Math.min(labelLength, LABEL_ESCAPE) << LABEL_SHIFT) | flags, 1);
   }
 
-  private writeInner(writer: BackwardWriter, node: OpenNode): void {
+  private writeInner(writer: BackwardWriter, node: OpenNode, width: number): void {
     const bytes = this.bytes.buffer;
     const { start, end, depth, labelLength, starts, distances } = node;
     const branchCount = starts.length;
     // The branches were written last to first; the first one's distance is the end of this node.
     const nodeEnd = distances[branchCount - 1];
-    let width = 1;
-    const largest = Math.max(end - start, branchCount > 1 ? nodeEnd - distances[0] : 0);
-    while (largest >= 2 ** (8 * width)) width++;
     writer.prependNumber(end - start, width);
     writer.prependNumber(0, width);
     for (let i = branchCount - 1; i > 0; i--) {
       writer.prependNumber(starts[i] - start, width);
       writer.prependNumber(nodeEnd - distances[branchCount - 1 - i], width);
     }
-    const label = this.startOf(start) + depth;
     const branchBytes = starts.map((i) => bytes[this.startOf(i) + depth + labelLength]);
     const isTable = branchCount > LIST_BRANCHES;
     if (isTable) {
@@ -283,19 +281,8 @@ export class SeparatorList {
       for (let i = branchCount - 1; i >= 0; i--) writer.prependNumber(branchBytes[i], 1);
       writer.prependNumber(branchCount, 1);
     }
-    if (labelLength > 0) {
-      writer.prepend(bytes, label, label + labelLength);
-      writer.prependVarint(labelLength);
-    }
     const isTerminated = starts[0] > start;
-    writer.prependNumber(
-      INNER |
-        (isTerminated ? TERMINATED : 0) |
-        (labelLength > 0 ? LABELLED : 0) |
-        (isTable ? TABLE : 0) |
-        ((width - 1) << WIDTH_SHIFT),
-      1,
-    );
+    this.writeLabel(writer, node, INNER | (isTerminated ? TERMINATED : 0) | (isTable ? TABLE : 0));
   }
 
   private startOf(i: number): number {

@@ -57,8 +57,11 @@ export class SymbolTable implements SymbolList {
   readonly lengths: Uint8Array;
   /** The same bytes as words: symbol c is words[c * 4, c * 4 + 4), zeros behind its end. */
   readonly words: Int32Array;
-  /** The first byte of each symbol. */
-  readonly firstBytes: Uint8Array;
+  /**
+   * The first bytes of each symbol, low to high, and its length, in one word: symbols of up to three
+   * bytes are compared by this alone, in a quarter of the cache lines.
+   */
+  readonly heads: Int32Array;
   /** What only encoding needs, made at the first encoding. */
   private encoder: SymbolEncoder | undefined;
   private readonly varints: VarintReader;
@@ -72,8 +75,12 @@ export class SymbolTable implements SymbolList {
     this.bytes = symbols.bytes;
     this.lengths = symbols.lengths;
     this.words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, symbols.count * 4);
-    this.firstBytes = new Uint8Array(symbols.count);
-    for (let c = 0; c < symbols.count; c++) this.firstBytes[c] = this.bytes[c * MAX_SYMBOL_BYTES];
+    this.heads = new Int32Array(symbols.count);
+    for (let c = 0; c < symbols.count; c++) {
+      const at = c * MAX_SYMBOL_BYTES;
+      const low = this.bytes[at] | (this.bytes[at + 1] << 8) | (this.bytes[at + 2] << 16);
+      this.heads[c] = low | (this.lengths[c] << 24);
+    }
     this.encoder = undefined;
     this.varints = new VarintReader();
   }
@@ -84,7 +91,7 @@ export class SymbolTable implements SymbolList {
 
   /** Bytes held in memory for decoding. Encoding holds about 1.5 MB more at 16,320 symbols. */
   get byteLength(): number {
-    return this.bytes.byteLength + this.lengths.byteLength + this.firstBytes.byteLength;
+    return this.bytes.byteLength + this.lengths.byteLength + this.heads.byteLength;
   }
 
   /**
