@@ -94,6 +94,13 @@ export function firstEntryPos(bytes: Uint8Array, bucket: number): number {
   return entryEnd(bytes, bucket + HEADER_BYTES);
 }
 
+/** Offset of the entry of rank `index`, or after the last. */
+function entryPos(bytes: Uint8Array, bucket: number, index: number): number {
+  let pos = firstEntryPos(bytes, bucket);
+  for (let i = 0; i < index; i++) pos = entryEnd(bytes, pos);
+  return pos;
+}
+
 export function sharedAt(bytes: Uint8Array, pos: number): number {
   const shared = bytes[pos];
   return shared === WIDE ? readU24(bytes, pos + 1) : shared;
@@ -159,6 +166,13 @@ export class BucketSearch {
   shared = 0;
   /** Bytes that the key shares with the entry at `pos`, where there is one. */
   nextShared = 0;
+
+  /** Takes the place of a key after the last of `bucket`, with which it shares `shared` bytes. */
+  moveToEnd(words: Int32Array, bucket: number, shared: number): void {
+    this.pos = bucket + usedOf(words, bucket);
+    this.index = countOf(words, bucket);
+    this.shared = shared;
+  }
 
   /**
    * Rank of key[start, end), or ABSENT, or BEFORE (which sets no field). The caller vouches that
@@ -238,7 +252,27 @@ export class BucketSearch {
   }
 }
 
-/** Puts the key of rank `index` into `buffer`; -1 puts the separator. Returns the entry's offset. */
+/**
+ * Turns the key in `buffer` into the one of the entry at `pos`, which comes after it. Returns the
+ * offset of the entry after that.
+ */
+export function decodeEntry(bytes: Uint8Array, pos: number, buffer: KeyBuffer): number {
+  let shared = bytes[pos];
+  let tailLength = bytes[pos + 1];
+  let tail = pos + NARROW_HEADER_BYTES;
+  if (shared === WIDE) {
+    shared = readU24(bytes, pos + 1);
+    tailLength = readU24(bytes, pos + 4);
+    tail = pos + WIDE_HEADER_BYTES;
+  }
+  buffer.splice(shared, bytes, tail, tailLength);
+  return tail + tailLength;
+}
+
+/**
+ * Puts the key of rank `index` into `buffer`; -1 puts the separator. Returns the offset of the entry
+ * after it.
+ */
 export function decodeKey(
   bytes: Uint8Array,
   bucket: number,
@@ -246,13 +280,8 @@ export function decodeKey(
   buffer: KeyBuffer,
 ): number {
   let pos = bucket + HEADER_BYTES;
-  for (let i = -1; ; i++) {
-    const tail = tailPosAt(bytes, pos);
-    const tailLength = tailLengthAt(bytes, pos);
-    buffer.splice(sharedAt(bytes, pos), bytes, tail, tailLength);
-    if (i === index) return pos;
-    pos = tail + tailLength;
-  }
+  for (let i = -1; i <= index; i++) pos = decodeEntry(bytes, pos, buffer);
+  return pos;
 }
 
 /** A bucket of one key, which is its own separator where `separatorLength` says so. */
@@ -422,8 +451,7 @@ export function copyLeftPart(
   index: number,
 ): number {
   const { bytes, view, words } = arena;
-  let end = firstEntryPos(bytes, bucket);
-  for (let i = 0; i < index; i++) end = entryEnd(bytes, end);
+  const end = entryPos(bytes, bucket, index);
   const block = allocate(arena, end - bucket, index, valueBytes);
   copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, end - bucket - HEADER_BYTES);
   copyWords(
@@ -447,10 +475,10 @@ export function copyRightPart(
   buffer: KeyBuffer,
 ): number {
   const { bytes, view, words } = arena;
-  const pos = decodeKey(bytes, bucket, index, buffer);
+  const pos = entryPos(bytes, bucket, index);
+  const rest = decodeKey(bytes, bucket, index, buffer);
   const separatorLength = sharedAt(bytes, pos) + 1;
   const tailLength = buffer.length - separatorLength;
-  const rest = entryEnd(bytes, pos);
   const restBytes = bucket + usedOf(words, bucket) - rest;
   const count = countOf(words, bucket) - index;
   const used =
@@ -492,13 +520,12 @@ export function mergeBuckets(
   const leftCount = countOf(words, left);
   const rightCount = countOf(words, right);
   decodeKey(bytes, left, leftCount - 1, leftKey);
-  const first = decodeKey(bytes, right, 0, rightKey);
+  const rest = decodeKey(bytes, right, 0, rightKey);
   let shared = 0;
   const limit = Math.min(leftKey.length, rightKey.length);
   while (shared < limit && leftKey.bytes[shared] === rightKey.bytes[shared]) shared++;
   const tailLength = rightKey.length - shared;
   const leftUsed = usedOf(words, left);
-  const rest = entryEnd(bytes, first);
   const restBytes = right + usedOf(words, right) - rest;
   const used = leftUsed + headerBytes(shared, tailLength) + tailLength + restBytes;
   const block = allocate(arena, used, leftCount + rightCount, valueBytes);

@@ -7,17 +7,7 @@
  * anew by the key. If the key itself was removed meanwhile, `next` goes to the first key after it and
  * `prev` to the last before it.
  */
-import {
-  BucketSearch,
-  countOf,
-  decodeKey,
-  entryEnd,
-  separatorPos,
-  sharedAt,
-  tailLengthAt,
-  tailPosAt,
-  valuesWord,
-} from "./bucket.ts";
+import { BucketSearch, countOf, decodeEntry, decodeKey, sharedAt, valuesWord } from "./bucket.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import type { Tree } from "./tree.ts";
 
@@ -28,7 +18,8 @@ export class TreeCursor {
   private readonly buffer: KeyBuffer;
   private readonly search: BucketSearch;
   private bucket: number;
-  private pos: number;
+  /** Offset of the entry after the current one. */
+  private nextPos: number;
   private index: number;
   /** Of the current bucket: how many keys it has, and where its values begin. */
   private count: number;
@@ -41,7 +32,7 @@ export class TreeCursor {
     this.buffer = new KeyBuffer();
     this.search = new BucketSearch();
     this.bucket = 0;
-    this.pos = 0;
+    this.nextPos = 0;
     this.index = 0;
     this.count = 0;
     this.valuesWord = 0;
@@ -103,15 +94,7 @@ export class TreeCursor {
       this.enterFirst(this.tree.nextBucket(this.bucket));
       return;
     }
-    const { bytes } = this.tree.arena;
-    const pos = entryEnd(bytes, this.pos);
-    this.buffer.splice(
-      sharedAt(bytes, pos),
-      bytes,
-      tailPosAt(bytes, pos),
-      tailLengthAt(bytes, pos),
-    );
-    this.pos = pos;
+    this.nextPos = decodeEntry(this.tree.arena.bytes, this.nextPos, this.buffer);
     this.index++;
   }
 
@@ -125,7 +108,7 @@ export class TreeCursor {
     }
     if (this.index > 0) {
       this.index--;
-      this.pos = decodeKey(this.tree.arena.bytes, this.bucket, this.index, this.buffer);
+      this.nextPos = decodeKey(this.tree.arena.bytes, this.bucket, this.index, this.buffer);
     } else {
       this.enterLast(this.tree.previousBucket(this.bucket));
     }
@@ -156,9 +139,8 @@ export class TreeCursor {
     const pos = this.search.pos;
     const shared = sharedAt(bytes, pos);
     // Up to `shared` the key there equals the one before it, and that one equals the sought key.
-    if (key !== this.buffer.bytes) this.buffer.splice(0, key, 0, shared);
-    this.buffer.splice(shared, bytes, tailPosAt(bytes, pos), tailLengthAt(bytes, pos));
-    this.enter(bucket, pos, this.search.index);
+    this.buffer.splice(0, key, 0, shared);
+    this.enter(bucket, this.search.index, decodeEntry(bytes, pos, this.buffer));
   }
 
   private enterFirst(bucket: number): void {
@@ -166,13 +148,7 @@ export class TreeCursor {
       this.isValid = false;
       return;
     }
-    const { bytes } = this.tree.arena;
-    const separator = separatorPos(bucket);
-    const pos = entryEnd(bytes, separator);
-    const shared = sharedAt(bytes, pos);
-    this.buffer.splice(0, bytes, tailPosAt(bytes, separator), shared);
-    this.buffer.splice(shared, bytes, tailPosAt(bytes, pos), tailLengthAt(bytes, pos));
-    this.enter(bucket, pos, 0);
+    this.enter(bucket, 0, decodeKey(this.tree.arena.bytes, bucket, 0, this.buffer));
   }
 
   private enterLast(bucket: number): void {
@@ -181,14 +157,14 @@ export class TreeCursor {
       return;
     }
     const index = countOf(this.tree.arena.words, bucket) - 1;
-    this.enter(bucket, decodeKey(this.tree.arena.bytes, bucket, index, this.buffer), index);
+    this.enter(bucket, index, decodeKey(this.tree.arena.bytes, bucket, index, this.buffer));
   }
 
-  private enter(bucket: number, pos: number, index: number): void {
+  private enter(bucket: number, index: number, nextPos: number): void {
     this.isValid = true;
     const { words } = this.tree.arena;
     this.bucket = bucket;
-    this.pos = pos;
+    this.nextPos = nextPos;
     this.index = index;
     this.count = countOf(words, bucket);
     this.valuesWord = valuesWord(words, bucket, this.tree.valueBytes);

@@ -127,6 +127,9 @@ export class Tree {
   private readonly leftKey: KeyBuffer;
   private readonly rightKey: KeyBuffer;
   private longestKey: number;
+  /** Whether the last insertion was of the last key of all, which then is `lastKey`. */
+  private isAppending: boolean;
+  private readonly lastKey: KeyBuffer;
   /** The change count at the last move. */
   private movedAt: number;
 
@@ -163,6 +166,8 @@ export class Tree {
     this.leftKey = new KeyBuffer();
     this.rightKey = new KeyBuffer();
     this.longestKey = 0;
+    this.isAppending = false;
+    this.lastKey = new KeyBuffer();
     this.movedAt = 0;
     this.groupSlots = new Int32Array(GROUP_KEYS);
     this.groupKnown = new Int32Array(GROUP_KEYS);
@@ -265,6 +270,7 @@ export class Tree {
     this.locatedKey = key;
     this.locatedStart = start;
     this.locatedEnd = end;
+    if (this.isAppending && this.locateAtEnd(key, start, end)) return NO_VALUE;
     let slot = this.floor(key, start, end);
     let ref = words[slot];
     let rank = ABSENT;
@@ -280,6 +286,24 @@ export class Tree {
     this.locatedSlot = slot;
     this.locatedRank = rank;
     return rank < 0 ? NO_VALUE : this.readValue(bucketOf(ref), rank);
+  }
+
+  /**
+   * The short way for keys that arrive in order: whether the key sorts after all others, in which
+   * case it belongs at the end of the last bucket.
+   */
+  private locateAtEnd(key: Uint8Array, start: number, end: number): boolean {
+    const { bytes: last, length } = this.lastKey;
+    const limit = Math.min(length, end - start);
+    let shared = 0;
+    while (shared < limit && last[shared] === key[start + shared]) shared++;
+    if (shared === end - start) return false;
+    if (shared < length && key[start + shared] < last[shared]) return false;
+    const { words } = this.arena;
+    this.locatedSlot = this.lastSlot(HEADER_ROOT);
+    this.locatedRank = ABSENT;
+    this.search.moveToEnd(words, bucketOf(words[this.locatedSlot]), shared);
+    return true;
   }
 
   /** Gives the located key its value, and inserts it if it is not there. */
@@ -305,6 +329,7 @@ export class Tree {
       this.locatedKey,
       this.locatedStart,
     );
+    this.isAppending = false;
     this.changeCount++;
     this.setSize(this.size - 1);
     if (countOf(arena.words, shrunk) === 0) {
@@ -321,6 +346,7 @@ export class Tree {
     this.replaceArena(new Arena(this.arena.capacity));
     this.setSize(0);
     this.longestKey = 0;
+    this.isAppending = false;
     this.changeCount++;
   }
 
@@ -598,6 +624,9 @@ export class Tree {
     }
     const slot = this.locatedSlot;
     const bucket = bucketOf(words[slot]);
+    this.isAppending =
+      search.index === countOf(words, bucket) && slot === this.lastSlot(HEADER_ROOT);
+    if (this.isAppending) this.lastKey.splice(0, key, start, end - start);
     const grown = insertKey(arena, valueBytes, bucket, search, key, start, end);
     this.writeValue(grown, search.index, value);
     if (isOverfull(bytes, words, grown)) {
