@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { Packr } from "msgpackr";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { EntryKind, MAX_KEY_BYTES } from "../../src/entry.ts";
 import { CorruptionError, DatabaseError } from "../../src/errors.ts";
@@ -250,6 +250,73 @@ describe("a segment's values", () => {
     expect(cache.bytes).toBeLessThan(6000);
     await segment.close();
     expect(cache.bytes).toBe(0);
+  });
+});
+
+describe("the file of a segment", () => {
+  /** A segment, and the [position, length] of each read of its file since it was opened. */
+  async function watched(entries: readonly Entry[]): Promise<[Segment, [number, number][]]> {
+    const { fileSystem } = await write(entries, { compression: "none" });
+    const readings: [number, number][] = [];
+    const open = fileSystem.open.bind(fileSystem);
+    vi.spyOn(fileSystem, "open").mockImplementation(async (path, mode) => {
+      const file = await open(path, mode);
+      const readSync = file.readSync.bind(file);
+      vi.spyOn(file, "readSync").mockImplementation((target, position) => {
+        readings.push([position, target.length]);
+        return readSync(target, position);
+      });
+      return file;
+    });
+    const segment = await openSegment(fileSystem);
+    readings.length = 0;
+    return [segment, readings];
+  }
+
+  test("is read once for a value, and not for the next of its block", async () => {
+    const entries = urlEntries(2000);
+    const [segment, readings] = await watched(entries);
+    lookUp(segment, entries[700].key);
+    lookUp(segment, entries[701].key);
+    expect(readings.length).toBe(1);
+    expect(readings[0][1]).toBeLessThan(4500);
+  });
+
+  test("is not read for keys, kinds and misses", async () => {
+    const entries = urlEntries(2000);
+    const [segment, readings] = await watched(entries);
+    const cursor = segment.cursor();
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next())
+      expect(cursor.kind).toBeGreaterThan(0);
+    lookUp(segment, bytesOf("absent"));
+    lookUp(segment, entries[5].key);
+    expect(entries[5].value).toBeUndefined();
+    expect(readings).toEqual([]);
+  });
+
+  test.each(["forward", "backward"])("is read ahead by a scan %s, each block once", async (way) => {
+    const entries = urlEntries(10_000);
+    const [segment, readings] = await watched(entries);
+    const cursor = segment.cursor();
+    if (way === "forward") {
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) cursor.value();
+    } else {
+      for (cursor.seekToLast(); cursor.isValid; cursor.prev()) cursor.value();
+    }
+    const bytes = readings.reduce((sum, [, length]) => sum + length, 0);
+    expect(bytes).toBe(segment.sections[Section.valueBlocks].length);
+    expect(readings.length).toBeLessThan(bytes / 30_000);
+  });
+
+  test("is read exactly for a large value: its block and its chunks", async () => {
+    const entries = [4096, 70_000, 200_000].map((length) => ({
+      key: bytesOf(`size ${String(length).padStart(6)}`),
+      value: filled(length, length),
+    }));
+    const [segment, readings] = await watched(entries);
+    expect(isSame(lookUp(segment, entries[1].key), entries[1])).toBe(true);
+    expect(readings.map(([, length]) => length).slice(1)).toEqual([70_000 + 2 * 9]);
+    expect(readings[0][1]).toBeLessThan(100);
   });
 });
 
