@@ -11,12 +11,15 @@
  * 1. `key[0, keyLength)` is the current key, and `ordinal` its rank.
  * 2. The stack has a place for every choice above the current key, none for the key's own end.
  */
-import { BRANCH, END, ESCAPE, FINAL, GOTO } from "./format.ts";
+import { BRANCH, END, ESCAPE, FINAL, GOTO, MAX_SYMBOL_BYTES } from "./format.ts";
 import type { StateReader } from "./reader.ts";
 import { Branch, END_TARGET, gotoTarget } from "./state-reader.ts";
 
 /** Choices on the stack to begin with; the keys of a dictionary seldom have more than a dozen. */
 const INITIAL_DEPTH = 32;
+
+/** The transition taken from a final state that is no branch. */
+const FINAL_INDEX = -1;
 
 export class FrozenCursor {
   /** Whether the cursor is at a key. */
@@ -27,19 +30,31 @@ export class FrozenCursor {
   /** Rank of the current key. */
   ordinal: number;
 
+  /**
+   * The key's bytes again. A symbol is written as two words, whatever its length, and the next one
+   * over what is too much: a loop over its bytes would end where no processor can foresee, and
+   * take a quarter more time for a scan. The key has room for that beyond the longest one.
+   */
+  private readonly view: DataView;
   private readonly reader: StateReader;
   private readonly branch: Branch;
-  /** The stack: position of the choice, length of the key up to it, and transition taken. */
+  /**
+   * The stack: position of the choice, length of the key up to it, the transition taken (FINAL_INDEX
+   * for a final state), and how many transitions come after. With these two a move passes over
+   * choices that are used up without a look at their bytes.
+   */
   private positions: Int32Array;
   private keyLengths: Int32Array;
   private indexes: Int32Array;
+  private remaining: Int32Array;
   private depth: number;
   /** Where the current key ends, if others go on from there; else -1. */
   private finalPosition: number;
 
   constructor(reader: StateReader) {
     this.isValid = false;
-    this.key = new Uint8Array(reader.longestKeyBytes);
+    this.key = new Uint8Array(reader.longestKeyBytes + MAX_SYMBOL_BYTES);
+    this.view = new DataView(this.key.buffer);
     this.keyLength = 0;
     this.ordinal = 0;
     this.reader = reader;
@@ -47,6 +62,7 @@ export class FrozenCursor {
     this.positions = new Int32Array(INITIAL_DEPTH);
     this.keyLengths = new Int32Array(INITIAL_DEPTH);
     this.indexes = new Int32Array(INITIAL_DEPTH);
+    this.remaining = new Int32Array(INITIAL_DEPTH);
     this.depth = 0;
     this.finalPosition = -1;
   }
@@ -78,9 +94,10 @@ export class FrozenCursor {
     this.ordinal = ordinal;
     this.isValid = ordinal >= 0 && ordinal < this.reader.keyCount;
     if (!this.isValid) return;
-    const { reader, branch, key } = this;
+    const { reader, branch, key, view } = this;
+    const longest = reader.longestKeyBytes;
     const { states } = reader;
-    const { starts, bytes } = reader.symbols;
+    const { lengths, words } = reader.symbols;
     // Keys at the current place that come before the one sought.
     let before = ordinal;
     let length = 0;
@@ -88,14 +105,16 @@ export class FrozenCursor {
     for (;;) {
       const element = states[pos];
       if (element < GOTO) {
-        const end = starts[element + 1];
-        for (let at = starts[element]; at < end; at++) key[length++] = bytes[at];
+        if (length > longest) throw this.lengthError(pos);
+        view.setInt32(length, words[2 * element], true);
+        view.setInt32(length + 4, words[2 * element + 1], true);
+        length += lengths[element];
         pos++;
       } else if (element >= BRANCH) {
         branch.read(states, pos);
         const index = branch.lastWithKeysBefore(states, before);
         before -= branch.keysBefore(states, index);
-        this.push(pos, length, index);
+        this.push(pos, length, index, branch.count - 1 - index);
         key[length++] = states[branch.labels + index];
         pos = branch.target(states, index);
         if (pos === END_TARGET) break;
@@ -104,7 +123,7 @@ export class FrozenCursor {
       } else if (element === FINAL) {
         if (before === 0) break;
         before--;
-        this.push(pos, length, 0);
+        this.push(pos, length, FINAL_INDEX, 0);
         pos++;
       } else if (element === ESCAPE) {
         key[length++] = states[pos + 1];
@@ -121,71 +140,77 @@ export class FrozenCursor {
 
   /** Moves to the next key; off the end after the last. The cursor must be at a key. */
   next(): void {
-    const { branch, key, positions, indexes, keyLengths } = this;
-    const { states } = this.reader;
     this.ordinal++;
     if (this.finalPosition >= 0) {
-      this.push(this.finalPosition, this.keyLength, 0);
+      this.push(this.finalPosition, this.keyLength, FINAL_INDEX, 0);
       this.descendToFirst(this.finalPosition + 1, this.keyLength);
       return;
     }
-    for (let top = this.depth - 1; top >= 0; top--) {
-      const pos = positions[top];
-      if (states[pos] === FINAL) continue;
-      branch.read(states, pos);
-      const index = indexes[top] + 1;
-      if (index === branch.count) continue;
-      indexes[top] = index;
-      this.depth = top + 1;
-      const length = keyLengths[top];
-      key[length] = states[branch.labels + index];
-      this.descendToFirst(branch.target(states, index), length + 1);
+    const { remaining } = this;
+    let top = this.depth - 1;
+    while (top >= 0 && remaining[top] === 0) top--;
+    if (top < 0) {
+      this.isValid = false;
       return;
     }
-    this.isValid = false;
+    const { branch } = this;
+    const { states } = this.reader;
+    const index = this.indexes[top] + 1;
+    this.indexes[top] = index;
+    remaining[top]--;
+    this.depth = top + 1;
+    branch.read(states, this.positions[top]);
+    const length = this.keyLengths[top];
+    this.key[length] = states[branch.labels + index];
+    this.descendToFirst(branch.target(states, index), length + 1);
   }
 
   /** Moves to the previous key; off the end before the first. The cursor must be at a key. */
   prev(): void {
-    const { branch, key, positions, indexes, keyLengths } = this;
-    const { states } = this.reader;
     this.ordinal--;
-    for (let top = this.depth - 1; top >= 0; top--) {
-      const pos = positions[top];
-      const length = keyLengths[top];
-      if (states[pos] === FINAL) {
-        this.depth = top;
-        this.arrive(pos, length);
-        return;
-      }
-      const index = indexes[top] - 1;
-      if (index < 0) continue;
-      indexes[top] = index;
-      this.depth = top + 1;
-      branch.read(states, pos);
-      key[length] = states[branch.labels + index];
-      this.descendToLast(branch.target(states, index), length + 1);
+    const { indexes } = this;
+    let top = this.depth - 1;
+    while (top >= 0 && indexes[top] === 0) top--;
+    if (top < 0) {
+      this.isValid = false;
       return;
     }
-    this.isValid = false;
+    const { branch } = this;
+    const { states } = this.reader;
+    const length = this.keyLengths[top];
+    if (indexes[top] === FINAL_INDEX) {
+      this.depth = top;
+      this.arrive(this.positions[top], length);
+      return;
+    }
+    const index = indexes[top] - 1;
+    indexes[top] = index;
+    this.remaining[top]++;
+    this.depth = top + 1;
+    branch.read(states, this.positions[top]);
+    this.key[length] = states[branch.labels + index];
+    this.descendToLast(branch.target(states, index), length + 1);
   }
 
   /** Moves to the first key below `start`, which key[0, keyLength) leads to. */
   private descendToFirst(start: number, keyLength: number): void {
-    const { reader, branch, key } = this;
+    const { reader, branch, key, view } = this;
+    const longest = reader.longestKeyBytes;
     const { states } = reader;
-    const { starts, bytes } = reader.symbols;
+    const { lengths, words } = reader.symbols;
     let length = keyLength;
     let pos = start;
     while (pos !== END_TARGET) {
       const element = states[pos];
       if (element < GOTO) {
-        const end = starts[element + 1];
-        for (let at = starts[element]; at < end; at++) key[length++] = bytes[at];
+        if (length > longest) throw this.lengthError(pos);
+        view.setInt32(length, words[2 * element], true);
+        view.setInt32(length + 4, words[2 * element + 1], true);
+        length += lengths[element];
         pos++;
       } else if (element >= BRANCH) {
         branch.read(states, pos);
-        this.push(pos, length, 0);
+        this.push(pos, length, 0, branch.count - 1);
         key[length++] = states[branch.labels];
         pos = branch.target(states, 0);
       } else if (element === END || element === FINAL) {
@@ -204,27 +229,30 @@ export class FrozenCursor {
 
   /** Moves to the last key below `start`, which key[0, keyLength) leads to. */
   private descendToLast(start: number, keyLength: number): void {
-    const { reader, branch, key } = this;
+    const { reader, branch, key, view } = this;
+    const longest = reader.longestKeyBytes;
     const { states } = reader;
-    const { starts, bytes } = reader.symbols;
+    const { lengths, words } = reader.symbols;
     let length = keyLength;
     let pos = start;
     while (pos !== END_TARGET) {
       const element = states[pos];
       if (element < GOTO) {
-        const end = starts[element + 1];
-        for (let at = starts[element]; at < end; at++) key[length++] = bytes[at];
+        if (length > longest) throw this.lengthError(pos);
+        view.setInt32(length, words[2 * element], true);
+        view.setInt32(length + 4, words[2 * element + 1], true);
+        length += lengths[element];
         pos++;
       } else if (element >= BRANCH) {
         branch.read(states, pos);
         const index = branch.count - 1;
-        this.push(pos, length, index);
+        this.push(pos, length, index, 0);
         key[length++] = states[branch.labels + index];
         pos = branch.end;
       } else if (element === END) {
         break;
       } else if (element === FINAL) {
-        this.push(pos, length, 0);
+        this.push(pos, length, FINAL_INDEX, 0);
         pos++;
       } else if (element === ESCAPE) {
         key[length++] = states[pos + 1];
@@ -241,32 +269,33 @@ export class FrozenCursor {
   /** Makes the key that ends at `pos`, an END or a FINAL, the current one. */
   private arrive(pos: number, length: number): void {
     const { reader } = this;
-    // Bytes beyond the buffer's end were dropped, so the check may come last.
-    if (length > this.key.length) {
-      throw reader.damage(pos, `keys of at most ${this.key.length} bytes`);
-    }
+    if (length > reader.longestKeyBytes) throw this.lengthError(pos);
     this.keyLength = length;
     this.finalPosition = pos !== END_TARGET && reader.states[pos] === FINAL ? pos : -1;
   }
 
-  private push(pos: number, length: number, index: number): void {
+  private push(pos: number, length: number, index: number, remaining: number): void {
     const top = this.depth;
     if (top === this.positions.length) this.grow();
     this.positions[top] = pos;
     this.keyLengths[top] = length;
     this.indexes[top] = index;
+    this.remaining[top] = remaining;
     this.depth = top + 1;
+  }
+
+  private lengthError(pos: number): Error {
+    return this.reader.damage(pos, `keys of at most ${this.reader.longestKeyBytes} bytes`);
   }
 
   private grow(): void {
     const { reader, depth } = this;
     // A byte of a key leaves at most a branch and a final state behind it.
-    if (depth > 2 * (this.key.length + 1)) {
-      throw reader.damage(this.positions[depth - 1], `keys of at most ${this.key.length} bytes`);
-    }
+    if (depth > 2 * (reader.longestKeyBytes + 1)) throw this.lengthError(this.positions[depth - 1]);
     this.positions = copyDoubled(this.positions);
     this.keyLengths = copyDoubled(this.keyLengths);
     this.indexes = copyDoubled(this.indexes);
+    this.remaining = copyDoubled(this.remaining);
   }
 }
 

@@ -19,11 +19,23 @@ export class SymbolTable {
   /** Symbol i is bytes[starts[i], starts[i + 1]). One start for every possible element and one more. */
   readonly starts: Int32Array;
   readonly bytes: Uint8Array;
+  /** By element, the length of its symbol, and its eight bytes as two words, zeros after its end. */
+  readonly lengths: Uint8Array;
+  readonly words: Int32Array;
 
   private constructor(count: number, starts: Int32Array, bytes: Uint8Array) {
     this.count = count;
     this.starts = starts;
     this.bytes = bytes;
+    this.lengths = new Uint8Array(MAX_SYMBOLS);
+    this.words = new Int32Array(2 * MAX_SYMBOLS);
+    for (let i = 0; i < MAX_SYMBOLS; i++) {
+      this.lengths[i] = starts[i + 1] - starts[i];
+      for (let at = starts[i]; at < starts[i + 1]; at++) {
+        const place = at - starts[i];
+        this.words[2 * i + (place >> 2)] |= bytes[at] << (8 * (place & 3));
+      }
+    }
   }
 
   /** The table of a layer that has none: each element is the byte it is. */
