@@ -51,7 +51,7 @@ export const MIN_COMMANDS = 50;
 
 export const anyCommands: fc.Arbitrary<ModelCommand[]> = fc.array(
   fc.oneof({ withCrossShrink: true }, ...WEIGHTED),
-  { minLength: MIN_COMMANDS, maxLength: MIN_COMMANDS + 20 },
+  { minLength: MIN_COMMANDS, maxLength: MIN_COMMANDS + 5 },
 );
 
 /** The smallest memtables and segments, so that a few values fill them. */
