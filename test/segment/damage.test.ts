@@ -1,9 +1,10 @@
+import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import type { ValueCompression } from "../../src/segment/coders.ts";
-import { FORMAT_VERSION } from "../../src/segment/format.ts";
+import { FOOTER_BYTES, FORMAT_VERSION } from "../../src/segment/format.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import {
   bytesOf,
@@ -155,11 +156,21 @@ describe("a segment that is another than expected", () => {
     expect(error).toMatchObject({ found: FORMAT_VERSION + 1, supported: FORMAT_VERSION });
   });
 
-  test("by its footer, which belongs to another file, is refused at open", async () => {
+  test("by its footer, which differs only in the file it belongs to, is refused at open", async () => {
     const bytes = await fileBytes((await write(SHORT)).fileSystem);
-    const other = await fileBytes((await write(SHORT.slice(0, 20))).fileSystem);
+    const other = await fileBytes((await write(SHORT, { fileNumber: 13 })).fileSystem);
+    expect(other.length).toBe(bytes.length);
     const swapped = bytes.slice();
-    swapped.set(other.subarray(other.length - 100), bytes.length - 100);
+    const footer = bytes.length - FOOTER_BYTES;
+    swapped.set(other.subarray(footer), footer);
     await expect(openSegment(await fileSystemWith(swapped))).rejects.toThrow(CorruptionError);
+  });
+
+  test("by all its bytes is refused at open", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 1000 }), async (bytes) => {
+        await expect(openSegment(await fileSystemWith(bytes))).rejects.toThrow(CorruptionError);
+      }),
+    );
   });
 });
