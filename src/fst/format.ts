@@ -16,11 +16,11 @@
  * Worked example: the keys "cat", "cats", "dot", "dots", "pot" (ordinals 0 to 4).
  *
  * ```
- *           c:0 ─► ( ) ─ a ─► ( ) ─┐
- *          /                       │ t
- *   root (3) ─ d:2 ─► ( ) ─ o ─► ( ) ─ t ─► ((x)) ─ s ─► ((end))
- *          \
- *           p:4 ─► ( ) ─ o ─► ( ) ─ t ─► ((end))
+ *         c:0 ─► ( ) ─ a ───┐
+ *        /                  ▼
+ *   root ─ d:2 ─► ( ) ─ o ─► ( ) ─ t ─► ((x)) ─ s ─► ((end))
+ *        \                                           ▲
+ *         p:4 ─► ( ) ─ o ─► ( ) ─ t ─────────────────┘
  * ```
  *
  * "((x))" is final: "cat" and "dot" end there, and "cats" and "dots" go on. c:0, d:2 and p:4 are
@@ -125,7 +125,7 @@ export const MAX_KEY_COUNT: number = 2 ** 31 - 1;
 /** Addresses are 32-bit integers for the same reason. */
 export const MAX_STATE_BYTES: number = 2 ** 31 - 1;
 
-/** A symbol fits the eight bytes that a comparison of strings would load at once. */
+/** A symbol fits two words of four bytes, which a cursor writes at once. */
 export const MAX_SYMBOL_BYTES = 8;
 
 /** Elements. On disk: never change or reuse a number. Below `GOTO` an element is a symbol. */
