@@ -13,7 +13,8 @@
  * databaseId      16 bytes
  * fileNumber      u53 LE   in 8 bytes; never 0
  * previousNumber  u53 LE   in 8 bytes: the log before this one, or 0 if there is none
- * previousEnd     u53 LE   in 8 bytes: where the records of the log before end; 0 if there is none
+ * previousEnd     u53 LE   in 8 bytes: how far the records of the log before went when this one was
+ *                          created; 0 if there is none
  * xxh32           u32 LE   of every byte before it
  *
  * Record: one commit group
@@ -72,7 +73,7 @@ export const MAX_LOG_BYTES: number = 2 ** 32 - 1;
 /** A record of this size fits a log of its own. */
 export const MAX_PAYLOAD_BYTES: number = MAX_LOG_BYTES - HEADER_BYTES - RECORD_HEADER_BYTES;
 
-/** The log before another one, and where its records end: what follows there was never committed. */
+/** The log before another one, and how far its records went, synced, when that one was created. */
 export interface PreviousLog {
   readonly fileNumber: number;
   readonly end: number;

@@ -12,8 +12,10 @@
  *    follows is dropped and reported; it is never replayed, since it depends on what was lost.
  *
  * Only the newest log can have a legal loss, since a log is synced before the next one is created.
- * The next one's header also says where the records of this one end, so that a log that lost whole
- * records at its end is found out (`end`).
+ * The next one's header also says how far the records of this one went then (`end`), so that a log
+ * that lost whole records at its end is found out. What follows `end` may be left of a write that
+ * failed. Whole records there are replayed all the same: they were written because the next log could
+ * not be used after all, and what is left of that one has no records.
  *
  * Zeros up to the end are space that was taken ahead, and no loss.
  *
@@ -56,9 +58,11 @@ export interface ReplayOptions {
   readonly identity: FileIdentity;
   /** Whether no log follows: only then may its end be lost. */
   readonly isNewest: boolean;
-  /** Where the records end, as the header of the next log says (`readPreviousLog`). */
+  /** Whole records reach up to here, as the header of the next log says (`readPreviousLog`). */
   readonly end?: number | undefined;
   readonly mode: RecoveryMode;
+  /** Lets other work run; awaited after every few mebibytes. Default: none. */
+  readonly pause?: (() => Promise<void>) | undefined;
 }
 
 export interface WalReport {
@@ -82,6 +86,9 @@ export interface WalReport {
 /** Bytes read at a time. */
 const CHUNK_BYTES: number = 2 ** 20;
 
+/** Bytes replayed between two pauses: some tens of milliseconds. */
+const PAUSE_BYTES: number = 2 ** 20;
+
 /** How many times the log's bytes a scan may check before it gives up and calls it corruption. */
 const MAX_SCAN_FACTOR = 8;
 
@@ -97,7 +104,7 @@ export async function replayWal(
 ): Promise<WalReport> {
   const file = await options.fileSystem.open(options.path, "read");
   try {
-    return new Replay(options, file).run(onRecord);
+    return await new Replay(options, file).run(onRecord);
   } finally {
     await file.close();
   }
@@ -180,7 +187,7 @@ class Replay {
   private readonly window: Window;
   private readonly salt: number;
   private readonly fileBytes: number;
-  /** Records lie below this. */
+  /** Records end below this. */
   private readonly limit: number;
   private records = 0;
   private bytes = 0;
@@ -195,10 +202,12 @@ class Replay {
     this.fileBytes = file.size();
     this.window = new Window(file, this.fileBytes);
     this.salt = logSalt(options.identity);
-    this.limit = Math.min(options.end ?? this.fileBytes, this.fileBytes, MAX_LOG_BYTES);
+    this.limit = Math.min(this.fileBytes, MAX_LOG_BYTES);
   }
 
-  run(onRecord: (payload: Uint8Array, offset: number) => void): WalReport {
+  async run(onRecord: (payload: Uint8Array, offset: number) => void): Promise<WalReport> {
+    const { pause } = this.options;
+    let pausedAt = 0;
     let offset = this.readHeader();
     while (offset >= 0 && offset < this.limit) {
       const length = this.wholeRecord(offset);
@@ -212,6 +221,10 @@ class Replay {
       this.bytes += length;
       offset += RECORD_HEADER_BYTES + length;
       this.endOffset = offset;
+      if (pause !== undefined && offset - pausedAt >= PAUSE_BYTES) {
+        pausedAt = offset;
+        await pause();
+      }
     }
     const { end } = this.options;
     // Shorter than the next log says, with nothing but whole records: the rest is simply gone.
@@ -274,6 +287,7 @@ class Replay {
   private afterDamage(damage: Damage): number {
     const { isNewest, end, mode, path } = this.options;
     const { offset } = damage;
+    if (end !== undefined && offset >= end) return -1;
     const scan = this.scan(offset);
     if (scan.contentEnd === offset && end === undefined && offset >= HEADER_BYTES) return -1;
     const isCertain = damage.isCertain || !isNewest || scan.durable > offset || scan.isExhausted;

@@ -168,18 +168,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     changes: [
       {
         file: "wal/writer.ts",
-        find: "this.#file.writeSync(record.subarray(0, length), this.#size);\n    } catch (error) {\n      this.#undo();\n      throw error;",
+        find: "this.#file.writeSync(record.subarray(0, length), this.#size);\n    } catch (error) {\n      this.#failed(record, length);\n      throw error;",
         replace:
           "this.#file.writeSync(record.subarray(0, length), this.#size);\n    } catch {\n      this.#isBroken = false;",
       },
     ],
   },
   bug(
-    "a record whose write failed is left in the log",
+    "a record whose write failed, but arrived, is called not written",
     "faults",
     "wal/writer.ts",
-    "if (frame.some((byte) => byte !== 0)) {",
-    "if (frame.length === 0) {",
+    "if (isWhole) this.#isBroken = true;",
+    "",
   ),
   bug(
     "segments are removed when it is unknown whether the manifest names them",

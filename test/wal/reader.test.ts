@@ -185,11 +185,19 @@ describe("a log that is not the newest", () => {
     },
   );
 
-  test("ends where the next one says, whatever follows", async () => {
+  test("may end in garbage behind the end that the next one states", async () => {
     const { bytes, offsets } = await writeLog(["a", "b", "c"]);
     const options = { isNewest: false, end: offsets[2], mode: "absolute" } as const;
-    expect((await replay(flipped(bytes, offsets[2] + 3), options)).texts).toEqual(["a", "b"]);
-    expect((await replay(bytes, options)).texts).toEqual(["a", "b"]);
+    const { texts, report } = await replay(flipped(bytes, offsets[2] + 3), options);
+    expect(texts).toEqual(["a", "b"]);
+    expect(report).toMatchObject({ endOffset: offsets[2], droppedBytes: 0 });
+  });
+
+  test("has whole records behind that end if the next one was never used", async () => {
+    const { bytes, offsets } = await writeLog(["a", "b", "c", "d"]);
+    const options = { isNewest: false, end: offsets[2], mode: "absolute" } as const;
+    expect((await replay(bytes, options)).texts).toEqual(["a", "b", "c", "d"]);
+    expect((await replay(flipped(bytes, offsets[3] + 1), options)).texts).toEqual(["a", "b", "c"]);
   });
 
   test("lacks records if it is shorter than the next one says", async () => {
