@@ -317,7 +317,8 @@ class BackwardWriter {
   }
 
   prepend(bytes: Uint8Array, start: number, end: number): void {
-    this.buffer.set(bytes.subarray(start, end), this.reserve(end - start));
+    const pos = this.reserve(end - start);
+    this.buffer.set(bytes.subarray(start, end), pos);
   }
 
   prependNumber(value: number, width: number): void {
@@ -326,13 +327,15 @@ class BackwardWriter {
   }
 
   prependVarint(value: number): void {
-    writeVarint(this.buffer, this.reserve(varintSize(value)), value);
+    const pos = this.reserve(varintSize(value));
+    writeVarint(this.buffer, pos, value);
   }
 
   take(): Uint8Array {
     return this.buffer.slice(this.buffer.length - this.length);
   }
 
+  /** Position of `count` more bytes. Replaces `buffer` when it is full, so ask before reading it. */
   private reserve(count: number): number {
     this.length += count;
     if (this.length > this.buffer.length) {

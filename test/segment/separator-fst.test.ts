@@ -97,4 +97,17 @@ describe("SeparatorFst", () => {
       expect(fst.matched).toBe(Math.min(length, 3000));
     }
   });
+
+  it("keeps labels that are written when its buffer must grow", () => {
+    // Tables of branches far apart take more than the buffer was made for; labels of every length,
+    // those that need an escape too, come to be the bytes that no longer fit.
+    const lengths = [0, 1, 9, 40, 70];
+    const separators = Array.from({ length: 400 }, (_, i) => {
+      const label = new Uint8Array(lengths[i % lengths.length] ?? 0).fill(97 + (i % 7));
+      return Uint8Array.of(1 + Math.floor(i / 10), (i % 10) * 28, ...label);
+    });
+    for (let count = 10; count <= separators.length; count += 13) {
+      check(sorted(separators.slice(0, count)), []);
+    }
+  });
 });
