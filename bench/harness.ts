@@ -76,7 +76,11 @@ export function toViews(keys: KeySet, from: number, to: number): Uint8Array[] {
 
 /** New strings of keys [from, to); new, since a string keeps its hash from its first lookup on. */
 export function toStrings(keys: KeySet, from: number, to: number): string[] {
-  return toViews(keys, from, to).map((key) => Buffer.from(key).toString("latin1"));
+  const { bytes, starts } = keys;
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return Array.from({ length: to - from }, (_, i) =>
+    buffer.toString("latin1", starts[from + i], starts[from + i + 1]),
+  );
 }
 
 export type DataSet = "urls" | "names" | "paths";

@@ -86,7 +86,7 @@ export class ArenaArt {
    * after the other, since the memory that one lookup waits for is fetched while others wait too.
    */
   getMany(keys: readonly Uint8Array[]): (number | undefined)[] {
-    keys.forEach(checkKey);
+    for (const key of keys) checkKey(key);
     const values = new Array<number | undefined>(keys.length);
     this.tree.getMany(keys, values);
     return values;
@@ -162,11 +162,15 @@ export class ArenaArt {
   ): void {
     const resolved = new ResolvedRange(range);
     const cursor = this.takeCursor();
+    const { isReverse, hasEnd } = resolved;
     let left = resolved.limit;
     if (left > 0) resolved.start(cursor);
-    while (left > 0 && cursor.isValid && resolved.holds(cursor.key, cursor.keyLength)) {
+    while (left > 0 && cursor.isValid) {
+      if (hasEnd && !resolved.holds(cursor.key, cursor.keyLength)) break;
       if (visit(cursor.key, cursor.keyLength, cursor.value) === false) break;
-      if (--left > 0) resolved.step(cursor);
+      if (--left === 0) break;
+      if (isReverse) cursor.prev();
+      else cursor.next();
     }
     this.idleCursor = cursor;
   }

@@ -256,7 +256,8 @@ export class BucketSearch {
  * Turns the key in `buffer` into the one of the entry at `pos`, which comes after it. Returns the
  * offset of the entry after that.
  */
-export function decodeEntry(bytes: Uint8Array, pos: number, buffer: KeyBuffer): number {
+export function decodeEntry(arena: Arena, pos: number, buffer: KeyBuffer): number {
+  const { bytes } = arena;
   let shared = bytes[pos];
   let tailLength = bytes[pos + 1];
   let tail = pos + NARROW_HEADER_BYTES;
@@ -265,7 +266,7 @@ export function decodeEntry(bytes: Uint8Array, pos: number, buffer: KeyBuffer): 
     tailLength = readU24(bytes, pos + 4);
     tail = pos + WIDE_HEADER_BYTES;
   }
-  buffer.splice(shared, bytes, tail, tailLength);
+  buffer.spliceWords(shared, arena.view, tail, tailLength);
   return tail + tailLength;
 }
 
@@ -273,14 +274,9 @@ export function decodeEntry(bytes: Uint8Array, pos: number, buffer: KeyBuffer): 
  * Puts the key of rank `index` into `buffer`; -1 puts the separator. Returns the offset of the entry
  * after it.
  */
-export function decodeKey(
-  bytes: Uint8Array,
-  bucket: number,
-  index: number,
-  buffer: KeyBuffer,
-): number {
+export function decodeKey(arena: Arena, bucket: number, index: number, buffer: KeyBuffer): number {
   let pos = bucket + HEADER_BYTES;
-  for (let i = -1; i <= index; i++) pos = decodeEntry(bytes, pos, buffer);
+  for (let i = -1; i <= index; i++) pos = decodeEntry(arena, pos, buffer);
   return pos;
 }
 
@@ -476,7 +472,7 @@ export function copyRightPart(
 ): number {
   const { bytes, view, words } = arena;
   const pos = entryPos(bytes, bucket, index);
-  const rest = decodeKey(bytes, bucket, index, buffer);
+  const rest = decodeKey(arena, bucket, index, buffer);
   const separatorLength = sharedAt(bytes, pos) + 1;
   const tailLength = buffer.length - separatorLength;
   const restBytes = bucket + usedOf(words, bucket) - rest;
@@ -519,8 +515,8 @@ export function mergeBuckets(
   const { bytes, view, words } = arena;
   const leftCount = countOf(words, left);
   const rightCount = countOf(words, right);
-  decodeKey(bytes, left, leftCount - 1, leftKey);
-  const rest = decodeKey(bytes, right, 0, rightKey);
+  decodeKey(arena, left, leftCount - 1, leftKey);
+  const rest = decodeKey(arena, right, 0, rightKey);
   let shared = 0;
   const limit = Math.min(leftKey.length, rightKey.length);
   while (shared < limit && leftKey.bytes[shared] === rightKey.bytes[shared]) shared++;

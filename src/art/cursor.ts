@@ -94,7 +94,7 @@ export class TreeCursor {
       this.enterFirst(this.tree.nextBucket(this.bucket));
       return;
     }
-    this.nextPos = decodeEntry(this.tree.arena.bytes, this.nextPos, this.buffer);
+    this.nextPos = decodeEntry(this.tree.arena, this.nextPos, this.buffer);
     this.index++;
   }
 
@@ -108,7 +108,7 @@ export class TreeCursor {
     }
     if (this.index > 0) {
       this.index--;
-      this.nextPos = decodeKey(this.tree.arena.bytes, this.bucket, this.index, this.buffer);
+      this.nextPos = decodeKey(this.tree.arena, this.bucket, this.index, this.buffer);
     } else {
       this.enterLast(this.tree.previousBucket(this.bucket));
     }
@@ -135,12 +135,12 @@ export class TreeCursor {
 
   /** Moves to the key at which the search ended, or before which `key` belongs. */
   private enterAtSearch(bucket: number, key: Uint8Array): void {
-    const { bytes } = this.tree.arena;
+    const { arena } = this.tree;
     const pos = this.search.pos;
-    const shared = sharedAt(bytes, pos);
+    const shared = sharedAt(arena.bytes, pos);
     // Up to `shared` the key there equals the one before it, and that one equals the sought key.
     this.buffer.splice(0, key, 0, shared);
-    this.enter(bucket, this.search.index, decodeEntry(bytes, pos, this.buffer));
+    this.enter(bucket, this.search.index, decodeEntry(arena, pos, this.buffer));
   }
 
   private enterFirst(bucket: number): void {
@@ -148,7 +148,7 @@ export class TreeCursor {
       this.isValid = false;
       return;
     }
-    this.enter(bucket, 0, decodeKey(this.tree.arena.bytes, bucket, 0, this.buffer));
+    this.enter(bucket, 0, decodeKey(this.tree.arena, bucket, 0, this.buffer));
   }
 
   private enterLast(bucket: number): void {
@@ -157,7 +157,7 @@ export class TreeCursor {
       return;
     }
     const index = countOf(this.tree.arena.words, bucket) - 1;
-    this.enter(bucket, index, decodeKey(this.tree.arena.bytes, bucket, index, this.buffer));
+    this.enter(bucket, index, decodeKey(this.tree.arena, bucket, index, this.buffer));
   }
 
   private enter(bucket: number, index: number, nextPos: number): void {

@@ -59,6 +59,11 @@ export class ResolvedRange {
     this.upper = narrower(-1, upper, end, false);
   }
 
+  /** Whether `holds` can ever be false. */
+  get hasEnd(): boolean {
+    return (this.isReverse ? this.lower : this.upper) !== undefined;
+  }
+
   /** Moves a cursor to the first key of the range, in its direction. */
   start(cursor: TreeCursor): void {
     const bound = this.isReverse ? this.upper : this.lower;
