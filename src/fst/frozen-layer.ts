@@ -14,7 +14,7 @@ import { prefixEnd } from "../bytes/compare.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { FrozenCursor } from "./cursor.ts";
-import { checkBody, damaged, HEADER_BYTES, readHeader } from "./format.ts";
+import { checkBody, damaged, HEADER_BYTES, type Header, readHeader } from "./format.ts";
 import { StateReader } from "./reader.ts";
 import { FrozenSearch } from "./search.ts";
 import { SymbolTable } from "./symbols.ts";
@@ -51,6 +51,19 @@ export interface FrozenRange {
   readonly limit?: number;
 }
 
+/** What a layer's bytes are spent on. */
+export interface FrozenLayerStats {
+  readonly keyCount: number;
+  readonly longestKeyBytes: number;
+  readonly headerBytes: number;
+  /** The table of symbols that the states are written with. */
+  readonly symbolBytes: number;
+  /** The transducer: keys and ordinals. */
+  readonly stateBytes: number;
+  /** The values of your own; 0 in a set. */
+  readonly valueBytes: number;
+}
+
 const RANGE_OPTIONS: ReadonlySet<string> = new Set([
   "gt",
   "gte",
@@ -69,6 +82,7 @@ export class FrozenLayer {
 
   private readonly bytes: Uint8Array;
   private readonly file: string;
+  private readonly header: Header;
   private readonly reader: StateReader;
   private readonly values: ValuesReader | undefined;
   /** For single lookups; whoever iterates has a cursor of their own. */
@@ -94,6 +108,7 @@ export class FrozenLayer {
     this.byteLength = bytes.length;
     this.bytes = bytes;
     this.file = file;
+    this.header = header;
     this.reader = new StateReader(
       bytes.subarray(statesStart, valuesStart),
       SymbolTable.decode(symbols, file, HEADER_BYTES),
@@ -226,6 +241,19 @@ export class FrozenLayer {
 
   [Symbol.iterator](): IterableIterator<[key: Uint8Array, value: number]> {
     return this.entries();
+  }
+
+  /** What the layer's bytes are spent on. */
+  stats(): FrozenLayerStats {
+    const { keyCount, longestKeyBytes, symbolBytes, stateBytes, valueBytes } = this.header;
+    return {
+      keyCount,
+      longestKeyBytes,
+      headerBytes: HEADER_BYTES,
+      symbolBytes,
+      stateBytes,
+      valueBytes,
+    };
   }
 
   /** A cursor over the keys: as `keys`, but without a copy of each. It begins off the end. */

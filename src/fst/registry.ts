@@ -36,11 +36,6 @@ export class Registry {
     this.shift = 32 - bucketBits;
   }
 
-  /** Bytes that the table takes. */
-  get byteLength(): number {
-    return this.cells.byteLength;
-  }
-
   /** Where the state with these transitions (from `start` to the top) has its cells. */
   bucketOf(isFinal: boolean, transitions: Transitions, start: number): number {
     const { labels, targets } = transitions;

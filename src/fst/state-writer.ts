@@ -72,11 +72,6 @@ export class StateWriter {
     return this.buffer.subarray(this.buffer.length - this.length);
   }
 
-  /** Bytes that the buffer takes. */
-  get byteLength(): number {
-    return this.buffer.length;
-  }
-
   /** One byte: a symbol, FINAL or END. */
   element(byte: number): void {
     // Making room may replace the buffer, so it must come first.

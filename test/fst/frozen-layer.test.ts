@@ -178,6 +178,15 @@ describe("bytes", () => {
     }
   });
 
+  test("are accounted for", () => {
+    const stats = new FrozenLayer(bytes).stats();
+    expect(stats.keyCount).toBe(keys.length);
+    expect(stats.longestKeyBytes).toBe(Math.max(...keys.map((key) => key.length)));
+    const { headerBytes, symbolBytes, stateBytes, valueBytes } = stats;
+    expect(headerBytes + symbolBytes + stateBytes + valueBytes).toBe(bytes.length);
+    expect(valueBytes).toBe(0);
+  });
+
   test("are the same for the same keys", () => {
     expect(Buffer.compare(build(keys), bytes)).toBe(0);
   });
