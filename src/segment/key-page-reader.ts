@@ -147,7 +147,22 @@ export class KeyPageReader {
     let { matched } = this;
     let wanted = matched < length ? key[matched] : END;
     for (let i = 0; i < keyCount; i++) {
-      const header = bytes[headers + i];
+      let header = bytes[headers + i];
+      // Skips what is below the key, without a call: after one, V8 loads the arrays' fields anew.
+      while (header < HEADER_ESCAPE << 4 && (header & HEADER_ESCAPE) !== HEADER_ESCAPE) {
+        const shared = base + (header >> 4);
+        if (shared <= matched) {
+          if (shared < matched) break;
+          let code = bytes[pos];
+          if (code >= ONE_BYTE_CODES) {
+            code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos + 1];
+          }
+          if ((heads[code] & 255) >= wanted || (header & HEADER_ESCAPE) === 0) break;
+        }
+        pos += header & HEADER_ESCAPE;
+        if (++i === keyCount) return ~keyCount;
+        header = bytes[headers + i];
+      }
       let shared = base + (header >> 4);
       let codeLength = header & HEADER_ESCAPE;
       if (header >= HEADER_ESCAPE << 4 || codeLength === HEADER_ESCAPE) {
