@@ -6,7 +6,7 @@
  *   the declared dependencies arrives;
  * - publint and @arethetypeswrong/cli find nothing;
  * - each entry point can be imported, and the CLI starts;
- * - the README's first TypeScript block compiles, checked strictly, and runs.
+ * - the README's TypeScript blocks compile, checked strictly, and run.
  *
  * Needs a build (`npm run build`) and the npm registry.
  */
@@ -50,7 +50,7 @@ try {
   const project = install(tarball);
   checkInstalled(join(project, "node_modules"));
   checkEntryPoints(project);
-  checkQuickStart(project);
+  checkReadme(project);
   run("npx", ["publint", "--strict", tarball], root);
   run("npx", ["attw", tarball, "--profile", "esm-only"], root);
   console.log("package check: ok");
@@ -152,13 +152,18 @@ function checkEntryPoints(project: string): void {
   );
 }
 
-/** The README's first ```ts block is the quick start; it must work as it is pasted. */
-function checkQuickStart(project: string): void {
-  const block = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1];
-  check(block !== undefined, "README.md has no TypeScript block");
-  writeFileSync(join(project, "quick-start.ts"), block ?? "");
-  compile(project, "quick-start.ts");
-  console.log(run(process.execPath, ["quick-start.js"], project));
+/** The README's TypeScript blocks must work as they are pasted, one after the other. */
+function checkReadme(project: string): void {
+  const blocks = [
+    ...readFileSync(join(root, "README.md"), "utf8").matchAll(/```ts\n([\s\S]*?)```/g),
+  ];
+  check(blocks.length > 0, "README.md has no TypeScript block");
+  for (const [i, [, code = ""]] of blocks.entries()) {
+    const name = `readme-${i + 1}`;
+    writeFileSync(join(project, `${name}.ts`), code);
+    compile(project, `${name}.ts`);
+    console.log(run(process.execPath, [`${name}.js`], project));
+  }
 }
 
 /** Compiles one file of the project as strictly as TypeScript can, memkv's types included. */
