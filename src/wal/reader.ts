@@ -89,6 +89,8 @@ const CHUNK_BYTES: number = 2 ** 20;
 /** Bytes replayed between two pauses: some tens of milliseconds. */
 const PAUSE_BYTES: number = 2 ** 20;
 
+const WORD_BYTES = 4;
+
 /** How many times the log's bytes a scan may check before it gives up and calls it corruption. */
 const MAX_SCAN_FACTOR = 8;
 
@@ -313,7 +315,9 @@ class Replay {
       const available = Math.min(limit - offset, CHUNK_BYTES);
       const pos = window.load(offset, available);
       const bytes = window.buffer;
-      let i = 0;
+      // Zeros are no frame, but the first bytes of one may be.
+      const zeros = zerosAt(bytes, pos, pos + available);
+      let i = zeros === available ? zeros : Math.max(0, zeros - RECORD_HEADER_BYTES);
       let recordBytes = 0;
       for (; i < available; i++) {
         if (bytes[pos + i] !== 0) contentEnd = offset + i + 1;
@@ -407,6 +411,21 @@ class Window {
     const pos = this.load(offset, count);
     return this.buffer.subarray(pos, pos + count);
   }
+}
+
+/** How many zeros bytes[start, end) begins with. Words, since mebibytes of space taken ahead are usual. */
+function zerosAt(bytes: Uint8Array, start: number, end: number): number {
+  let pos = start;
+  while (pos < end && (bytes.byteOffset + pos) % WORD_BYTES !== 0 && bytes[pos] === 0) pos++;
+  if ((bytes.byteOffset + pos) % WORD_BYTES === 0) {
+    const wordCount = Math.floor((end - pos) / WORD_BYTES);
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset + pos, wordCount);
+    let i = 0;
+    while (i < wordCount && words[i] === 0) i++;
+    pos += i * WORD_BYTES;
+  }
+  while (pos < end && bytes[pos] === 0) pos++;
+  return pos - start;
 }
 
 function identityDamage(found: FileIdentity, expected: FileIdentity): Damage | undefined {

@@ -136,6 +136,17 @@ describe("damage to what was synced", () => {
     await expect(replay(flipped(bytes, offsets[1] + 50))).rejects.toThrow(CorruptionError);
   });
 
+  test("is found by a record behind zeros of any length", async () => {
+    const start = await writeLog(["a", SYNC, "b"]);
+    for (const length of [1, 2, 3, 5, 12, 13, 16, 17, 40, 2 ** 20 - 1, 2 ** 20, 2 ** 20 + 7]) {
+      const { bytes, offsets } = await writeLog(["a", SYNC, "b".repeat(length), SYNC, "c"]);
+      expect(offsets[1]).toBe(start.offsets[1]);
+      const damaged = zeroed(bytes, offsets[1], offsets[2]);
+      await expect(replay(damaged)).rejects.toThrow(CorruptionError);
+      expect((await replay(damaged, { mode: "salvage" })).texts).toEqual(["a", "c"]);
+    }
+  });
+
   test("in the header is an error once a record proves that it was synced", async () => {
     const { bytes } = await writeLog([SYNC, "a"]);
     for (let offset = 0; offset < HEADER_BYTES; offset++) {
