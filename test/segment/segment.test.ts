@@ -282,6 +282,21 @@ describe("the file of a segment", () => {
     expect(readings[0][1]).toBeLessThan(4500);
   });
 
+  test("that is cut off while it is open is corruption, not what was read before", async () => {
+    const entries = urlEntries(2000);
+    const { fileSystem } = await write(entries, { compression: "none" });
+    const segment = await openSegment(fileSystem, new BlockCache(0));
+    const { key } = entries[700];
+    expect(isSame(lookUp(segment, key), entries[700])).toBe(true);
+    const file = await fileSystem.open(PATH, "update");
+    await file.truncate(1000);
+    expect(() => lookUp(segment, key)).toThrow(CorruptionError);
+    const cursor = segment.cursor();
+    cursor.seek(key, key.length);
+    expect(() => cursor.value()).toThrow(CorruptionError);
+    expect(() => cursor.value()).toThrow(CorruptionError);
+  });
+
   test("is not read for keys, kinds and misses", async () => {
     const entries = urlEntries(2000);
     const [segment, readings] = await watched(entries);

@@ -173,6 +173,32 @@ describe("a block of integers", () => {
     ).toBe(BlockEncoding.raw);
   });
 
+  test("starts anew after a block", () => {
+    const builder = new ValueBlockBuilder({
+      valueEncoding: BlockEncoding.integers,
+      valueSymbols: undefined,
+      dictionary: new Uint8Array(0),
+    });
+    const blocks = [
+      [pack(1), pack(2), pack(3)],
+      [pack(4), pack("text")],
+      [pack(5), pack(6)],
+    ].map((values) => {
+      const output = new ByteWriter();
+      for (const value of values) builder.add(value, bytesOf("k"), 1);
+      builder.finish(output);
+      expect(
+        load(
+          output.bytes,
+          values.map((value) => ["k", value] as const),
+        ),
+      ).toEqual(values);
+      return output.bytes[8];
+    });
+    const { integers, raw } = BlockEncoding;
+    expect(blocks).toEqual([integers, raw, integers]);
+  });
+
   test("keeps its places for entries without a value", () => {
     const builder = new ValueBlockBuilder({
       valueEncoding: BlockEncoding.integers,
