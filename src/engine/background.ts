@@ -82,8 +82,9 @@ export class Background {
   /** Starts what is due. Failures are reported as `error` events. */
   wake(): void {
     if (this.cancellation.signal.aborted) return;
-    if (this.sealedCount > 0) this.flushSealed().catch(this.report);
-    if (this.pick() !== undefined) this.compactDue().catch(this.report);
+    // Both report their failures themselves, once, however many wait for them.
+    if (this.sealedCount > 0) this.flushSealed().catch(ignore);
+    if (this.pick() !== undefined) this.compactDue().catch(ignore);
   }
 
   /** Resolves when another memtable may be sealed; rejects if flushing fails. */
@@ -102,8 +103,7 @@ export class Background {
 
   /** Merges all runs into one, after whatever is being merged. */
   async compactAll(): Promise<void> {
-    // Whoever started that compaction has its failure.
-    while (this.compacting !== undefined) await this.compacting.catch(() => {});
+    while (this.compacting !== undefined) await this.compacting.catch(ignore);
     this.cancellation.signal.throwIfAborted();
     const { runs } = this.host.versions.current.version;
     const hasTombstones = runs.some((run) => run.some((meta) => meta.tombstoneCount > 0));
@@ -116,9 +116,8 @@ export class Background {
   /** Cancels compaction, lets a flush end, and starts nothing more. */
   async stop(): Promise<void> {
     this.cancellation.abort(new ClosedError("the database was closed during the compaction"));
-    // Whoever waits for these promises has their failures.
-    await this.compacting?.catch(() => {});
-    await this.flushing?.catch(() => {});
+    await this.compacting?.catch(ignore);
+    await this.flushing?.catch(ignore);
     await this.host.jobs.close();
   }
 
@@ -126,13 +125,16 @@ export class Background {
     return this.host.sources.memtables.length - 1;
   }
 
-  private readonly report = (error: unknown): void => {
+  private report(error: unknown): void {
     if (!(error instanceof ClosedError)) this.events.error(error);
-  };
+  }
 
   private async runFlushes(): Promise<void> {
     try {
       while (this.sealedCount > 0) await this.flushOldest();
+    } catch (error) {
+      this.report(error);
+      throw error;
     } finally {
       // In the same step in which the loop ends, so that no wake falls in between.
       this.flushing = undefined;
@@ -177,9 +179,14 @@ export class Background {
   }
 
   private startCompaction(work: () => Promise<void>): Promise<void> {
-    this.compacting = work().finally(() => {
-      this.compacting = undefined;
-    });
+    this.compacting = work()
+      .catch((error: unknown) => {
+        this.report(error);
+        throw error;
+      })
+      .finally(() => {
+        this.compacting = undefined;
+      });
     return this.compacting;
   }
 
@@ -249,4 +256,8 @@ export class Background {
 
 function total(segments: readonly SegmentMeta[], field: "keyCount" | "fileBytes"): number {
   return segments.reduce((sum, meta) => sum + meta[field], 0);
+}
+
+function ignore(): void {
+  // For failures that were reported where they arose.
 }

@@ -17,7 +17,7 @@ import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
 import { VarintReader } from "../bytes/varint.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import { EntryKind, MAX_KEY_BYTES, MAX_SEQNO, MAX_VALUE_BYTES } from "../entry.ts";
-import { CorruptionError } from "../errors.ts";
+import { CorruptionError, InvalidArgumentError } from "../errors.ts";
 import { RECORD_HEADER_BYTES } from "../wal/format.ts";
 
 const SEQNO_OFFSET = 0;
@@ -25,7 +25,11 @@ const COUNT_OFFSET = SEQNO_OFFSET + 8;
 const OPERATIONS_OFFSET = COUNT_OFFSET + 4;
 
 /** Bytes of a commit record: one value of the greatest size and its key fit. */
-export const MAX_RECORD_BYTES: number = MAX_VALUE_BYTES + 2 ** 20;
+const MAX_RECORD_BYTES: number = MAX_VALUE_BYTES + 2 ** 20;
+
+/** Operations of one batch, and bytes of its keys: what a memtable can certainly hold. */
+export const MAX_BATCH_OPERATIONS: number = 2 ** 22;
+export const MAX_BATCH_KEY_BYTES: number = 2 ** 28;
 
 /** Operations being gathered into one commit record. */
 export class RecordBuilder {
@@ -59,6 +63,20 @@ export class RecordBuilder {
     this.operationCount = mark.operationCount;
     this.keyBytes = mark.keyBytes;
     this.valueBytes = mark.valueBytes;
+  }
+
+  /** Throws once what was added since the mark is more than one batch may have. */
+  checkBatch(mark: RecordMark): void {
+    const limits = [
+      [this.operationCount - mark.operationCount, MAX_BATCH_OPERATIONS, "operations"],
+      [this.keyBytes - mark.keyBytes, MAX_BATCH_KEY_BYTES, "bytes of keys"],
+      [this.writer.length - mark.length, MAX_RECORD_BYTES, "bytes"],
+    ] as const;
+    for (const [found, limit, unit] of limits) {
+      if (found > limit) {
+        throw new InvalidArgumentError(`a batch has at most ${limit} ${unit}: split it`);
+      }
+    }
   }
 
   mark(): RecordMark {

@@ -19,7 +19,7 @@
  * order of acknowledgement is the order of the log.
  */
 import { setImmediate } from "node:timers/promises";
-import { DatabaseError, LockedError } from "../errors.ts";
+import { DatabaseError, InvalidArgumentError, LockedError } from "../errors.ts";
 import type { DirectoryLock } from "../io/file-system.ts";
 import { RECORD_HEADER_BYTES } from "../wal/format.ts";
 import type { WalWriter } from "../wal/writer.ts";
@@ -36,15 +36,10 @@ export interface CommitHost {
   readonly isLogReady: boolean;
   prepareLog(): Promise<void>;
   readonly lock: DirectoryLock;
-  /** Whether log and memtable take one more record with these totals before they are rotated. */
-  hasRoom(
-    recordBytes: number,
-    operationCount: number,
-    keyBytes: number,
-    valueBytes: number,
-  ): boolean;
-  /** Seals the memtable and begins a new one, and a new log, with room for the group. May wait. */
-  rotate(operationCount: number, keyBytes: number, valueBytes: number): Promise<void>;
+  /** Whether log and memtable take one more record before they are rotated. */
+  hasRoom(record: RecordBuilder): boolean;
+  /** Seals the memtable and begins a new one, and a new log, with room for the record. May wait. */
+  rotate(record: RecordBuilder): Promise<void>;
   /** Makes everything applied so far visible to readers. */
   publish(lastSeqno: number): void;
 }
@@ -89,6 +84,8 @@ export class Committer {
   /** Groups and exclusive tasks, in the order they are to run. */
   private readonly queue: (Group | (() => Promise<void>))[] = [];
   private isRunning = false;
+  /** Whether a record is being added to: user code runs meanwhile. */
+  private isEncoding = false;
   /** Set once a failure left it unknown what is durable; every later write is refused with it. */
   private poison: DatabaseError | undefined;
   private lastSeqno: number;
@@ -107,13 +104,21 @@ export class Committer {
    */
   write(encode: (record: RecordBuilder) => void, durability: Durability): Promise<void> {
     this.checkWritable();
+    if (this.isEncoding) {
+      throw new InvalidArgumentError(
+        "a write was begun inside an encoding or a getter of another write: begin it after that one",
+      );
+    }
     const group = this.open ?? this.openGroup();
     const mark = group.record.mark();
+    this.isEncoding = true;
     try {
       encode(group.record);
     } catch (error) {
       group.record.rewind(mark);
       throw error;
+    } finally {
+      this.isEncoding = false;
     }
     if (durability === "sync") group.needsSync = true;
     if (group.record.writer.length >= MAX_GROUP_BYTES) this.open = undefined;
@@ -225,7 +230,7 @@ export class Committer {
       record.writer.length > MAX_SYNCHRONOUS_BYTES ||
       !this.host.lock.isHeld() ||
       !this.host.isLogReady ||
-      !this.hasRoom(record);
+      !this.host.hasRoom(record);
     if (needsToWait) return this.commitSlowly(group);
     try {
       record.number(this.lastSeqno + 1);
@@ -239,16 +244,12 @@ export class Committer {
     return undefined;
   }
 
-  private hasRoom({ operationCount, keyBytes, valueBytes, writer }: RecordBuilder): boolean {
-    return this.host.hasRoom(writer.length, operationCount, keyBytes, valueBytes);
-  }
-
   private async commitSlowly(group: Group): Promise<void> {
     const { record } = group;
     try {
       if (!this.host.isLogReady) await this.host.prepareLog();
-      if (!this.hasRoom(record)) {
-        await this.host.rotate(record.operationCount, record.keyBytes, record.valueBytes);
+      if (!this.host.hasRoom(record)) {
+        await this.host.rotate(record);
         this.checkWritable();
       }
       await this.confirmLock();
@@ -316,7 +317,7 @@ export class Committer {
 }
 
 function ioError(cause: unknown): DatabaseError {
-  return new DatabaseError("MEMKV_IO", "the write could not be logged and did not happen", {
+  return new DatabaseError("MEMKV_IO", "the write failed and did not happen", {
     cause,
   });
 }

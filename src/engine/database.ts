@@ -9,7 +9,7 @@ import { InvalidArgumentError } from "../errors.ts";
 import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
-import { MAX_RECORD_BYTES, type RecordBuilder } from "./batch.ts";
+import type { RecordBuilder } from "./batch.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Codecs, Pin } from "./iteration.ts";
 import { createKeyCodec, describe, type KeyEncoding, type KeyEncodingOption } from "./key-codec.ts";
@@ -47,6 +47,9 @@ export interface DatabaseEvents {
   readonly error: [error: unknown];
 }
 
+/** Operations of a batch between two looks at its size. */
+const CHECK_INTERVAL = 1024;
+
 export class Database<K = string, V = unknown> extends ReadView<K, V> {
   private readonly store: Store;
   private readonly emitter: EventEmitter;
@@ -78,7 +81,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    *
    * @throws InvalidArgumentError (MEMKV_INVALID_ARGUMENT): the key or value cannot be encoded, or is
    *   too long (keys 64 KiB, values 1 GiB); `undefined` is not a value. Nothing was written.
-   * @throws ClosedError, ReadOnlyError, LockedError: the database takes no writes.
+   * @throws ClosedError, ReadOnlyError, LockedError: the database takes no writes. (If the lock is
+   *   lost while this write is under way, it is unknown whether it survives.)
    * @throws DatabaseError MEMKV_IO: the log could not be written (disk full); the write did not
    *   happen, and later ones may. MEMKV_POISONED: a sync failed; whether this write survives is
    *   unknown until the database is reopened, and no later one is taken.
@@ -94,23 +98,21 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
 
   /**
    * Applies operations in order, all or none: readers see them at once, and so does recovery. If
-   * one of them is bad, nothing of the batch is written. Durability and errors as for `put`; the
-   * keys and values of one batch are at most 1 GiB together.
+   * one of them is bad, nothing of the batch is written. Durability and errors as for `put`. A batch
+   * has at most 2^22 operations, 2^28 bytes of keys, and 2^30 bytes in all.
    */
   batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
     return this.write((record) => {
       if (!Array.isArray(operations)) {
         throw new InvalidArgumentError(`batch takes an array, not ${describe(operations)}`);
       }
-      const start = record.writer.length;
+      const start = record.mark();
       for (let i = 0; i < operations.length; i++) {
         this.encodeOperation(record, operations[i], i);
-        if (record.writer.length - start > MAX_RECORD_BYTES) {
-          throw new InvalidArgumentError(
-            `a batch is at most ${MAX_RECORD_BYTES} bytes long; this one is longer at operation ${i}`,
-          );
-        }
+        // Before a batch that is far too large fills the memory.
+        if (i % CHECK_INTERVAL === 0) record.checkBatch(start);
       }
+      record.checkBatch(start);
     }, options);
   }
 
@@ -341,7 +343,9 @@ export async function open<K, V>(
   const emitter = new EventEmitter();
   // A listener that throws must not take the work that it is told of down with it.
   const emit = (name: keyof DatabaseEvents, payload: unknown): void => {
-    queueMicrotask(() => emitter.emit(name, payload));
+    queueMicrotask(() => {
+      if (emitter.listenerCount(name) > 0) emitter.emit(name, payload);
+    });
   };
   const isInMemory = directory === ":memory:" && resolved.fileSystem === undefined;
   const fileSystem =
@@ -363,7 +367,7 @@ export async function open<K, V>(
         error: (cause) => {
           const error = toUserError(cause, "background work");
           resolved.logger.error?.(String(error));
-          if (emitter.listenerCount("error") > 0) emit("error", error);
+          emit("error", error);
         },
       },
     ),

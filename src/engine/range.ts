@@ -69,7 +69,9 @@ export function toBounds<K>(
     upper = lesserUpper(upper, { key: encode(range.lt), isInclusive: false });
   }
   if (range.prefix !== undefined) {
-    const prefix = codec.buffer.slice(0, codec.encodePrefix(range.prefix));
+    // The length first: encoding may replace the buffer.
+    const length = codec.encodePrefix(range.prefix);
+    const prefix = codec.buffer.slice(0, length);
     lower = greaterLower(lower, { key: prefix, isInclusive: true });
     const end = prefixEnd(prefix);
     if (end !== undefined) upper = lesserUpper(upper, { key: end, isInclusive: false });

@@ -15,15 +15,17 @@
  *
  * Every step may be cut short by a crash and is then done again from the start at the next open.
  */
+import { setImmediate } from "node:timers/promises";
 import { CorruptionError, DatabaseError } from "../errors.ts";
 import { type FileSystem, joinPath, LOCK_NAME } from "../io/file-system.ts";
 import { TEMPORARY_SUFFIX } from "../io/replace.ts";
 import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
-import { HEADER_BYTES } from "../wal/format.ts";
+import { HEADER_BYTES, type PreviousLog } from "../wal/format.ts";
 import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/reader.ts";
 import { WalWriter } from "../wal/writer.ts";
 import { RecordReader } from "./batch.ts";
 import { type NumberedFile, parseFileName, segmentFileName, walFileName } from "./files.ts";
+import type { LogExtent } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
 
@@ -70,11 +72,6 @@ export interface RecoveredMemtable {
   readonly firstLog: number;
 }
 
-export interface RecoveredLog {
-  readonly fileNumber: number;
-  readonly end: number;
-}
-
 export interface Recovered {
   readonly manifest: Manifest;
   /** Newest first; each but the first is full. None if nothing was replayed. */
@@ -82,7 +79,7 @@ export interface Recovered {
   readonly lastSeqno: number;
   readonly nextFileNumber: number;
   /** The logs that are still needed, oldest first, and where the records of each end. */
-  readonly logs: readonly RecoveredLog[];
+  readonly logs: readonly LogExtent[];
   /**
    * Whether records were left out that a later replay would stumble over, as "point-in-time" and
    * "salvage" may: what was recovered must be flushed and the logs dropped before new writes.
@@ -116,7 +113,7 @@ export async function findManifest(
     );
   }
   if (!mode.createIfMissing || mode.readOnly) throw notFound(directory);
-  return { manifest: await found(fileSystem, directory, founding()), created: true };
+  return { manifest: await createDatabase(fileSystem, directory, founding()), created: true };
 }
 
 export function notFound(directory: string): DatabaseError {
@@ -130,7 +127,7 @@ export function notFound(directory: string): DatabaseError {
  * Writes the first log, then the first manifest: so there is no manifest without the log that it
  * calls the oldest needed, and a log that is missing is always noticed.
  */
-async function found(
+async function createDatabase(
   fileSystem: FileSystem,
   directory: string,
   { databaseId, keyEncoding, valueEncoding }: Founding,
@@ -178,13 +175,17 @@ function isLockName(name: string): boolean {
   return name === LOCK_NAME || name.startsWith(`${LOCK_NAME}.`);
 }
 
-/** Replays the logs and cleans up. The manifest's segments are opened by the caller. */
+/**
+ * Replays the logs and cleans up. The manifest's segments are opened by the caller. `confirmLock`
+ * rejects once the directory may be another process's; it is asked before anything is changed.
+ */
 export async function recover(
   fileSystem: FileSystem,
   directory: string,
   manifest: Manifest,
   created: boolean,
   mode: OpenMode,
+  confirmLock: () => Promise<void>,
 ): Promise<Recovered> {
   // The manifest just read may have been renamed, but not synced, before a crash of the process. Its
   // name must be durable before anything that only the manifest before it refers to is removed.
@@ -192,48 +193,20 @@ export async function recover(
   const names = await fileSystem.list(directory);
   checkSegments(directory, manifest, names);
   const files = names.map(parseFileName).filter((file) => file !== undefined);
-  const logs = files
-    .filter((file) => file.kind === "wal" && file.fileNumber >= manifest.oldestWal)
-    .sort((a, b) => a.fileNumber - b.fileNumber);
-  const replay = new Replay(manifest, mode);
-  const dropped: DroppedBytes[] = [];
-  const recoveredLogs: RecoveredLog[] = [];
-  let recordsReplayed = 0;
-  let isStopped = false;
-  const chain = await chainLogs(fileSystem, directory, manifest, logs, mode);
-  for (const { fileNumber, end, isNewest } of chain) {
-    const path = joinPath(directory, walFileName(fileNumber));
-    if (isStopped) {
-      const size = (await fileSystem.stat(path))?.size ?? 0;
-      dropped.push({ file: path, offset: 0, bytes: size, reason: "an earlier log is damaged" });
-      continue;
-    }
-    const wal = await replayWal(
-      {
-        fileSystem,
-        path,
-        identity: { databaseId: manifest.databaseId, fileNumber },
-        isNewest,
-        end,
-        mode: mode.recovery,
-      },
-      (payload, offset) => replay.apply(payload, path, offset, fileNumber),
-    );
-    isStopped = wal.isStopped;
-    recordsReplayed += wal.records;
-    recoveredLogs.push({ fileNumber, end: wal.endOffset });
-    if (wal.droppedBytes > 0) dropped.push(describeDropped(path, wal));
-    if (isNewest && !mode.readOnly) await cutTail(fileSystem, path, wal);
+  const replayed = await replayLogs(fileSystem, directory, manifest, files, mode);
+  let orphansRemoved: string[] = [];
+  if (!mode.readOnly) {
+    await confirmLock();
+    for (const { path, report } of replayed.ends) await cutTail(fileSystem, path, report);
+    orphansRemoved = await removeOrphans(fileSystem, directory, manifest, names);
   }
-  const orphansRemoved = mode.readOnly
-    ? []
-    : await removeOrphans(fileSystem, directory, manifest, names);
+  const { replay, dropped, recordsReplayed } = replayed;
   return {
     manifest,
     memtables: replay.memtables,
     lastSeqno: replay.lastSeqno,
     nextFileNumber: Math.max(manifest.nextFileNumber, ...files.map((file) => file.fileNumber + 1)),
-    logs: recoveredLogs,
+    logs: replayed.logs,
     mustRebase: replay.hasGap || (dropped.length > 0 && allowsGaps(mode.recovery)),
     report: {
       created,
@@ -243,6 +216,60 @@ export async function recover(
       orphansRemoved,
     },
   };
+}
+
+interface ReplayedLogs {
+  readonly replay: Replay;
+  readonly logs: readonly LogExtent[];
+  /** Logs whose ends may be torn, to be cut. */
+  readonly ends: readonly { readonly path: string; readonly report: WalReport }[];
+  readonly dropped: readonly DroppedBytes[];
+  readonly recordsReplayed: number;
+}
+
+async function replayLogs(
+  fileSystem: FileSystem,
+  directory: string,
+  manifest: Manifest,
+  files: readonly NumberedFile[],
+  mode: OpenMode,
+): Promise<ReplayedLogs> {
+  const replay = new Replay(manifest, mode);
+  const logs: LogExtent[] = [];
+  const ends: { path: string; report: WalReport }[] = [];
+  const dropped: DroppedBytes[] = [];
+  let recordsReplayed = 0;
+  let isStopped = false;
+  const needed = files
+    .filter((file) => file.kind === "wal" && file.fileNumber >= manifest.oldestWal)
+    .sort((a, b) => a.fileNumber - b.fileNumber);
+  const chain = await chainLogs(fileSystem, directory, manifest, needed, mode);
+  for (const { fileNumber, end, isNewest } of chain) {
+    const path = joinPath(directory, walFileName(fileNumber));
+    if (isStopped) {
+      const size = (await fileSystem.stat(path))?.size ?? 0;
+      dropped.push({ file: path, offset: 0, bytes: size, reason: "an earlier log is damaged" });
+      continue;
+    }
+    const report = await replayWal(
+      {
+        fileSystem,
+        path,
+        identity: { databaseId: manifest.databaseId, fileNumber },
+        isNewest,
+        end,
+        mode: mode.recovery,
+        pause: () => setImmediate(),
+      },
+      (payload, offset) => replay.apply(payload, path, offset, fileNumber),
+    );
+    isStopped = report.isStopped;
+    recordsReplayed += report.records;
+    logs.push({ fileNumber, end: report.endOffset });
+    if (report.droppedBytes > 0) dropped.push(describeDropped(path, report));
+    if (isNewest) ends.push({ path, report });
+  }
+  return { replay, logs, ends, dropped, recordsReplayed };
 }
 
 /** Throws where a segment of the manifest is missing. */
@@ -274,8 +301,12 @@ interface LogInChain {
 }
 
 /**
- * The logs with the end that the header of the next one states. Throws where one is missing: the
- * oldest that the manifest needs, or one that a later log's header names.
+ * The logs to replay, oldest first, each with the end that the header of the next one states.
+ *
+ * The chain is followed from the newest log back: each header names the log before it. A log that
+ * the chain passes over is one whose creation failed, or another process's whose lock was lost; if
+ * it has no record it does not matter. Throws where a log is missing: one that a header names, or
+ * the oldest that the manifest needs.
  */
 async function chainLogs(
   fileSystem: FileSystem,
@@ -285,35 +316,38 @@ async function chainLogs(
   mode: OpenMode,
 ): Promise<LogInChain[]> {
   const chain: LogInChain[] = [];
-  let expected: number | undefined = manifest.oldestWal;
-  for (let i = 0; i < logs.length; i++) {
-    const { fileNumber } = logs[i];
-    if (expected !== undefined && fileNumber !== expected && !allowsGaps(mode.recovery)) break;
-    const next = logs.at(i + 1);
-    const previous =
-      next === undefined
-        ? undefined
-        : await readPreviousLog(fileSystem, joinPath(directory, next.name), {
-            databaseId: manifest.databaseId,
-            fileNumber: next.fileNumber,
-          });
-    const isNeighbour: boolean = previous?.fileNumber === fileNumber;
+  const missing = (fileNumber: number): CorruptionError =>
+    new CorruptionError("a log is missing", {
+      file: joinPath(directory, walFileName(fileNumber)),
+      offset: 0,
+      expected: "a log that the manifest or the log after it names",
+      actual: "no such file",
+    });
+  let next: PreviousLog | undefined;
+  for (const { name, fileNumber } of [...logs].reverse()) {
+    const path = joinPath(directory, name);
+    if (next !== undefined && fileNumber !== next.fileNumber) {
+      const size = (await fileSystem.stat(path))?.size ?? 0;
+      if (fileNumber > next.fileNumber && size <= HEADER_BYTES) continue;
+      if (!allowsGaps(mode.recovery)) throw missing(next.fileNumber);
+    }
     // A crash may tear the header of a log that was just created; the one before is then the newest
     // that can hold records. So is the one before a log whose torn header was replaced at an open.
-    const isNewest = i === logs.length - 1 || (i === logs.length - 2 && previous === undefined);
-    chain.push({ fileNumber, end: isNeighbour ? previous?.end : undefined, isNewest });
-    // What the next log must have before it is this log; if it names another, that one is missing.
-    expected = previous === undefined || isNeighbour ? undefined : previous.fileNumber;
-    if (expected !== undefined && !allowsGaps(mode.recovery)) break;
+    const isNewest = chain.length === 0 || (chain.length === 1 && next === undefined);
+    const end = next?.fileNumber === fileNumber ? next.end : undefined;
+    chain.unshift({ fileNumber, end, isNewest });
+    const { databaseId } = manifest;
+    next = await readPreviousLog(fileSystem, path, { databaseId, fileNumber });
   }
-  const isWhole = expected === undefined && chain.length === logs.length;
-  if (isWhole || allowsGaps(mode.recovery)) return chain;
-  throw new CorruptionError("a log is missing", {
-    file: joinPath(directory, walFileName(expected ?? manifest.oldestWal)),
-    offset: 0,
-    expected: "a log that the manifest or the log after it names",
-    actual: "no such file",
-  });
+  const oldest = chain.at(0)?.fileNumber;
+  if (oldest !== manifest.oldestWal && !allowsGaps(mode.recovery)) {
+    throw missing(
+      next !== undefined && next.fileNumber >= manifest.oldestWal
+        ? next.fileNumber
+        : manifest.oldestWal,
+    );
+  }
+  return chain;
 }
 
 function describeDropped(file: string, wal: WalReport): DroppedBytes {

@@ -73,12 +73,12 @@ export function readStats(store: Store): DatabaseStats {
     memtableKeyCount: memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0),
     memory: { ...memory, blockCache: blockCache.bytes, total: sum(memory) + blockCache.bytes },
     disk: {
-      log: store.logBytes,
+      log: store.logs.bytes,
       keyIndex: disk.keyIndex,
       filter: disk.filter,
       values: disk.values,
       other: disk.segments - disk.keyIndex - disk.filter - disk.values,
-      total: store.logBytes + disk.segments,
+      total: store.logs.bytes + disk.segments,
     },
     blockCache: {
       capacityBytes: blockCache.capacityBytes,

@@ -12,23 +12,30 @@
  * 3. `visibleSeqno` is the newest write that readers see; it never goes back.
  */
 import { randomBytes } from "node:crypto";
+import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
-import { ClosedError, DatabaseError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
-import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
+import {
+  ClosedError,
+  CorruptionError,
+  DatabaseError,
+  InvalidArgumentError,
+  ReadOnlyError,
+} from "../errors.ts";
+import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
-import { WalWriter } from "../wal/writer.ts";
+import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
+import type { RecordBuilder } from "./batch.ts";
 import { type CommitHost, Committer } from "./commit.ts";
 import { FileNumbers } from "./file-numbers.ts";
-import { walFileName } from "./files.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
+import { Logs } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
 import {
   findManifest,
   notFound,
   type Recovered,
-  type RecoveredLog,
   type RecoveryReport,
   recover,
 } from "./recovery.ts";
@@ -45,6 +52,9 @@ export interface StoreOptions
 
 /** Space a log takes ahead where each write is synced: a sync of space that is there already is faster. */
 const LOG_STEP_BYTES = 2 ** 22;
+
+/** Times that a read-only open reads the manifest before it takes what it finds for damage. */
+const READ_ONLY_LOOKS = 8;
 
 /** With more logs than this to replay, their writes are flushed at open: small sessions add up. */
 const MAX_LOGS_AT_OPEN = 8;
@@ -65,12 +75,9 @@ export class Store implements CommitHost, BackgroundHost {
   sources: Sources;
   visibleSeqno: number;
   private readonly events: BackgroundEvents;
-  private readonly fileNumbers: FileNumbers;
   private readonly directoryLock: DirectoryLock;
-  /** The log being written; undefined until the first write. */
-  private log: WalWriter | undefined;
-  /** The logs that are still needed, oldest first; the last one's end is that of `log`, if open. */
-  private logs: RecoveredLog[];
+  readonly logs: Logs;
+  /** File number of the oldest log that holds writes of a memtable. */
   private readonly firstLogs: WeakMap<Memtable, number>;
   private closing: Promise<void> | undefined;
 
@@ -93,8 +100,6 @@ export class Store implements CommitHost, BackgroundHost {
     this.blockCache = blockCache;
     this.recovery = recovered.report;
     this.events = events;
-    this.log = undefined;
-    this.logs = [...recovered.logs];
     this.firstLogs = new WeakMap();
     for (const { memtable, firstLog } of recovered.memtables) {
       this.firstLogs.set(memtable, firstLog);
@@ -104,18 +109,35 @@ export class Store implements CommitHost, BackgroundHost {
     this.sources = { memtables, version: versions.current };
     this.visibleSeqno = recovered.lastSeqno;
     this.committer = new Committer(this, recovered.lastSeqno);
-    this.fileNumbers = fileNumbers;
+    const { databaseId } = versions.manifest;
+    this.logs = new Logs(
+      {
+        fileSystem,
+        directory,
+        databaseId,
+        fileNumbers,
+        preallocateBytes:
+          options.durability === "sync" ? Math.min(LOG_STEP_BYTES, options.memtableBytes) : 0,
+        confirmLock: () => this.committer.confirmLock(),
+        poison: (cause) => this.committer.poisonWith(cause),
+        onLeftover: (path, cause) => reportLeftover(options, path, cause),
+      },
+      recovered.logs,
+    );
     const context: JobContext = {
       fileSystem,
       directory,
-      databaseId: versions.manifest.databaseId,
+      databaseId,
       fileNumbers,
       segmentBytes: options.segmentBytes,
       compression: options.compression,
     };
     this.jobs =
       options.background === "worker"
-        ? new WorkerRunner(context, (fileNumber) => versions.isLive(fileNumber))
+        ? new WorkerRunner(context, {
+            isLive: (fileNumber) => versions.isLive(fileNumber),
+            confirmLock: () => this.committer.confirmLock(),
+          })
         : new InlineRunner(context);
     this.background = new Background(this, events);
   }
@@ -128,33 +150,54 @@ export class Store implements CommitHost, BackgroundHost {
     events: BackgroundEvents,
   ): Promise<Store> {
     await loadChecksum();
-    const found = await fileSystem.stat(directory);
-    if (found !== undefined && !found.isDirectory) {
+    const facts = await fileSystem.stat(directory);
+    if (facts !== undefined && !facts.isDirectory) {
       throw new DatabaseError(
         "MEMKV_NOT_A_DATABASE",
         `${directory} is a file: a database is a directory`,
       );
     }
-    if (!options.createIfMissing || options.readOnly) {
-      if (found === undefined) throw notFound(directory);
-    } else {
-      await fileSystem.createDirectory(directory);
+    if (facts === undefined && (!options.createIfMissing || options.readOnly)) {
+      throw notFound(directory);
     }
+    if (options.readOnly) return await Store.openReadOnly(fileSystem, directory, options, events);
+    await fileSystem.createDirectory(directory);
     let store: Store | undefined;
     let lostCause: Error | undefined;
-    const lock = options.readOnly
-      ? UNLOCKED
-      : await fileSystem.lock(directory, (cause) => {
-          lostCause = cause;
-          store?.loseLock(cause);
-        });
+    const lock = await fileSystem.lock(directory, (cause) => {
+      lostCause = cause;
+      store?.loseLock(cause);
+    });
     try {
       store = await Store.openLocked(fileSystem, directory, options, lock, events);
       if (lostCause !== undefined) store.loseLock(lostCause);
       return store;
     } catch (error) {
-      await lock.release();
+      // Why the open failed tells more than why its lock could not be given back.
+      await lock.release().catch((cause: unknown) => reportLeftover(options, directory, cause));
       throw error;
+    }
+  }
+
+  /**
+   * Opens beside a writer, perhaps: what the manifest names may be replaced and removed, and the log
+   * written to, while it is read. What then looks like damage is looked at again; what is still
+   * damaged after several looks, each from a manifest read anew, is.
+   */
+  private static async openReadOnly(
+    fileSystem: FileSystem,
+    directory: string,
+    options: StoreOptions,
+    events: BackgroundEvents,
+  ): Promise<Store> {
+    for (let look = 1; ; look++) {
+      try {
+        return await Store.openLocked(fileSystem, directory, options, UNLOCKED, events);
+      } catch (error) {
+        const mayHaveMoved =
+          error instanceof CorruptionError || (error as { code?: unknown }).code === "ENOENT";
+        if (!mayHaveMoved || look === READ_ONLY_LOOKS) throw error;
+      }
     }
   }
 
@@ -172,7 +215,9 @@ export class Store implements CommitHost, BackgroundHost {
     }));
     checkEncoding("keyEncoding", manifest.keyEncoding, options.keyEncoding);
     checkEncoding("valueEncoding", manifest.valueEncoding, options.valueEncoding);
-    const recovered = await recover(fileSystem, directory, manifest, created, options);
+    const recovered = await recover(fileSystem, directory, manifest, created, options, () =>
+      lock.confirm(),
+    );
     const blockCache = new BlockCache(options.blockCacheBytes);
     const fileNumbers = FileNumbers.from(recovered.nextFileNumber);
     const versions = await VersionStore.open(manifest, fileNumbers, {
@@ -180,7 +225,7 @@ export class Store implements CommitHost, BackgroundHost {
       directory,
       blockCache,
       lock,
-      onLeftover: (path, cause) => options.logger.warn?.(`${path} was left over: ${String(cause)}`),
+      onLeftover: (path, cause) => reportLeftover(options, path, cause),
     });
     const store = new Store(
       fileSystem,
@@ -193,23 +238,29 @@ export class Store implements CommitHost, BackgroundHost {
       recovered,
       events,
     );
-    try {
-      if (!options.readOnly) await store.start(recovered);
-    } catch (error) {
-      await store.background.stop();
-      await versions.close();
-      throw error;
-    }
+    if (!options.readOnly) await store.start(recovered);
     return store;
   }
 
   /** Sees to what recovery left to do. */
   private async start(recovered: Recovered): Promise<void> {
-    if (recovered.mustRebase || recovered.logs.length > MAX_LOGS_AT_OPEN) {
-      await this.committer.exclusive(() => this.rotate(0, 0, 0));
-      await this.background.flushSealed();
-    } else {
+    if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
       this.background.wake();
+      return;
+    }
+    try {
+      await this.committer.exclusive(() => this.rotate());
+      await this.background.flushSealed();
+    } catch (error) {
+      // Many small logs are housekeeping: a full disk is no reason not to open.
+      if (!recovered.mustRebase) {
+        this.events.error(error);
+        return;
+      }
+      await this.background.stop();
+      await this.logs.close();
+      await this.versions.close();
+      throw error;
     }
   }
 
@@ -217,37 +268,29 @@ export class Store implements CommitHost, BackgroundHost {
     return this.sources.memtables[0];
   }
 
-  /** Whether log and memtable take one more record with these totals before they are rotated. */
-  hasRoom(
-    recordBytes: number,
-    operationCount: number,
-    keyBytes: number,
-    valueBytes: number,
-  ): boolean {
+  /** Whether log and memtable take one more record before they are rotated. */
+  hasRoom(record: RecordBuilder): boolean {
     const { memtable } = this;
+    const { operationCount, keyBytes, valueBytes, writer } = record;
     const isFull = memtable.byteLength >= this.options.memtableBytes && memtable.keyCount > 0;
     return (
       !isFull &&
       memtable.canHold(operationCount, keyBytes, valueBytes) &&
-      this.wal.hasRoom(recordBytes)
+      this.wal.hasRoom(writer.length)
     );
   }
 
-  /** Throws if there is no log yet; `prepareLog` makes one. */
   get wal(): WalWriter {
-    if (this.log === undefined) throw new ReadOnlyError();
-    return this.log;
+    return this.logs.newest;
   }
 
   get isLogReady(): boolean {
-    return this.log !== undefined;
+    return this.logs.isWritable;
   }
 
   /** Creates the log of the first write since the open. */
   async prepareLog(): Promise<void> {
-    if (this.log !== undefined) return;
-    this.log = await this.createLog();
-    const { fileNumber } = this.logs[this.logs.length - 1];
+    const fileNumber = await this.logs.startNext();
     if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
   }
 
@@ -273,19 +316,6 @@ export class Store implements CommitHost, BackgroundHost {
     this.committer.checkWritable();
   }
 
-  /** Bytes of the logs that are still needed. */
-  get logBytes(): number {
-    return this.logsNow().reduce((total, log) => total + log.end, 0);
-  }
-
-  /** The logs that are still needed, oldest first, with the present end of each. */
-  logsNow(): RecoveredLog[] {
-    const { log } = this;
-    return this.logs.map((known, i) =>
-      log !== undefined && i === this.logs.length - 1 ? { ...known, end: log.size } : known,
-    );
-  }
-
   publish(lastSeqno: number): void {
     this.visibleSeqno = lastSeqno;
   }
@@ -295,37 +325,31 @@ export class Store implements CommitHost, BackgroundHost {
   }
 
   firstLogOf(memtable: Memtable): number {
-    // A memtable without a log of its own has no writes yet: no log is needed for it.
-    return this.firstLogs.get(memtable) ?? (this.logs.at(-1)?.fileNumber ?? 0) + 1;
+    const firstLog = this.firstLogs.get(memtable);
+    assert(firstLog !== undefined, "a memtable that a flush asks about has a log");
+    return firstLog;
   }
 
   poison(cause: unknown): void {
     this.committer.poisonWith(cause);
   }
 
-  async rotate(operationCount: number, keyBytes: number, valueBytes: number): Promise<void> {
+  async rotate(record?: RecordBuilder): Promise<void> {
     this.committer.checkWritable();
     await this.background.waitForRoom();
-    const memtable = createMemtable(
-      this.options.memtableBytes,
-      operationCount,
-      keyBytes,
-      valueBytes,
-    );
-    // Every log but the newest is wholly durable: recovery relies on it to tell damage from a tail.
-    if (this.log !== undefined) await this.committer.syncLog();
-    const previous = this.log;
-    this.log = await this.createLog();
-    this.firstLogs.set(memtable, this.logs[this.logs.length - 1].fileNumber);
+    const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
+    const { memtableBytes } = this.options;
+    const memtable = createMemtable(memtableBytes, operationCount, keyBytes, valueBytes);
+    if (this.logs.isWritable) await this.committer.syncLog();
+    this.firstLogs.set(memtable, await this.logs.startNext());
     this.sources = { ...this.sources, memtables: [memtable, ...this.sources.memtables] };
-    await previous?.close();
     this.background.wake();
   }
 
   /** Moves every write accepted so far from memory into runs. */
   async flush(): Promise<void> {
     await this.committer.exclusive(async () => {
-      if (this.memtable.keyCount > 0) await this.rotate(0, 0, 0);
+      if (this.memtable.keyCount > 0) await this.rotate();
     });
     await this.background.flushSealed();
   }
@@ -333,7 +357,7 @@ export class Store implements CommitHost, BackgroundHost {
   /** Makes every write acknowledged so far durable. */
   async sync(): Promise<void> {
     await this.committer.exclusive(async () => {
-      if (this.log !== undefined) await this.committer.syncLog();
+      if (this.logs.isWritable) await this.committer.syncLog();
     });
   }
 
@@ -343,15 +367,8 @@ export class Store implements CommitHost, BackgroundHost {
     await this.background.compactAll();
   }
 
-  async removeLogsBelow(fileNumber: number): Promise<void> {
-    const removable = this.logs.filter((log) => log.fileNumber < fileNumber);
-    if (removable.length === 0) return;
-    await this.committer.confirmLock();
-    this.logs = this.logs.filter((log) => log.fileNumber >= fileNumber);
-    for (const log of removable) {
-      await this.fileSystem.remove(joinPath(this.directory, walFileName(log.fileNumber)));
-    }
-    await this.fileSystem.syncDirectory(this.directory);
+  removeLogsBelow(fileNumber: number): Promise<void> {
+    return this.logs.removeBelow(fileNumber);
   }
 
   /** Waits for accepted writes and a flush under way, cancels compaction, lets go of everything. */
@@ -372,7 +389,7 @@ export class Store implements CommitHost, BackgroundHost {
     if (!this.options.readOnly) {
       await attempt(() => this.committer.exclusive(() => this.finishWriting()));
       await attempt(() => this.background.stop());
-      await attempt(async () => this.log?.close());
+      await attempt(() => this.logs.close());
     }
     await attempt(() => this.versions.close());
     await attempt(() => this.directoryLock.release());
@@ -384,46 +401,13 @@ export class Store implements CommitHost, BackgroundHost {
     if (!this.committer.isWritable) return;
     if (this.memtable.byteLength >= FLUSH_AT_CLOSE_BYTES) {
       try {
-        await this.rotate(0, 0, 0);
+        await this.rotate();
         await this.background.flushSealed();
       } catch (error) {
         this.events.error(error);
       }
     }
-    if (this.log !== undefined && this.committer.isWritable) await this.committer.syncLog();
-  }
-
-  /** Creates the next log, durable by name and header; its header vouches for the one before it. */
-  private async createLog(): Promise<WalWriter> {
-    const fileNumber = this.fileNumbers.take();
-    const log = await WalWriter.create({
-      fileSystem: this.fileSystem,
-      path: joinPath(this.directory, walFileName(fileNumber)),
-      identity: { databaseId: this.versions.manifest.databaseId, fileNumber },
-      previous: this.previousLog(),
-      preallocateBytes:
-        this.options.durability === "sync"
-          ? Math.min(LOG_STEP_BYTES, this.options.memtableBytes)
-          : 0,
-    });
-    try {
-      await log.sync();
-      await this.fileSystem.syncDirectory(this.directory);
-    } catch (error) {
-      await log.close();
-      throw this.committer.poisonWith(error);
-    }
-    this.logs.push({ fileNumber, end: log.size });
-    return log;
-  }
-
-  /** The newest log so far, with its end as it is now. */
-  private previousLog(): RecoveredLog | undefined {
-    const newest = this.logs.at(-1);
-    if (newest === undefined) return undefined;
-    const previous = { fileNumber: newest.fileNumber, end: this.log?.size ?? newest.end };
-    this.logs[this.logs.length - 1] = previous;
-    return previous;
+    if (this.logs.isWritable && this.committer.isWritable) await this.committer.syncLog();
   }
 
   private loseLock(cause: Error): void {
@@ -437,6 +421,11 @@ const UNLOCKED: DirectoryLock = {
   confirm: () => Promise.reject(new ReadOnlyError()),
   release: () => Promise.resolve(),
 };
+
+/** A file that could not be removed, or a lock that could not be given back: the next open sees to it. */
+function reportLeftover(options: StoreOptions, path: string, cause: unknown): void {
+  options.logger.warn?.(`${path} was left over: ${String(cause)}`);
+}
 
 function checkEncoding(option: string, recorded: string, asked: string): void {
   if (recorded === asked) return;

@@ -10,10 +10,11 @@
  *
  * Other calls go on meanwhile: what is verified is held, and logs are read up to their present ends.
  */
+import { setImmediate } from "node:timers/promises";
 import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
-import { MANIFEST_NAME, readManifest } from "../manifest/manifest.ts";
+import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import type { Run, Version } from "../manifest/version.ts";
 import { replayWal } from "../wal/reader.ts";
 import { RecordReader } from "./batch.ts";
@@ -51,7 +52,7 @@ export async function verifyStore(
   try {
     for (const run of version.version.runs) verifyOrder(run, manifestPath(store));
     const segments = version.runs.flat();
-    const logs = store.logsNow();
+    const logs = store.logs.list();
     const segmentBytes = segments.reduce((total, segment) => total + segment.meta.fileBytes, 0);
     const bytes = logs.reduce((total, log) => total + log.end, segmentBytes);
     let segmentsDone = 0;
@@ -88,11 +89,12 @@ function manifestPath(store: Store): string {
   return joinPath(store.directory, MANIFEST_NAME);
 }
 
-/** A read-only database is of the moment it was opened; a manifest written since may differ. */
 async function verifyManifest(store: Store): Promise<void> {
-  const expected = store.versions.manifest;
-  const found = await readManifest(store.fileSystem, store.directory);
-  if (store.options.readOnly || store.versions.manifest !== expected) return;
+  const { versions } = store;
+  const found = await versions.readAgain();
+  // A read-only database is of the moment it was opened; others may have written since.
+  if (store.options.readOnly) return;
+  const expected = versions.manifest;
   const isSame =
     found !== undefined &&
     compareBytes(found.databaseId, expected.databaseId) === 0 &&
@@ -137,6 +139,7 @@ async function verifyLog(store: Store, fileNumber: number, end: number): Promise
         isNewest: false,
         end,
         mode: "absolute",
+        pause: () => setImmediate(),
       },
       (payload, offset) => {
         const record = new RecordReader(payload, path, offset);
@@ -145,7 +148,7 @@ async function verifyLog(store: Store, fileNumber: number, end: number): Promise
       },
     );
   } catch (error) {
-    if (!store.logsNow().some((log) => log.fileNumber === fileNumber)) return -1;
+    if (!store.logs.list().some((log) => log.fileNumber === fileNumber)) return -1;
     throw error;
   }
   return writes;

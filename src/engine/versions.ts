@@ -11,7 +11,7 @@
 import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
 import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
-import { type Manifest, writeManifest } from "../manifest/manifest.ts";
+import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
 import { Segment } from "../segment/reader.ts";
@@ -35,8 +35,10 @@ export class VersionStore {
   private manifestNow: Manifest;
   private openNow: OpenVersion;
   private readonly fileNumbers: FileNumbers;
-  /** Settles when the last edit asked for has. */
-  private lastEdit: Promise<void> = Promise.resolve();
+  /** Resolves when the last edit asked for has settled. */
+  private lastTask: Promise<void> = Promise.resolve();
+  /** File numbers of segments that an edit is about to make live. */
+  private readonly arriving = new Set<number>();
   /** Files being closed and removed. */
   private readonly removals = new Set<Promise<void>>();
   private isClosing = false;
@@ -76,9 +78,15 @@ export class VersionStore {
     return this.manifestNow;
   }
 
-  /** Whether some Version that is in use names the segment. */
+  /** Whether some Version that is in use names the segment, or an edit is about to. */
   isLive(fileNumber: number): boolean {
-    return this.segments.has(fileNumber);
+    return this.segments.has(fileNumber) || this.arriving.has(fileNumber);
+  }
+
+  /** The manifest as it is on disk, read between two edits. */
+  readAgain(): Promise<Manifest | undefined> {
+    const { fileSystem, directory } = this.options;
+    return this.enqueue(() => readManifest(fileSystem, directory));
   }
 
   /** Path of a segment's file. */
@@ -98,11 +106,10 @@ export class VersionStore {
     change: (manifest: Manifest) => Manifest,
     swap: (version: OpenVersion) => void,
   ): Promise<void> {
-    const edit = this.lastEdit.then(() => this.runEdit(added, change, swap));
-    this.lastEdit = edit.catch(() => {
-      // The caller of this edit has the failure; the next edit starts from an unchanged manifest.
+    for (const { fileNumber } of added) this.arriving.add(fileNumber);
+    return this.enqueue(() => this.runEdit(added, change, swap)).finally(() => {
+      for (const { fileNumber } of added) this.arriving.delete(fileNumber);
     });
-    return edit;
   }
 
   /** Closes and removes a finished segment that was never installed. */
@@ -118,11 +125,18 @@ export class VersionStore {
 
   /** Waits for edits and removals under way, and closes every file. No reads are possible after. */
   async close(): Promise<void> {
-    await this.lastEdit;
+    await this.lastTask;
     await Promise.all(this.removals);
     this.isClosing = true;
     await this.closeSegments();
     await Promise.all(this.removals);
+  }
+
+  /** Runs a task after those before it, whether or not they failed: their callers know. */
+  private enqueue<T>(task: () => Promise<T>): Promise<T> {
+    const result = this.lastTask.then(task);
+    this.lastTask = result.then(ignore, ignore);
+    return result;
   }
 
   private async closeSegments(): Promise<void> {
@@ -145,7 +159,15 @@ export class VersionStore {
       this.manifestNow = next;
     } catch (error) {
       if (isPoisoning(error)) this.uncertainty = error;
-      for (const meta of added) await this.segments.drop(meta)?.close();
+      for (const meta of added) {
+        // What went wrong first decides what the caller may do with the files.
+        await this.segments
+          .drop(meta)
+          ?.close()
+          .catch((cause: unknown) => {
+            this.options.onLeftover(this.pathOf(meta), cause);
+          });
+      }
       throw error;
     }
     const previous = this.openNow;
@@ -217,4 +239,8 @@ function hex(key: Uint8Array): string {
 /** Whether an error leaves it unknown what a crash would find. */
 export function isPoisoning(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && error.code === "MEMKV_POISONED";
+}
+
+function ignore(): void {
+  // For the outcome of a task that its caller was given.
 }

@@ -2,8 +2,8 @@
  * WorkerRunner: runs jobs in a background thread (worker.ts).
  *
  * The thread is started by the first job and kept until the database is closed. If it dies, the jobs
- * it had fail, which the background reports and tries again, with a new thread; what they had
- * written is removed first. Nothing is lost: a job's sources stay until its result is installed.
+ * it had fail, which the background reports and tries again when it is next woken, with a new thread;
+ * what they had written is removed first. Nothing is lost: a job's sources stay until its result is installed.
  */
 import { Worker } from "node:worker_threads";
 import { DatabaseError } from "../errors.ts";
@@ -27,17 +27,24 @@ interface PendingJob {
   reject(reason: unknown): void;
 }
 
+/** Who knows which files are in use, and whether the directory is still ours. */
+export interface FileOwner {
+  /** Whether a segment is, or is about to be, part of the database. */
+  isLive(fileNumber: number): boolean;
+  /** Rejects once the directory may be another process's. */
+  confirmLock(): Promise<void>;
+}
+
 export class WorkerRunner implements JobRunner {
   private readonly context: JobContext;
-  /** Whether a file number belongs to the live Version, and so to no failed job. */
-  private readonly isLive: (fileNumber: number) => boolean;
+  private readonly owner: FileOwner;
   private readonly pending = new Map<number, PendingJob>();
   private worker: Worker | undefined;
   private nextId = 1;
 
-  constructor(context: JobContext, isLive: (fileNumber: number) => boolean) {
+  constructor(context: JobContext, owner: FileOwner) {
     this.context = context;
-    this.isLive = isLive;
+    this.owner = owner;
   }
 
   flush(memtable: Memtable, dropTombstones: boolean): Promise<SegmentMeta[]> {
@@ -119,27 +126,26 @@ export class WorkerRunner implements JobRunner {
     this.pending.clear();
     if (jobs.length === 0) return;
     const first = Math.min(...jobs.map((job) => job.firstFileNumber));
-    const error = new DatabaseError(
-      "MEMKV_IO",
-      "the background thread died; its work is done again",
-      {
-        cause,
-      },
-    );
+    const end = this.context.fileNumbers.upcoming;
+    const error = new DatabaseError("MEMKV_IO", "the background thread died during its work", {
+      cause,
+    });
     // What cannot be removed now is removed at the next open.
-    this.removeOutputs(first)
+    this.removeOutputs(first, end)
       .catch(() => {})
       .finally(() => {
         for (const job of jobs) job.reject(error);
       });
   }
 
-  private async removeOutputs(firstFileNumber: number): Promise<void> {
+  /** Removes segments with file numbers in [first, end) that nobody is going to use. */
+  private async removeOutputs(first: number, end: number): Promise<void> {
     const { fileSystem, directory } = this.context;
+    await this.owner.confirmLock();
     for (const name of await fileSystem.list(directory)) {
       const file = parseFileName(name);
-      if (file?.kind !== "segment" || file.fileNumber < firstFileNumber) continue;
-      if (!this.isLive(file.fileNumber)) await fileSystem.remove(joinPath(directory, name));
+      if (file?.kind !== "segment" || file.fileNumber < first || file.fileNumber >= end) continue;
+      if (!this.owner.isLive(file.fileNumber)) await fileSystem.remove(joinPath(directory, name));
     }
   }
 }

@@ -44,11 +44,13 @@ const context: JobContext = {
 /** Merging reads each block once: nothing is worth keeping. */
 const blockCache = new BlockCache(0);
 
-/** Jobs under way: a flush and a compaction take turns, one alone need not give way. */
-let jobCount = 0;
+/** Pauses between two turns of the event loop, in which requests arrive and jobs take turns. */
+const PAUSES_PER_TURN = 16;
+let pauseCount = 0;
 
 async function giveWay(): Promise<void> {
-  if (jobCount > 1) await setImmediate();
+  pauseCount = (pauseCount + 1) % PAUSES_PER_TURN;
+  if (pauseCount === 0) await setImmediate();
 }
 
 async function compact({
@@ -95,14 +97,11 @@ function run(request: WorkerRequest): Promise<SegmentMeta[]> {
 
 async function answer(request: WorkerRequest): Promise<WorkerResponse> {
   const { id } = request;
-  jobCount++;
   try {
     await loadChecksum();
     return { id, run: await run(request) };
   } catch (error) {
     return { id, error: toPortable(error) };
-  } finally {
-    jobCount--;
   }
 }
 

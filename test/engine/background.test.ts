@@ -110,7 +110,6 @@ describe("a flush that fails", () => {
     ["to open its segment", { kinds: ["open"], path: /seg$/, effect: failing() }],
     ["to write the manifest", { kinds: ["write"], path: /MANIFEST/, effect: failing() }],
     ["to replace the manifest", { kinds: ["rename"], effect: failing() }],
-    ["to remove its log", { kinds: ["remove"], path: /wal$/, effect: failing() }],
   ];
 
   test.each(steps)("%s leaves its writes readable, and is tried again", async (_, fault) => {
@@ -138,6 +137,25 @@ describe("a flush that fails", () => {
     const again = await openText({ fileSystem: disk });
     expect(again.count()).toBe(3);
     await again.verify();
+  });
+
+  test("only to remove its log is done, and the next removes both", async () => {
+    const disk = new MemoryFileSystem();
+    const fileSystem = new FaultFileSystem(disk);
+    const warnings: string[] = [];
+    const logger = { warn: (message: string): number => warnings.push(message) };
+    const database = await openText({ fileSystem, logger });
+    const logs = async (): Promise<number> =>
+      (await disk.list("store")).filter((name) => name.endsWith(".wal")).length;
+    await database.put("a", "1");
+    fileSystem.inject({ kinds: ["remove"], path: /wal$/, effect: failing() });
+    await database.flush();
+    expect(warnings).toHaveLength(1);
+    expect(await logs()).toBeGreaterThan(1);
+    await database.put("b", "2");
+    await database.flush();
+    expect(await logs()).toBe(1);
+    await database.close();
   });
 
   test("behind a writer's back is reported, and tried again when there is room to make", async () => {
