@@ -134,13 +134,18 @@ export class Tree {
   private movedAt: number;
 
   /** What `getMany` found for each key of a group. */
-  private readonly groupSlots: Int32Array;
+  private readonly groupRefs: Int32Array;
   private readonly groupKnown: Int32Array;
   private readonly groupFallbacks: Int32Array;
   private readonly groupFallbackKnown: Int32Array;
   private touched: number;
 
-  /** What `floor` found besides its result. */
+  /**
+   * The reference that `floor`, `firstSlot` or `lastSlot` saw in the slot they returned. A reader in
+   * another thread must use this one: by now the slot may hold a node, or nothing.
+   */
+  private foundRef: number;
+  /** What `floor` found besides. */
   private known: number;
   private fallbackSlot: number;
   private fallbackKnown: number;
@@ -169,11 +174,12 @@ export class Tree {
     this.isAppending = false;
     this.lastKey = new KeyBuffer();
     this.movedAt = 0;
-    this.groupSlots = new Int32Array(GROUP_KEYS);
+    this.groupRefs = new Int32Array(GROUP_KEYS);
     this.groupKnown = new Int32Array(GROUP_KEYS);
     this.groupFallbacks = new Int32Array(GROUP_KEYS);
     this.groupFallbackKnown = new Int32Array(GROUP_KEYS);
     this.touched = 0;
+    this.foundRef = 0;
     this.known = 0;
     this.fallbackSlot = 0;
     this.fallbackKnown = 0;
@@ -211,21 +217,23 @@ export class Tree {
 
   /** The value of key[start, end), or NO_VALUE. */
   get(key: Uint8Array, start: number, end: number): number {
-    return this.findFrom(this.floor(key, start, end), key, start, end);
+    this.floor(key, start, end);
+    return this.findInFloor(key, start, end);
   }
 
-  /** The value of key[start, end), for which `floor` has just returned `slot`. */
-  private findFrom(slot: number, key: Uint8Array, start: number, end: number): number {
+  /** The value of key[start, end), for which `floor` was just called. */
+  private findInFloor(key: Uint8Array, start: number, end: number): number {
     const { bytes, words } = this.arena;
-    let ref = words[slot];
-    if (ref === 0) return NO_VALUE;
+    if (this.foundRef === 0) return NO_VALUE;
+    let bucket = bucketOf(this.foundRef);
     const search = this.search;
-    let rank = search.find(bytes, words, bucketOf(ref), key, start, end, this.known);
+    let rank = search.find(bytes, words, bucket, key, start, end, this.known);
     if (rank === BEFORE) {
-      ref = words[this.lastSlot(this.fallbackSlot)];
-      rank = search.find(bytes, words, bucketOf(ref), key, start, end, this.fallbackKnown);
+      this.lastSlot(this.fallbackSlot);
+      bucket = bucketOf(this.foundRef);
+      rank = search.find(bytes, words, bucket, key, start, end, this.fallbackKnown);
     }
-    return rank < 0 ? NO_VALUE : this.readValue(bucketOf(ref), rank);
+    return rank < 0 ? NO_VALUE : this.readValue(bucket, rank);
   }
 
   /**
@@ -235,27 +243,29 @@ export class Tree {
    */
   getMany(keys: readonly Uint8Array[], values: (number | undefined)[]): void {
     const { words } = this.arena;
-    const { groupSlots, groupKnown, groupFallbacks, groupFallbackKnown } = this;
+    const { groupRefs, groupKnown, groupFallbacks, groupFallbackKnown } = this;
     for (let group = 0; group < keys.length; group += GROUP_KEYS) {
       const count = Math.min(GROUP_KEYS, keys.length - group);
       for (let i = 0; i < count; i++) {
         const key = keys[group + i];
-        groupSlots[i] = this.floor(key, 0, key.length);
+        this.floor(key, 0, key.length);
+        groupRefs[i] = this.foundRef;
         groupKnown[i] = this.known;
         groupFallbacks[i] = this.fallbackSlot;
         groupFallbackKnown[i] = this.fallbackKnown;
       }
       for (let i = 0; i < count; i++) {
-        const word = words[groupSlots[i]] >> 2;
+        const word = groupRefs[i] >> 2;
         // Some use must be made of what is loaded, or the loads would be left out.
         this.touched ^= words[word] ^ words[word + 32] ^ words[word + 64] ^ words[word + 96];
       }
       for (let i = 0; i < count; i++) {
         const key = keys[group + i];
+        this.foundRef = groupRefs[i];
         this.known = groupKnown[i];
         this.fallbackSlot = groupFallbacks[i];
         this.fallbackKnown = groupFallbackKnown[i];
-        const value = this.findFrom(groupSlots[i], key, 0, key.length);
+        const value = this.findInFloor(key, 0, key.length);
         values[group + i] = value === NO_VALUE ? undefined : value;
       }
     }
@@ -272,14 +282,14 @@ export class Tree {
     this.locatedEnd = end;
     if (this.isAppending && this.locateAtEnd(key, start, end)) return NO_VALUE;
     let slot = this.floor(key, start, end);
-    let ref = words[slot];
+    let ref = this.foundRef;
     let rank = ABSENT;
     if (ref !== 0) {
       const search = this.search;
       rank = search.find(bytes, words, bucketOf(ref), key, start, end, this.known);
       if (rank === BEFORE) {
         slot = this.lastSlot(this.fallbackSlot);
-        ref = words[slot];
+        ref = this.foundRef;
         rank = search.find(bytes, words, bucketOf(ref), key, start, end, this.fallbackKnown);
       }
     }
@@ -299,10 +309,9 @@ export class Tree {
     while (shared < limit && last[shared] === key[start + shared]) shared++;
     if (shared === end - start) return false;
     if (shared < length && key[start + shared] < last[shared]) return false;
-    const { words } = this.arena;
     this.locatedSlot = this.lastSlot(HEADER_ROOT);
     this.locatedRank = ABSENT;
-    this.search.moveToEnd(words, bucketOf(words[this.locatedSlot]), shared);
+    this.search.moveToEnd(this.arena.words, bucketOf(this.foundRef), shared);
     return true;
   }
 
@@ -389,14 +398,14 @@ export class Tree {
 
   /** First bucket, or 0. */
   firstBucket(): number {
-    const ref = this.arena.words[this.firstSlot(HEADER_ROOT)];
-    return ref === 0 ? 0 : bucketOf(ref);
+    this.firstSlot(HEADER_ROOT);
+    return this.foundBucket();
   }
 
   /** Last bucket, or 0. */
   lastBucket(): number {
-    const ref = this.arena.words[this.lastSlot(HEADER_ROOT)];
-    return ref === 0 ? 0 : bucketOf(ref);
+    this.lastSlot(HEADER_ROOT);
+    return this.foundBucket();
   }
 
   /**
@@ -405,11 +414,12 @@ export class Tree {
    */
   seekBucket(key: Uint8Array, start: number, end: number, search: BucketSearch): number {
     const { bytes, words } = this.arena;
-    const ref = words[this.floor(key, start, end)];
-    if (ref === 0) return 0;
-    let bucket = bucketOf(ref);
+    this.floor(key, start, end);
+    if (this.foundRef === 0) return 0;
+    let bucket = bucketOf(this.foundRef);
     if (search.find(bytes, words, bucket, key, start, end, this.known) === BEFORE) {
-      bucket = bucketOf(words[this.lastSlot(this.fallbackSlot)]);
+      this.lastSlot(this.fallbackSlot);
+      bucket = bucketOf(this.foundRef);
       search.find(bytes, words, bucket, key, start, end, this.fallbackKnown);
     }
     return bucket;
@@ -423,7 +433,7 @@ export class Tree {
     let larger = 0;
     let pos = start;
     let ref = words[HEADER_ROOT];
-    while (!isBucket(ref)) {
+    while (ref !== 0 && !isBucket(ref)) {
       pos += prefixLengthOf(words, ref);
       if (pos >= end) {
         larger = childSlot(ref, 0);
@@ -435,16 +445,23 @@ export class Tree {
       ref = words[childSlot(ref, index)];
       pos++;
     }
-    return larger === 0 ? 0 : bucketOf(words[this.firstSlot(larger)]);
+    if (larger === 0) return 0;
+    this.firstSlot(larger);
+    return this.foundBucket();
   }
 
   /** The bucket before `bucket`, or 0. */
   previousBucket(bucket: number): number {
-    const { bytes, words } = this.arena;
+    const { bytes } = this.arena;
     const start = tailPosAt(bytes, separatorPos(bucket));
     this.floor(bytes, start, start + tailLengthAt(bytes, separatorPos(bucket)));
-    const fallback = this.fallbackSlot;
-    return fallback === 0 ? 0 : bucketOf(words[this.lastSlot(fallback)]);
+    if (this.fallbackSlot === 0) return 0;
+    this.lastSlot(this.fallbackSlot);
+    return this.foundBucket();
+  }
+
+  private foundBucket(): number {
+    return this.foundRef === 0 ? 0 : bucketOf(this.foundRef);
   }
 
   private readValue(bucket: number, rank: number): number {
@@ -486,6 +503,7 @@ export class Tree {
     let pos = start;
     let fallback = 0;
     let fallbackPos = start;
+    this.foundRef = ref;
     if (ref === 0) return slot;
     while ((ref & 1) === 0) {
       const header = words[ref >> 2];
@@ -505,17 +523,12 @@ export class Tree {
         pos += prefixLength;
       }
       const terminator = (ref >> 2) + 1;
-      if (pos === end) {
-        if (words[terminator] === 0) break;
-        this.fallbackSlot = fallback;
-        this.known = pos - start;
-        return terminator;
-      }
-      const byte = key[pos];
-      const index = floorLabel(bytes, labels, count, byte);
-      const hasTerminator = words[terminator] !== 0;
+      const terminatorRef = words[terminator];
+      const byte = pos < end ? key[pos] : 0;
+      const index = pos < end ? floorLabel(bytes, labels, count, byte) : -1;
       if (index < 0) {
-        if (!hasTerminator) break;
+        if (terminatorRef === 0) break;
+        this.foundRef = terminatorRef;
         this.fallbackSlot = fallback;
         this.known = pos - start;
         return terminator;
@@ -528,7 +541,7 @@ export class Tree {
       if (index > 0) {
         fallback = child - 1;
         fallbackPos = pos;
-      } else if (hasTerminator) {
+      } else if (terminatorRef !== 0) {
         fallback = terminator;
         fallbackPos = pos;
       }
@@ -542,6 +555,7 @@ export class Tree {
       ref = words[child];
     }
     if (isBucket(ref)) {
+      this.foundRef = ref;
       this.fallbackSlot = fallback;
       this.fallbackKnown = fallbackPos - start;
       this.known = pos - start;
@@ -555,12 +569,13 @@ export class Tree {
   private lastSlot(slot: number): number {
     const { words } = this.arena;
     let last = slot;
-    let depth = 0;
-    for (let ref = words[last]; ref !== 0 && !isBucket(ref); ref = words[last]) {
-      if (++depth > MAX_DEPTH) break;
+    let ref = words[last];
+    for (let depth = 0; ref !== 0 && !isBucket(ref) && depth <= MAX_DEPTH; depth++) {
       const count = childCountOf(words, ref);
       last = count === 0 ? terminatorSlot(ref) : childSlot(ref, count - 1);
+      ref = words[last];
     }
+    this.foundRef = ref;
     return last;
   }
 
@@ -568,12 +583,17 @@ export class Tree {
   private firstSlot(slot: number): number {
     const { words } = this.arena;
     let first = slot;
-    let depth = 0;
-    for (let ref = words[first]; ref !== 0 && !isBucket(ref); ref = words[first]) {
-      if (++depth > MAX_DEPTH) break;
-      const terminator = terminatorSlot(ref);
-      first = words[terminator] === 0 ? childSlot(ref, 0) : terminator;
+    let ref = words[first];
+    for (let depth = 0; ref !== 0 && !isBucket(ref) && depth <= MAX_DEPTH; depth++) {
+      const node = ref;
+      first = terminatorSlot(node);
+      ref = words[first];
+      if (ref === 0) {
+        first = childSlot(node, 0);
+        ref = words[first];
+      }
     }
+    this.foundRef = ref;
     return first;
   }
 
@@ -852,6 +872,7 @@ export class Tree {
       this.removeSeparator(next);
       this.releaseBucket(next);
     } else {
+      this.countBucketChange();
       this.removeSeparator(bucket);
     }
     this.releaseBucket(bucket);

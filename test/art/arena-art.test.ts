@@ -76,7 +76,7 @@ describe("ArenaArt", () => {
       };
 
       it("walks any range in any direction as a filter of the sorted keys would", () => {
-        for (let round = 0; round < 400; round++) {
+        for (let round = 0; round < 150; round++) {
           const bounds = Object.fromEntries(
             ["gt", "gte", "lt", "lte", "prefix"]
               .filter(() => random.below(3) === 0)
@@ -108,7 +108,7 @@ describe("ArenaArt", () => {
       });
 
       it("finds the neighbours of any key", () => {
-        for (let round = 0; round < 400; round++) {
+        for (let round = 0; round < 150; round++) {
           const key = probe();
           const ceiling = sorted.find((entry) => compareBytes(entry.key, key) >= 0);
           const floor = sorted.findLast((entry) => compareBytes(entry.key, key) <= 0);
