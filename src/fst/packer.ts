@@ -5,7 +5,7 @@
  * state: the ends of keys that nothing shares. While the states are built each such byte takes one
  * element, because any of them may turn out to be where another state leads. Once all are built it
  * is known which places are led to, and between two of them a stretch can be written as symbols
- * (symbols.ts): URLs take a third fewer bytes, and a reader takes fewer steps.
+ * (symbols.ts): URLs take a fifth fewer bytes, and a reader takes fewer steps.
  *
  * Three passes, each linear in the bytes:
  * 1. Forward: mark where elements begin, and which of them are led to.
@@ -30,7 +30,7 @@ export interface PackedStates {
 const MIN_PACKED_BYTES = 4096;
 
 /** Bytes of states that are looked at for training, in parts that are spread evenly. */
-const SAMPLE_BYTES = 1 << 18;
+const SAMPLE_BYTES = 1 << 17;
 const SAMPLE_PART_BYTES = 256;
 
 /** What the byte at a position is, in marks: 0 for one that no element begins with. */

@@ -247,6 +247,17 @@ describe("values", () => {
   });
 });
 
+test("keys, bounds and bytes may be Buffers, and stay as they are", () => {
+  const builder = new FrozenLayerBuilder();
+  const key = Buffer.from("ab");
+  builder.insert(key, 7);
+  const layer = new FrozenLayer(Buffer.from(builder.finish()));
+  expect(layer.get(key)).toBe(7);
+  expect([...layer.keys({ prefix: key, gte: key })]).toEqual([utf8("ab")]);
+  expect(layer.count({ prefix: key })).toBe(1);
+  expect(key.toString()).toBe("ab");
+});
+
 describe("a mistake", () => {
   const layer = new FrozenLayer(build([utf8("a"), utf8("b")]));
 
