@@ -67,8 +67,7 @@ describe("startsWith", () => {
     expect(matches(startsWith(prefix), utf8(key))).toBe(expected);
   });
 
-  test("keeps a copy of the prefix", () => {
-    const prefix = utf8("ab");
+  test.each([utf8("ab"), Buffer.from("ab")])("keeps a copy of the prefix", (prefix) => {
     const automaton = startsWith(prefix);
     prefix[0] = 0x78;
     expect(matches(automaton, utf8("abc"))).toBe(true);
