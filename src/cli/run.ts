@@ -76,12 +76,20 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
 /** One line for what was foreseen; all that is known for what was not. */
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return isForeseen(error) ? error.message : `a bug in memkv: ${error.stack ?? error.message}`;
+  if (!isForeseen(error)) return `a bug in memkv: ${error.stack ?? error.message}`;
+  const { cause } = error;
+  // What the system refused says more than that it did: a full disk, for one.
+  return cause instanceof Error && isSystems(cause) && !(error instanceof DataError)
+    ? `${error.message}: ${cause.message}`
+    : error.message;
 }
 
 function isForeseen(error: Error): boolean {
   if (error instanceof DatabaseError) return error.code !== "MEMKV_ASSERTION";
-  const isOurs = error instanceof DataError || error instanceof UsageError;
-  const isSystems = typeof (error as NodeJS.ErrnoException).syscall === "string";
-  return isOurs || isSystems;
+  return error instanceof DataError || error instanceof UsageError || isSystems(error);
+}
+
+/** Whether the operating system gave the error. */
+function isSystems(error: Error): boolean {
+  return typeof (error as NodeJS.ErrnoException).syscall === "string";
 }
