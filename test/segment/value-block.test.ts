@@ -181,7 +181,7 @@ describe("a block of integers", () => {
     });
     const blocks = [
       [pack(1), pack(2), pack(3)],
-      [pack(4), pack("text")],
+      [pack("text"), pack(4)],
       [pack(5), pack(6)],
     ].map((values) => {
       const output = new ByteWriter();
