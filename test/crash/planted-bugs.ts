@@ -40,18 +40,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     "the name of a new log is not synced",
     "crash",
-    "engine/store.ts",
-    `await log.sync();
-      await this.fileSystem.syncDirectory(this.directory);`,
-    "await log.sync();",
+    "engine/logs.ts",
+    `await writer.sync();
+      await fileSystem.syncDirectory(directory);`,
+    "await writer.sync();",
   ),
   bug(
     "a full log is not synced before the next one is begun",
     "crash",
     "engine/store.ts",
-    `if (this.log !== undefined) await this.committer.syncLog();
-    const previous`,
-    "const previous",
+    `if (this.logs.isWritable) await this.committer.syncLog();
+    this.firstLogs`,
+    "this.firstLogs",
   ),
   bug(
     "the manifest is renamed before its bytes are synced",
@@ -104,7 +104,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "what was replayed is not made durable",
     "crash",
     "engine/recovery.ts",
-    "if (isNewest && !mode.readOnly) await cutTail(fileSystem, path, wal);",
+    "for (const { path, report } of replayed.ends) await cutTail(fileSystem, path, report);",
     "",
   ),
   bug(
