@@ -34,6 +34,12 @@ export interface DatabaseStats {
   readonly disk: {
     readonly log: number;
     readonly keyIndex: number;
+    /** What the key index consists of: the transducer above the pages, the symbol tables, the pages. */
+    readonly keyIndexParts: {
+      readonly top: number;
+      readonly symbols: number;
+      readonly pages: number;
+    };
     readonly filter: number;
     readonly values: number;
     readonly other: number;
@@ -53,6 +59,7 @@ export function readStats(store: Store): DatabaseStats {
   const { memtables, version } = store.sources;
   const memory = { memtables: 0, keyIndex: 0, filter: 0, valueIndex: 0 };
   for (const memtable of memtables) memory.memtables += memtable.byteLength;
+  const parts = { top: 0, symbols: 0, pages: 0 };
   const disk = { keyIndex: 0, filter: 0, values: 0, segments: 0 };
   for (const segment of version.runs.flat()) {
     memory.keyIndex += segment.memory.keyIndex;
@@ -64,7 +71,12 @@ export function readStats(store: Store): DatabaseStats {
     disk.values +=
       sections[Section.valueBlocks].length +
       sections[Section.blockIndex].length +
-      sections[Section.valueSymbols].length;
+      sections[Section.valueSymbols].length +
+      sections[Section.dictionary].length;
+    const sizes = segment.keyIndexSizes;
+    parts.top += sizes.top;
+    parts.symbols += sizes.symbols;
+    parts.pages += sizes.pages;
     disk.segments += segment.meta.fileBytes;
   }
   const { blockCache } = store;
@@ -75,6 +87,7 @@ export function readStats(store: Store): DatabaseStats {
     disk: {
       log: store.logs.bytes,
       keyIndex: disk.keyIndex,
+      keyIndexParts: parts,
       filter: disk.filter,
       values: disk.values,
       other: disk.segments - disk.keyIndex - disk.filter - disk.values,
