@@ -38,7 +38,7 @@ import {
 } from "./arena.ts";
 import type { Pool } from "./pool.ts";
 
-/** An epoch ends once this many bytes were retired in it: bench/art.ts. */
+/** An epoch ends once this many bytes were retired in it: few enough to be in the cache when reused. */
 const EPOCH_BYTES = 32_768;
 
 /** Readers inside are evicted once this many retired bytes wait for them. */

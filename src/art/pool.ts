@@ -35,7 +35,7 @@ const MIN_STRETCH_BYTES = 2048;
 /** How many stretches are looked at for one that is large enough. */
 const MAX_STRETCHES_TRIED = 64;
 
-/** When to sweep, as parts of the pool, and at least how much must lie free: bench/art.ts. */
+/** When to sweep, as parts of the pool, and at least how much must lie free. */
 const SWEEP_FRACTION = 1 / 16;
 const SWEEP_STEP_FRACTION = 1 / 32;
 const SWEEP_MIN_BYTES = 16_384;
