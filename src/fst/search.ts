@@ -10,12 +10,19 @@
  * the walk goes backward, also one for every final state, whose key comes after all that go on.
  */
 import { type Automaton, DEAD } from "../search/automaton.ts";
-import { BRANCH, END, ESCAPE, FINAL, GOTO } from "./format.ts";
+import { BRANCH, END, ESCAPE, FINAL, GOTO, MAX_SYMBOL_BYTES, MAX_SYMBOLS } from "./format.ts";
 import type { StateReader } from "./reader.ts";
 import { Branch, END_TARGET, gotoTarget } from "./state-reader.ts";
 
 /** What a walk returns when nothing below matches. */
 const NOWHERE = -2;
+
+/**
+ * States whose steps by a symbol are remembered: patterns that hold for most keys have few states,
+ * and without this they take a half more time. More would make short searches longer.
+ */
+const CACHED_STATES = 64;
+const UNKNOWN = -1;
 
 /** Fields of a place on the stack. */
 const POSITION = 0;
@@ -34,9 +41,13 @@ export class FrozenSearch {
   /** Its rank. */
   ordinal: number;
 
+  /** The key's bytes again: see FrozenCursor. */
+  private readonly view: DataView;
   private readonly reader: StateReader;
   private readonly automaton: Automaton;
   private readonly branch: Branch;
+  /** By state, if it is below CACHED_STATES, and symbol: the state after it, or UNKNOWN. */
+  private readonly steps: Int32Array;
   /** Only keys with ordinals from `start` up to, but not including, `end`. */
   private readonly start: number;
   private readonly end: number;
@@ -55,12 +66,14 @@ export class FrozenSearch {
     end: number,
     isReverse: boolean,
   ) {
-    this.key = new Uint8Array(reader.longestKeyBytes);
+    this.key = new Uint8Array(reader.longestKeyBytes + MAX_SYMBOL_BYTES);
+    this.view = new DataView(this.key.buffer);
     this.keyLength = 0;
     this.ordinal = 0;
     this.reader = reader;
     this.automaton = automaton;
     this.branch = new Branch();
+    this.steps = new Int32Array(CACHED_STATES * MAX_SYMBOLS).fill(UNKNOWN);
     this.start = start;
     this.end = end;
     this.isReverse = isReverse;
@@ -84,9 +97,9 @@ export class FrozenSearch {
    * `position`. False where the automaton died, and at a branch, which is put on the stack.
    */
   private descend(): boolean {
-    const { reader, automaton, key, isReverse } = this;
-    const { states } = reader;
-    const { starts, bytes } = reader.symbols;
+    const { reader, automaton, key, view, steps, isReverse } = this;
+    const { states, longestKeyBytes: longest } = reader;
+    const { lengths, words } = reader.symbols;
     let pos = this.position;
     let state = this.state;
     let low = this.low;
@@ -95,12 +108,13 @@ export class FrozenSearch {
     while (pos !== END_TARGET) {
       const element = states[pos];
       if (element < GOTO) {
-        const end = starts[element + 1];
-        for (let at = starts[element]; at < end; at++) {
-          state = automaton.step(state, bytes[at]);
-          if (state === DEAD) return false;
-          key[length++] = bytes[at];
-        }
+        if (length > longest) throw this.lengthError(pos);
+        const cached = state < CACHED_STATES ? steps[state * MAX_SYMBOLS + element] : UNKNOWN;
+        state = cached === UNKNOWN ? this.stepSymbol(state, element) : cached;
+        if (state === DEAD) return false;
+        view.setInt32(length, words[2 * element], true);
+        view.setInt32(length + 4, words[2 * element + 1], true);
+        length += lengths[element];
         pos++;
       } else if (element >= BRANCH) {
         this.branch.read(states, pos);
@@ -131,6 +145,17 @@ export class FrozenSearch {
       }
     }
     return this.arrive(length, state, low);
+  }
+
+  /** The state after all bytes of a symbol, which is remembered for the states with low numbers. */
+  private stepSymbol(state: number, symbol: number): number {
+    const { starts, bytes } = this.reader.symbols;
+    let next = state;
+    for (let at = starts[symbol]; at < starts[symbol + 1] && next !== DEAD; at++) {
+      next = this.automaton.step(next, bytes[at]);
+    }
+    if (state < CACHED_STATES) this.steps[state * MAX_SYMBOLS + symbol] = next;
+    return next;
   }
 
   /** Sets `position` to what comes next of the deepest place on the stack that has it. */
@@ -206,10 +231,7 @@ export class FrozenSearch {
   /** Makes a key that ends here the current one, if it matches and is within the range. */
   private arrive(length: number, state: number, ordinal: number): boolean {
     if (ordinal < this.start || ordinal >= this.end || !this.automaton.isMatch(state)) return false;
-    // Bytes beyond the buffer's end were dropped, so the check may come last.
-    if (length > this.key.length) {
-      throw this.reader.damage(0, `keys of at most ${this.key.length} bytes`);
-    }
+    if (length > this.reader.longestKeyBytes) throw this.lengthError(0);
     this.keyLength = length;
     this.ordinal = ordinal;
     return true;
@@ -227,11 +249,13 @@ export class FrozenSearch {
     this.depth++;
   }
 
+  private lengthError(pos: number): Error {
+    return this.reader.damage(pos, `keys of at most ${this.reader.longestKeyBytes} bytes`);
+  }
+
   private grow(): void {
     // A byte of a key leaves at most a branch and a final state behind it.
-    if (this.depth > 2 * (this.key.length + 1)) {
-      throw this.reader.damage(0, `keys of at most ${this.key.length} bytes`);
-    }
+    if (this.depth > 2 * (this.reader.longestKeyBytes + 1)) throw this.lengthError(0);
     const grown = new Int32Array(this.stack.length * 2);
     grown.set(this.stack);
     this.stack = grown;

@@ -2,7 +2,10 @@ import { describe, expect, test } from "vitest";
 import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
 import { HEADER_BYTES } from "../../src/fst/format.ts";
 import { FrozenLayer, FrozenLayerBuilder } from "../../src/fst/frozen-layer.ts";
+import { startsWith } from "../../src/search/starts-with.ts";
 import { utf8 } from "./shapes.ts";
+
+const all = startsWith("");
 
 const keys = Array.from({ length: 600 }, (_, i) => {
   const name = ((i * 2_654_435_761) % 2 ** 32).toString(36);
@@ -67,6 +70,8 @@ describe.each(LAYERS)("a layer that is %s", (_, whole) => {
         }
         onlyCorruption(() => [...layer.entries({ limit: 50 })].length);
         onlyCorruption(() => [...layer.entries({ limit: 50, reverse: true })].length);
+        onlyCorruption(() => [...layer.search(startsWith("https"), { limit: 50 })].length);
+        onlyCorruption(() => [...layer.search(all, { limit: 50, reverse: true })].length);
       });
     }
   });
