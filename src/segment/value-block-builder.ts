@@ -80,8 +80,10 @@ export class ValueBlockBuilder {
   add(value: Uint8Array, key: Uint8Array, keyLength: number): void {
     const { symbols } = this;
     if (this.encoding === BlockEncoding.integers) this.addInteger(integerOf(value));
+    // The first of a group is stored even if it repeats, so that a look-up never leaves its group.
+    const isFirstOfGroup = (this.count & GROUP_MASK) === 0;
     this.count++;
-    if (this.isSameAsPrevious(value)) {
+    if (!isFirstOfGroup && this.isSameAsPrevious(value)) {
       if (symbols !== undefined && !this.isPreviousPlain) {
         // Key tokens mean the key of the entry that is read, which is another one from here on.
         this.coded.dropLast();

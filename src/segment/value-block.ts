@@ -18,7 +18,8 @@
  * count         u16 LE   values in the block, 1 or more
  * group starts  u16 LE   each, for every 16 values but the first 16: where they begin in the stored values
  * sizes         u8       each: 0..252 bytes of the stored value, or
- *                        SAME   nothing is stored: the value equals the one before it
+ *                        SAME   nothing is stored: the value equals the one before it;
+ *                               never the first of a group
  *                        LONG   u16 LE in front of the stored value: its bytes in the low 15 bits;
  *                               the top bit (BARE) is set where a text block's value is no text
  *                        LARGE  the stored value is a pointer (large-value.ts): u53 LE offset in
@@ -130,7 +131,7 @@ export class ValueLocation {
     const sizes = groupStarts + 2 * ((count - 1) >> GROUP_SHIFT);
     const values = sizes + count;
     if (values > imageEnd) return false;
-    while (bytes[sizes + index] === SIZE_SAME && index > 0) index--;
+    while (bytes[sizes + index] === SIZE_SAME && (index & GROUP_MASK) !== 0) index--;
     const group = index >> GROUP_SHIFT;
     let pos = values + (group === 0 ? 0 : readU16(bytes, groupStarts + 2 * (group - 1)));
     for (let i = group << GROUP_SHIFT; i < index; i++) {
