@@ -17,7 +17,7 @@ import {
   FrozenLayer,
   FrozenLayerBuilder,
   type FrozenLayerBuilderOptions,
-} from "../src/fst/frozen-layer.ts";
+} from "../src/fst/index.ts";
 import type { Automaton } from "../src/search/automaton.ts";
 import { fuzzy } from "../src/search/fuzzy.ts";
 import { regex } from "../src/search/regex.ts";

@@ -6,7 +6,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { FrozenLayer, FrozenLayerBuilder, type FrozenRange } from "../fst/frozen-layer.ts";
+import { FrozenLayer, FrozenLayerBuilder, type FrozenRange } from "../fst/index.ts";
 import { InvalidArgumentError } from "../index.ts";
 import { type Context, DataError, EXIT_DATA, type Outcome, systemError } from "./context.ts";
 import { openSource, readBlocks } from "./input.ts";

@@ -20,11 +20,6 @@ import { FrozenSearch } from "./search.ts";
 import { SymbolTable } from "./symbols.ts";
 import { ValuesReader } from "./values.ts";
 
-// biome-ignore lint/performance/noBarrelFile: this file is the entry point memkv/fst.
-export { type AlgebraRange, difference, intersection, union } from "./algebra.ts";
-export { FrozenLayerBuilder, type FrozenLayerBuilderOptions } from "./builder.ts";
-export type { FrozenCursor } from "./cursor.ts";
-
 export interface FrozenLayerOptions {
   /**
    * Whether to check the sum of all bytes (default): a pass over them, at about 1 GB/s. With

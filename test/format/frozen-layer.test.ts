@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { BRANCH, END, ESCAPE, FINAL, GOTO, HEADER_BYTES } from "../../src/fst/format.ts";
-import { FrozenLayer, FrozenLayerBuilder } from "../../src/fst/frozen-layer.ts";
+import { FrozenLayer, FrozenLayerBuilder } from "../../src/fst/index.ts";
 import { type Field, golden } from "./golden.ts";
 
 const HEADER: Field[] = [

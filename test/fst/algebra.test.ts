@@ -6,7 +6,7 @@ import {
   FrozenLayerBuilder,
   intersection,
   union,
-} from "../../src/fst/frozen-layer.ts";
+} from "../../src/fst/index.ts";
 import { random, sorted, utf8 } from "./shapes.ts";
 
 function build(entries: ReadonlyMap<string, number>): FrozenLayer {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { InvalidArgumentError } from "../../src/errors.ts";
 import { BRANCH, END, ESCAPE, FINAL } from "../../src/fst/format.ts";
-import { FrozenLayer, FrozenLayerBuilder } from "../../src/fst/frozen-layer.ts";
+import { FrozenLayer, FrozenLayerBuilder } from "../../src/fst/index.ts";
 import { shapes, utf8 } from "./shapes.ts";
 
 describe("insert", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
 import { HEADER_BYTES } from "../../src/fst/format.ts";
-import { FrozenLayer, FrozenLayerBuilder } from "../../src/fst/frozen-layer.ts";
+import { FrozenLayer, FrozenLayerBuilder } from "../../src/fst/index.ts";
 import { startsWith } from "../../src/search/starts-with.ts";
 import { utf8 } from "./shapes.ts";
 

@@ -6,7 +6,7 @@ import {
   FrozenLayerBuilder,
   type FrozenLayerBuilderOptions,
   type FrozenRange,
-} from "../../src/fst/frozen-layer.ts";
+} from "../../src/fst/index.ts";
 import { isIn, neighbours, random, rankIn, shapes, sorted, utf8 } from "./shapes.ts";
 
 function build(keys: readonly Uint8Array[], options?: FrozenLayerBuilderOptions): Uint8Array {

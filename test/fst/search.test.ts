@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { FrozenLayer, FrozenLayerBuilder, type FrozenRange } from "../../src/fst/frozen-layer.ts";
+import { FrozenLayer, FrozenLayerBuilder, type FrozenRange } from "../../src/fst/index.ts";
 import { type Automaton, DEAD, matches } from "../../src/search/automaton.ts";
 import { fuzzy } from "../../src/search/fuzzy.ts";
 import { glob } from "../../src/search/glob.ts";
