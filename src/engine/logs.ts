@@ -108,16 +108,20 @@ export class Logs {
     const removable = this.extents.filter((log) => log.fileNumber < fileNumber);
     if (removable.length === 0) return;
     await this.options.confirmLock();
+    // They are no longer needed from here on, whether or not their files are gone already.
+    this.extents = this.extents.filter((log) => log.fileNumber >= fileNumber);
+    const kept: LogExtent[] = [];
     for (const log of removable) {
       const path = joinPath(directory, walFileName(log.fileNumber));
       try {
         await fileSystem.remove(path);
-        this.extents = this.extents.filter((other) => other.fileNumber !== log.fileNumber);
       } catch (cause) {
-        // It stays in the list, so that it is tried again with the next.
         onLeftover(path, cause);
+        kept.push(log);
       }
     }
+    // Those that are still there are tried again with the next.
+    this.extents = [...kept, ...this.extents];
     await fileSystem.syncDirectory(directory);
   }
 

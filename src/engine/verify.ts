@@ -46,10 +46,10 @@ export async function verifyStore(
   store: Store,
   onProgress: ((progress: VerifyProgress) => void) | undefined,
 ): Promise<VerifyReport> {
-  await verifyManifest(store);
   const { version } = store.sources;
   version.hold();
   try {
+    await verifyManifest(store);
     for (const run of version.version.runs) verifyOrder(run, manifestPath(store));
     const segments = version.runs.flat();
     const logs = store.logs.list();
@@ -80,6 +80,10 @@ export async function verifyStore(
     }
     const keys = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
     return { segments: segments.length, keys, bytes, logs: logsRead, logWrites };
+  } catch (error) {
+    // Files that were closed under us are no damage.
+    store.checkOpen();
+    throw error;
   } finally {
     version.release();
   }
