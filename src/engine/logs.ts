@@ -79,12 +79,11 @@ export class Logs {
     // Another process that took the directory over may be about to use the same number.
     await this.options.confirmLock();
     const fileNumber = fileNumbers.take();
-    const extents = this.list();
     const writer = await WalWriter.create({
       fileSystem,
       path: joinPath(directory, walFileName(fileNumber)),
       identity: { databaseId, fileNumber },
-      previous: extents.at(-1),
+      previous: this.list().at(-1),
       preallocateBytes,
     });
     try {
@@ -96,8 +95,9 @@ export class Logs {
       throw this.options.poison(error);
     }
     const previous = this.writer;
+    // The list as it is now: logs may have been removed while this one was made durable.
+    this.extents = [...this.list(), { fileNumber, end: writer.size }];
     this.writer = writer;
-    this.extents = [...extents, { fileNumber, end: writer.size }];
     await previous?.close();
     return fileNumber;
   }
