@@ -24,3 +24,15 @@ it.each([1, 2, 3])(
     verifyTree(result.tree);
   },
 );
+
+it("they would not, were blocks reused at once: the test can fail", async () => {
+  const result = await runStress({
+    operations: 2_000_000,
+    keyCount: 20_000,
+    readers: 3,
+    seed: 1,
+    reusesAtOnce: true,
+  });
+  const { lost, garbage, unordered, errors } = result.faults;
+  expect(lost + garbage + unordered + errors.length).toBeGreaterThan(0);
+});

@@ -195,10 +195,4 @@ describe("Readers in other threads", () => {
     expect(result.maxRetiredBytes).toBeLessThan(EVICTION_BYTES + 65_536);
     verifyTree(result.tree);
   });
-
-  it("would not, were blocks reused at once: the test can fail", async () => {
-    const result = await runStress({ ...options, operations: 200_000, reusesAtOnce: true });
-    const { lost, garbage, unordered, errors } = result.faults;
-    expect(lost + garbage + unordered + errors.length).toBeGreaterThan(0);
-  });
 });

@@ -101,7 +101,7 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
       }),
   );
   await Promise.all(workers.map((worker) => once(worker, "message")));
-  const reports = workers.map((worker) => once(worker, "message") as Promise<[Faults]>);
+  const reports = workers.map(reportOf);
   const random = new Random(seed);
   let maxRetiredBytes = 0;
   for (let i = 0; i < operations; i++) {
@@ -118,7 +118,7 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
   }
   Atomics.store(stop, 0, 1);
   const total = noFaults();
-  for (const [faults] of await Promise.all(reports)) {
+  for (const faults of await Promise.all(reports)) {
     total.lost += faults.lost;
     total.garbage += faults.garbage;
     total.unordered += faults.unordered;
@@ -127,4 +127,14 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
     total.errors.push(...faults.errors);
   }
   return { faults: total, maxRetiredBytes, tree };
+}
+
+/** What a reader saw. One that died, of garbage that it took for lengths say, saw a fault. */
+async function reportOf(worker: Worker): Promise<Faults> {
+  try {
+    const [faults] = (await once(worker, "message")) as [Faults];
+    return faults;
+  } catch (error) {
+    return { ...noFaults(), errors: [String(error)] };
+  }
 }
