@@ -5,7 +5,6 @@
  * Arguments: the directory, the number to begin with, "sync" or "os". Lines: "ready", then the number
  * of each acknowledged batch. Batch n puts n under `slot <n modulo SLOTS>` and under `newest`.
  */
-import { writeSync } from "node:fs";
 import { open } from "../../src/index.ts";
 import { batchOf, KILL_OPTIONS } from "./kill-data.ts";
 
@@ -14,7 +13,7 @@ const database = await open<string, string>(directory, {
   ...KILL_OPTIONS,
   durability: durability === "sync" ? "sync" : "os",
 });
-writeSync(1, "ready\n");
+process.stdout.write("ready\n");
 
 /** Batches under way at once. */
 const WRITERS = 8;
@@ -24,7 +23,8 @@ async function write(): Promise<void> {
   for (;;) {
     const number = next++;
     await database.batch(batchOf(number));
-    writeSync(1, `${number}\n`);
+    // Not writeSync, which fails where the pipe is full and does not block.
+    process.stdout.write(`${number}\n`);
   }
 }
 await Promise.all(Array.from({ length: WRITERS }, write));

@@ -3,7 +3,6 @@
  * write. It keeps several writes under way, and says the number of each on standard output, a line
  * each, once it is acknowledged.
  */
-import { writeSync } from "node:fs";
 import { open } from "../../src/index.ts";
 import { writeNumber } from "./history.ts";
 
@@ -22,7 +21,8 @@ async function writeOn(): Promise<never> {
   for (;;) {
     const number = next++;
     await database.batch(writeNumber(number));
-    writeSync(1, `${number}\n`);
+    // Not writeSync, which fails where the pipe is full and does not block.
+    process.stdout.write(`${number}\n`);
   }
 }
 
