@@ -27,8 +27,6 @@ export interface KeyCodec<K> {
   readonly buffer: Uint8Array;
   /** Encodes into `buffer` and returns the length. Throws InvalidArgumentError. */
   encode(key: K): number;
-  /** Encodes the beginning of a key, for prefix ranges, as `encode`. */
-  encodePrefix(prefix: K): number;
   /** The key of bytes[0, length); keeps nothing of them. */
   decode(bytes: Uint8Array, length: number): K;
 }
@@ -64,10 +62,6 @@ class Utf8KeyCodec implements KeyCodec<string> {
     return this.encodeLong(key, units);
   }
 
-  encodePrefix(prefix: string): number {
-    return this.encode(prefix);
-  }
-
   decode(bytes: Uint8Array, length: number): string {
     return decodeUtf8(bytes, 0, length);
   }
@@ -95,10 +89,6 @@ class BinaryKeyCodec implements KeyCodec<Uint8Array> {
     if (!(key instanceof Uint8Array)) throw wrongType("a Uint8Array", key);
     this.buffer = copyKey(key, this.buffer);
     return key.length;
-  }
-
-  encodePrefix(prefix: Uint8Array): number {
-    return this.encode(prefix);
   }
 
   decode(bytes: Uint8Array, length: number): Uint8Array {
@@ -130,10 +120,6 @@ class CustomKeyCodec<K> implements KeyCodec<K> {
     }
     this.buffer = copyKey(bytes, this.buffer);
     return bytes.length;
-  }
-
-  encodePrefix(prefix: K): number {
-    return this.encode(prefix);
   }
 
   decode(bytes: Uint8Array, length: number): K {

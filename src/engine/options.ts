@@ -5,6 +5,7 @@ import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
 import { MAX_ENCODING_NAME_BYTES } from "../manifest/format.ts";
 import type { ValueCompression } from "../segment/coders.ts";
+import type { RecoveryMode as LogRecoveryMode } from "../wal/reader.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import { VALUE_ENCODINGS, type ValueEncodingOption } from "./value-codec.ts";
 
@@ -16,7 +17,7 @@ import { VALUE_ENCODINGS, type ValueEncodingOption } from "./value-codec.ts";
 export type Durability = "sync" | "os";
 
 /** What `open` does about a damaged log. See docs/durability.md for each mode's promise. */
-export type RecoveryMode = "tolerate-tail" | "absolute" | "point-in-time" | "salvage";
+export type RecoveryMode = LogRecoveryMode;
 
 /** Where messages about background work go. Each method may be missing. */
 export interface Logger {

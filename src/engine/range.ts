@@ -57,6 +57,7 @@ export function toBounds<K>(
   let lower: Bound | undefined;
   let upper: Bound | undefined;
   const encode = (key: K): Uint8Array => {
+    // The length first: encoding may replace the buffer.
     const length = codec.encode(key);
     return codec.buffer.slice(0, length);
   };
@@ -69,9 +70,7 @@ export function toBounds<K>(
     upper = lesserUpper(upper, { key: encode(range.lt), isInclusive: false });
   }
   if (range.prefix !== undefined) {
-    // The length first: encoding may replace the buffer.
-    const length = codec.encodePrefix(range.prefix);
-    const prefix = codec.buffer.slice(0, length);
+    const prefix = encode(range.prefix);
     lower = greaterLower(lower, { key: prefix, isInclusive: true });
     const end = prefixEnd(prefix);
     if (end !== undefined) upper = lesserUpper(upper, { key: end, isInclusive: false });

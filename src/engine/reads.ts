@@ -12,6 +12,7 @@ import { MergeCursor } from "../cursor/merge.ts";
 import { EntryKind } from "../entry.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { Segment } from "../segment/reader.ts";
+import type { Memtable } from "./memtable.ts";
 import { type Bound, type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
 import { type Sources, segmentFor } from "./sources.ts";
 
@@ -63,12 +64,20 @@ export function hasKey(sources: Sources, seqno: number, key: Uint8Array, length:
 }
 
 /** A cursor over everything, newest entries hiding older ones; tombstones are still in it. */
-export function cursorOver(sources: Sources, seqno: number): Cursor {
+export function cursorOver({ memtables, version }: Sources, seqno: number): Cursor {
+  return mergedCursor(memtables, version.runs, seqno);
+}
+
+function mergedCursor(
+  memtables: readonly Memtable[],
+  runs: readonly (readonly Segment[])[],
+  seqno: number,
+): Cursor {
   const cursors: Cursor[] = [];
-  for (const memtable of sources.memtables) {
+  for (const memtable of memtables) {
     if (memtable.keyCount > 0) cursors.push(memtable.cursor(seqno));
   }
-  for (const run of sources.version.runs) cursors.push(runCursor(run));
+  for (const run of runs) cursors.push(runCursor(run));
   return cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
 }
 
@@ -89,13 +98,7 @@ export function countWithin(sources: Sources, seqno: number, bounds: Bounds): nu
   const { runs } = sources.version;
   const base = runs.at(-1);
   let count = base === undefined ? 0 : countRun(base, bounds);
-  const newer: Cursor[] = [];
-  for (const memtable of sources.memtables) {
-    if (memtable.keyCount > 0) newer.push(memtable.cursor(seqno));
-  }
-  for (const run of runs.slice(0, -1)) newer.push(runCursor(run));
-  if (newer.length === 0) return count;
-  const cursor = newer.length === 1 ? newer[0] : new MergeCursor(newer);
+  const cursor = mergedCursor(sources.memtables, runs.slice(0, -1), seqno);
   for (
     seekToLower(cursor, bounds.lower);
     cursor.isValid && isWithinUpper(cursor, bounds.upper);

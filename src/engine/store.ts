@@ -302,10 +302,6 @@ export class Store implements CommitHost, BackgroundHost {
     return this.options.compactionTrigger;
   }
 
-  get isClosed(): boolean {
-    return this.closing !== undefined;
-  }
-
   checkOpen(): void {
     if (this.closing !== undefined) throw new ClosedError();
   }
