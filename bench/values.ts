@@ -160,7 +160,8 @@ async function writeSegment(
     sample.takeWindow(cursor, WINDOW_ENTRIES);
   }
   const coders = trainCoders(sample, { keyCount: entries.length }, { compression });
-  const writer = await SegmentWriter.create({ fileSystem, path, identity, coders });
+  const seqnos = { firstSeqno: 1, lastSeqno: entries.length };
+  const writer = await SegmentWriter.create({ fileSystem, path, identity, coders, seqnos });
   for (const { key, value } of entries) {
     writer.add(key, key.length, EntryKind.put, value);
     if (writer.pendingBytes > 1 << 20) await writer.drain();

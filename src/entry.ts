@@ -14,6 +14,12 @@ export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 /** Position of a write in the total order of writes. 0 is before the first write. */
 export type Seqno = number;
 
+/** The writes from the first to the last, both included. */
+export interface SeqnoRange {
+  readonly firstSeqno: Seqno;
+  readonly lastSeqno: Seqno;
+}
+
 /** The largest sequence number: numbers stay exact integers (u53). */
 export const MAX_SEQNO: number = Number.MAX_SAFE_INTEGER;
 

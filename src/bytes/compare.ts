@@ -46,6 +46,13 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return compareRanges(a, 0, a.length, b, 0, b.length);
 }
 
+/** The byte string that sorts next after a key. */
+export function successor(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}
+
 /**
  * The shortest byte string that begins with nothing but `prefix`'s successors, or undefined where
  * there is none: every string with the prefix sorts at or after `prefix` and before the result.

@@ -5,9 +5,13 @@
  * a mebibyte has gathered, and gives way to other work after every stretch of input, so that a
  * large merge neither holds memory nor the thread. When the job fails or is cancelled, `abandon`
  * leaves no file behind.
+ *
+ * Each segment records the writes and the range of keys that it answers for. The segments of one
+ * source share out its keys without gaps, those of tombstones that were dropped included.
  */
+import { successor } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import { EntryKind } from "../entry.ts";
+import { EntryKind, type SeqnoRange } from "../entry.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import type { SegmentCoders } from "../segment/coders.ts";
 import type { SegmentWriter } from "../segment/writer.ts";
@@ -16,11 +20,24 @@ export interface OutputOptions {
   /** Size at which a segment is cut. */
   readonly segmentBytes: number;
   /** Makes the next file of the run, under a file number never used before. */
-  create(coders: SegmentCoders): Promise<SegmentWriter>;
+  create(
+    coders: SegmentCoders,
+    seqnos: SeqnoRange,
+    coverStart: Uint8Array | undefined,
+  ): Promise<SegmentWriter>;
   /** Removes a finished file that will not be used. */
   remove(meta: SegmentMeta): Promise<void>;
   /** Lets other work run; rejects when the job is cancelled. */
   pause(): Promise<void>;
+}
+
+/** Where entries come from: all writes of a range of sequence numbers to a range of keys. */
+export interface Source {
+  readonly cursor: Cursor;
+  readonly seqnos: SeqnoRange;
+  /** At or before the first key, and at or after the last, of what the source was made of. */
+  readonly firstKey: Uint8Array;
+  readonly lastKey: Uint8Array;
 }
 
 /** Bytes of input between two pauses: about a millisecond of work. */
@@ -34,6 +51,8 @@ export class RunWriter {
   private readonly options: OutputOptions;
   private readonly finished: SegmentMeta[] = [];
   private writer: SegmentWriter | undefined;
+  /** Whether the segment being written ends before the next entry. */
+  private isFull = false;
   /** Segments carried over: in the run, but not ours to remove. */
   private readonly carried: Set<SegmentMeta> = new Set();
 
@@ -41,14 +60,21 @@ export class RunWriter {
     this.options = options;
   }
 
-  /** Appends every entry of the cursor, but for tombstones where they are dropped. */
-  async writeAll(cursor: Cursor, coders: SegmentCoders, dropTombstones: boolean): Promise<void> {
+  /** Appends every entry of the source, but for tombstones where they are dropped. */
+  async writeAll(source: Source, coders: SegmentCoders, dropTombstones: boolean): Promise<void> {
+    const { cursor, seqnos, firstKey, lastKey } = source;
+    let coverStart: Uint8Array | undefined = firstKey;
     let work = 0;
     for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
       const kind = cursor.kind;
       work += cursor.keyLength + ENTRY_COST_BYTES;
       if (!(dropTombstones && kind === EntryKind.tombstone)) {
-        this.writer ??= await this.options.create(coders);
+        if (this.isFull) {
+          // What was dropped in between is the business of the segment before.
+          coverStart = cursor.key.slice(0, cursor.keyLength);
+          await this.cut(coverStart);
+        }
+        this.writer ??= await this.options.create(coders, seqnos, coverStart);
         const value = cursor.value();
         this.writer.add(cursor.key, cursor.keyLength, kind, value);
         work += value.length;
@@ -58,18 +84,17 @@ export class RunWriter {
         await this.rest();
       }
     }
+    await this.cut(successor(lastKey));
   }
 
   /** Makes an existing segment the next part of the run. Its keys sort after all written so far. */
-  async carry(segment: SegmentMeta): Promise<void> {
-    await this.cut();
+  carry(segment: SegmentMeta): void {
     this.carried.add(segment);
     this.finished.push(segment);
   }
 
   /** Completes the run: its segments in key order; empty if there was nothing to write. */
-  async finish(): Promise<SegmentMeta[]> {
-    await this.cut();
+  finish(): SegmentMeta[] {
     return this.finished;
   }
 
@@ -88,16 +113,18 @@ export class RunWriter {
   private async rest(): Promise<void> {
     const writer = this.writer;
     if (writer !== undefined) {
-      if (writer.estimatedBytes >= this.options.segmentBytes) await this.cut();
-      else if (writer.pendingBytes >= DRAIN_BYTES) await writer.drain();
+      if (writer.estimatedBytes >= this.options.segmentBytes) this.isFull = true;
+      if (writer.pendingBytes >= DRAIN_BYTES) await writer.drain();
     }
     await this.options.pause();
   }
 
-  private async cut(): Promise<void> {
+  /** Ends the segment being written, which answers for the keys below `coverEnd`. */
+  private async cut(coverEnd: Uint8Array): Promise<void> {
     const writer = this.writer;
     if (writer === undefined) return;
-    this.finished.push(await writer.finish());
+    this.finished.push(await writer.finish(coverEnd));
     this.writer = undefined;
+    this.isFull = false;
   }
 }

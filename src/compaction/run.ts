@@ -10,14 +10,16 @@
  *
  * Memory is bounded by a block a source, the writer's buffers, and the key index being built.
  */
+import { compareBytes } from "../bytes/compare.ts";
 import { ConcatCursor } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { MergeCursor } from "../cursor/merge.ts";
+import { MAX_SEQNO } from "../entry.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
 import type { Segment } from "../segment/reader.ts";
-import { type OutputOptions, RunWriter } from "./output.ts";
+import { type OutputOptions, RunWriter, type Source } from "./output.ts";
 import { type PlannedSegment, planCompaction } from "./plan.ts";
 
 export interface CompactionJob {
@@ -42,31 +44,39 @@ export async function runCompaction(job: CompactionJob): Promise<SegmentMeta[]> 
     let coders: SegmentCoders | undefined;
     for (const unit of units) {
       if (unit.kind === "carry") {
-        await writer.carry(unit.segment);
+        writer.carry(unit.segment);
         continue;
       }
       coders ??= trainOn(job);
-      await writer.writeAll(mergeUnit(unit.segments, opened), coders, job.dropTombstones);
+      await writer.writeAll(sourceOf(unit.segments, opened), coders, job.dropTombstones);
     }
-    return await writer.finish();
+    return writer.finish();
   } catch (error) {
     await writer.abandon();
     throw error;
   }
 }
 
-function mergeUnit(planned: readonly PlannedSegment[], opened: Map<number, Segment>): Cursor {
+function sourceOf(planned: readonly PlannedSegment[], opened: Map<number, Segment>): Source {
   const runs = new Map<number, Segment[]>();
+  const first = planned[0].meta;
+  let { lastKey } = first;
+  let firstSeqno = MAX_SEQNO;
+  let lastSeqno = 0;
   for (const { meta, age } of planned) {
     const segment = opened.get(meta.fileNumber);
     if (segment === undefined) throw new RangeError(`segment ${meta.fileNumber} is not open`);
     const run = runs.get(age);
     if (run === undefined) runs.set(age, [segment]);
     else run.push(segment);
+    if (compareBytes(meta.lastKey, lastKey) > 0) lastKey = meta.lastKey;
+    firstSeqno = Math.min(firstSeqno, segment.properties.firstSeqno);
+    lastSeqno = Math.max(lastSeqno, segment.properties.lastSeqno);
   }
   const newestFirst = [...runs].sort(([a], [b]) => a - b);
   const cursors = newestFirst.map(([, run]) => new ConcatCursor(run));
-  return cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
+  const cursor = cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
+  return { cursor, seqnos: { firstSeqno, lastSeqno }, firstKey: first.firstKey, lastKey };
 }
 
 /** Stretches of neighbouring entries in the sample, and entries in each. */

@@ -55,9 +55,15 @@ export async function flushMemtable(
   if (memtable.keyCount === 0) return [];
   const coders = trainOnCursor(memtable.cursor(MAX_SEQNO), memtable.keyCount, context);
   const writer = new RunWriter(outputOf(context, pause));
+  const cursor = memtable.cursor(MAX_SEQNO);
+  cursor.seekToLast();
+  const lastKey = cursor.key.slice(0, cursor.keyLength);
+  cursor.seekToFirst();
+  const firstKey = cursor.key.slice(0, cursor.keyLength);
   try {
-    await writer.writeAll(memtable.cursor(MAX_SEQNO), coders, dropTombstones);
-    return await writer.finish();
+    const source = { cursor, seqnos: memtable, firstKey, lastKey };
+    await writer.writeAll(source, coders, dropTombstones);
+    return writer.finish();
   } catch (error) {
     await writer.abandon();
     throw error;
@@ -79,15 +85,11 @@ function outputOf(context: JobContext, pause: Pause): OutputOptions {
   const pathOf = (fileNumber: number): string => joinPath(directory, segmentFileName(fileNumber));
   return {
     segmentBytes,
-    create: (coders) => {
+    create: (coders, seqnos, coverStart) => {
       const fileNumber = fileNumbers.take();
       const path = pathOf(fileNumber);
-      return SegmentWriter.create({
-        fileSystem,
-        path,
-        identity: { databaseId, fileNumber },
-        coders,
-      });
+      const identity = { databaseId, fileNumber };
+      return SegmentWriter.create({ fileSystem, path, identity, coders, seqnos, coverStart });
     },
     remove: (meta) => fileSystem.remove(pathOf(meta.fileNumber)),
     pause,

@@ -33,7 +33,7 @@ import { TreeCursor } from "../art/cursor.ts";
 import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import { EntryKind } from "../entry.ts";
+import { EntryKind, type SeqnoRange } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 
 /** What `find` returns for a key with no version to be seen. Otherwise a version's reference. */
@@ -77,7 +77,7 @@ export function createMemtable(
 }
 
 /** A sealed memtable, as it is handed to another thread. */
-export interface SharedMemtable {
+export interface SharedMemtable extends SeqnoRange {
   readonly capacityBytes: number;
   readonly reservedBytes: number;
   readonly arena: SharedArrayBuffer;
@@ -111,8 +111,8 @@ export class Memtable {
     reservedBytes: number = capacityBytes,
     shared?: SharedMemtable,
   ) {
-    this.firstSeqno = 0;
-    this.lastSeqno = 0;
+    this.firstSeqno = shared?.firstSeqno ?? 0;
+    this.lastSeqno = shared?.lastSeqno ?? 0;
     this.tombstoneCount = 0;
     this.entryCount = 0;
     this.capacityBytes = capacityBytes;
@@ -129,9 +129,10 @@ export class Memtable {
 
   /** What another thread needs to read this memtable, which must be sealed. Nothing is copied. */
   share(): SharedMemtable {
-    const { capacityBytes, reservedBytes, heapBytes } = this;
-    const heap = heapBytes.buffer as SharedArrayBuffer;
-    return { capacityBytes, reservedBytes, arena: this.tree.arena.buffer, heap };
+    const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
+    const arena = this.tree.arena.buffer;
+    const heap = this.heapBytes.buffer as SharedArrayBuffer;
+    return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap };
   }
 
   /** A memtable that another thread shared, for `find` and `cursor` alone. */

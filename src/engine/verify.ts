@@ -2,7 +2,8 @@
  * Verifies a whole open database, against the disk and not against what is in memory.
  *
  * 1. The manifest is read again and must name what the live Version names.
- * 2. Runs are in key order and their segments disjoint.
+ * 2. Runs are in key order and their segments disjoint. Their writes are in the order of the runs:
+ *    every one of a run came after every one of the runs below it.
  * 3. Every segment is read whole: every checksum, the order of keys, ordinals and counts, and that
  *    it is the one that the manifest speaks of.
  * 4. Every log that is still needed is read up to where its records end; each must be whole and its
@@ -16,6 +17,7 @@ import { CorruptionError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import type { Run, Version } from "../manifest/version.ts";
+import type { Segment } from "../segment/reader.ts";
 import { replayWal } from "../wal/reader.ts";
 import { RecordReader } from "./batch.ts";
 import { walFileName } from "./files.ts";
@@ -51,6 +53,7 @@ export async function verifyStore(
   try {
     await verifyManifest(store);
     for (const run of version.version.runs) verifyOrder(run, manifestPath(store));
+    verifyAges(version.runs, store.versions.manifest.lastSeqno);
     const segments = version.runs.flat();
     const logs = store.logs.list();
     const segmentBytes = segments.reduce((total, segment) => total + segment.meta.fileBytes, 0);
@@ -126,6 +129,25 @@ function verifyOrder(run: Run, file: string): void {
       expected: `segment ${run[i].fileNumber} after segment ${run[i - 1].fileNumber}`,
       actual: "a first key at or before the last key of the other",
     });
+  }
+}
+
+/** `runs`: newest first. `lastSeqno`: of the newest write in any of them. */
+function verifyAges(runs: readonly (readonly Segment[])[], lastSeqno: number): void {
+  let newest = lastSeqno;
+  for (const run of runs) {
+    let oldest = newest + 1;
+    for (const { path, properties } of run) {
+      oldest = Math.min(oldest, properties.firstSeqno);
+      if (properties.lastSeqno <= newest) continue;
+      throw new CorruptionError("a segment has writes that are newer than its run", {
+        file: path,
+        offset: 0,
+        expected: `sequence numbers up to ${newest}`,
+        actual: `up to ${properties.lastSeqno}`,
+      });
+    }
+    newest = oldest - 1;
   }
 }
 

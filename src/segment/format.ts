@@ -41,17 +41,25 @@
  * magic        8 bytes "memkvend"
  *
  * Properties
- * offset 0          4                8          16           24               28
- *        +----------+----------------+----------+------------+----------------+----------+
- *        | keyCount | tombstoneCount | keyBytes | valueBytes | firstKeyLength | firstKey |
- *        +----------+----------------+----------+------------+----------------+----------+
- *        | lastKeyLength | lastKey |
- *        +---------------+---------+
+ * offset 0          4                8          16           24           32          40
+ *        +----------+----------------+----------+------------+------------+-----------+
+ *        | keyCount | tombstoneCount | keyBytes | valueBytes | firstSeqno | lastSeqno |
+ *        +----------+----------------+----------+------------+------------+-----------+
+ *        +----------+---------+------------+----------+
+ *        | firstKey | lastKey | coverStart | coverEnd |
+ *        +----------+---------+------------+----------+
  * keyCount        u32 LE   entries, tombstones included; 1 to MAX_KEY_COUNT
  * tombstoneCount  u32 LE   at most keyCount
  * keyBytes        u53 LE   sum of the lengths of all keys
  * valueBytes      u53 LE   sum of the lengths of all values, as the engine gave them
- * ...KeyLength    u32 LE   at most MAX_KEY_BYTES
+ * ...Seqno        u53 LE   in 8 bytes: the writes that the entries come from are [first, last];
+ *                          1 <= first <= last
+ * ...Key, cover.. u32 LE length, and so many bytes; at most MAX_KEY_BYTES, coverEnd one more
+ *
+ * A segment *covers* the keys in [coverStart, coverEnd): what it says of one of them, be it nothing,
+ * is all there is of the writes [firstSeqno, lastSeqno]. So a segment that was merged into this one
+ * is told from one that was not, even where the manifest that knew it is lost: its interval of
+ * sequence numbers lies within this one's.
  *
  * Dictionary: empty, or u32 LE bytes of the dictionary (at most MAX_DICTIONARY_BYTES), then the raw
  * deflate stream of it, or itself where deflating does not shorten it.
@@ -64,9 +72,10 @@
  * keys.ts and the symbols in symbols.ts.
  */
 import { checksum } from "../bytes/checksum.ts";
+import { compareBytes } from "../bytes/compare.ts";
 import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
-import { type FileIdentity, MAX_KEY_BYTES } from "../entry.ts";
+import { type FileIdentity, MAX_KEY_BYTES, MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
 
 /** On disk: raised by one with every change of the format. */
@@ -108,8 +117,11 @@ export const FOOTER_BYTES: number = FOOTER_MAGIC_OFFSET + MAGIC_BYTES;
 const TOMBSTONE_COUNT_OFFSET = 4;
 const KEY_BYTES_OFFSET = TOMBSTONE_COUNT_OFFSET + 4;
 const VALUE_BYTES_OFFSET = KEY_BYTES_OFFSET + 8;
-const FIRST_KEY_LENGTH_OFFSET = VALUE_BYTES_OFFSET + 8;
-const MIN_PROPERTIES_BYTES = FIRST_KEY_LENGTH_OFFSET + 4 + 4;
+const FIRST_SEQNO_OFFSET = VALUE_BYTES_OFFSET + 8;
+const LAST_SEQNO_OFFSET = FIRST_SEQNO_OFFSET + 8;
+const KEYS_OFFSET = LAST_SEQNO_OFFSET + 8;
+const KEY_LENGTH_BYTES = 4;
+const MIN_PROPERTIES_BYTES = KEYS_OFFSET + 4 * KEY_LENGTH_BYTES;
 
 /** Ordinals stay small integers in V8, and bit positions of ordinals stay u32. */
 export const MAX_KEY_COUNT: number = 2 ** 30;
@@ -122,14 +134,17 @@ export interface SectionPlace {
   readonly checksum: number;
 }
 
-/** Facts of the whole segment. */
-export interface Properties {
+/** Facts of the whole segment. Its entries come from the writes [firstSeqno, lastSeqno]. */
+export interface Properties extends SeqnoRange {
   readonly keyCount: number;
   readonly tombstoneCount: number;
   readonly keyBytes: number;
   readonly valueBytes: number;
   readonly firstKey: Uint8Array;
   readonly lastKey: Uint8Array;
+  /** Keys in [coverStart, coverEnd) have no entry of those writes but the ones that are here. */
+  readonly coverStart: Uint8Array;
+  readonly coverEnd: Uint8Array;
 }
 
 /** The first multiple of the section alignment at or after `offset`. */
@@ -225,10 +240,13 @@ export function encodeProperties(writer: ByteWriter, properties: Properties): vo
   writer.u32(properties.tombstoneCount);
   writer.u53(properties.keyBytes);
   writer.u53(properties.valueBytes);
-  writer.u32(properties.firstKey.length);
-  writer.append(properties.firstKey);
-  writer.u32(properties.lastKey.length);
-  writer.append(properties.lastKey);
+  writer.u53(properties.firstSeqno);
+  writer.u53(properties.lastSeqno);
+  const { firstKey, lastKey, coverStart, coverEnd } = properties;
+  for (const key of [firstKey, lastKey, coverStart, coverEnd]) {
+    writer.u32(key.length);
+    writer.append(key);
+  }
 }
 
 /** Decodes the section, whose checksum the caller has checked. Throws CorruptionError. */
@@ -240,21 +258,39 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
   expectAtMost(keyCount, MAX_KEY_COUNT, "key count", file, fileOffset);
   const tombstoneCount = readU32(bytes, TOMBSTONE_COUNT_OFFSET);
   expectAtMost(tombstoneCount, keyCount, "tombstone count", file, fileOffset);
-  const firstLength = readU32(bytes, FIRST_KEY_LENGTH_OFFSET);
-  expectAtMost(firstLength, MAX_KEY_BYTES, "length of the first key", file, fileOffset);
-  const firstStart = FIRST_KEY_LENGTH_OFFSET + 4;
-  const lastStart = firstStart + firstLength + 4;
-  expectAtMost(lastStart, end, "end of the first key", file, fileOffset);
-  const lastLength = readU32(bytes, lastStart - 4);
-  expectAtMost(lastLength, MAX_KEY_BYTES, "length of the last key", file, fileOffset);
-  expectNumber(lastStart + lastLength, end, "end of the properties", file, fileOffset);
+  const lastSeqno = readU53(bytes, LAST_SEQNO_OFFSET);
+  expectAtMost(lastSeqno, MAX_SEQNO, "last sequence number", file, fileOffset);
+  const firstSeqno = readU53(bytes, FIRST_SEQNO_OFFSET);
+  expectAtLeast(firstSeqno, 1, "first sequence number", file, fileOffset);
+  expectAtMost(firstSeqno, lastSeqno, "first sequence number", file, fileOffset);
+  let pos = KEYS_OFFSET;
+  const nextKey = (what: string, limit: number): Uint8Array => {
+    const start = pos + KEY_LENGTH_BYTES;
+    expectAtMost(start, end, `offset of the ${what}`, file, fileOffset);
+    const length = readU32(bytes, pos);
+    expectAtMost(length, limit, `length of the ${what}`, file, fileOffset);
+    pos = start + length;
+    expectAtMost(pos, end, `end of the ${what}`, file, fileOffset);
+    return bytes.slice(start, pos);
+  };
+  const firstKey = nextKey("first key", MAX_KEY_BYTES);
+  const lastKey = nextKey("last key", MAX_KEY_BYTES);
+  const coverStart = nextKey("start of the cover", MAX_KEY_BYTES);
+  const coverEnd = nextKey("end of the cover", MAX_KEY_BYTES + 1);
+  expectNumber(pos, end, "end of the properties", file, fileOffset);
+  const isCovered = compareBytes(coverStart, firstKey) <= 0 && compareBytes(lastKey, coverEnd) < 0;
+  expectNumber(isCovered ? 1 : 0, 1, "that it covers its own keys", file, fileOffset);
   return {
     keyCount,
     tombstoneCount,
     keyBytes: readU53(bytes, KEY_BYTES_OFFSET),
     valueBytes: readU53(bytes, VALUE_BYTES_OFFSET),
-    firstKey: bytes.slice(firstStart, firstStart + firstLength),
-    lastKey: bytes.slice(lastStart, end),
+    firstSeqno,
+    lastSeqno,
+    firstKey,
+    lastKey,
+    coverStart,
+    coverEnd,
   };
 }
 

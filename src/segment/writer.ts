@@ -11,8 +11,15 @@
  */
 import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";
+import { successor } from "../bytes/compare.ts";
 import { ByteWriter } from "../bytes/writer.ts";
-import { EntryKind, type FileIdentity, MAX_KEY_BYTES, MAX_VALUE_BYTES } from "../entry.ts";
+import {
+  EntryKind,
+  type FileIdentity,
+  MAX_KEY_BYTES,
+  MAX_VALUE_BYTES,
+  type SeqnoRange,
+} from "../entry.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import type { SegmentCoders } from "./coders.ts";
 import { writeDictionary } from "./dictionary.ts";
@@ -27,6 +34,7 @@ import {
   hasSectionSum,
   headerSum,
   MAX_KEY_COUNT,
+  type Properties,
   SECTION_COUNT,
   Section,
 } from "./format.ts";
@@ -55,6 +63,10 @@ export interface SegmentWriterOptions {
   readonly path: string;
   readonly identity: FileIdentity;
   readonly coders: SegmentCoders;
+  /** The writes that the entries come from. */
+  readonly seqnos: SeqnoRange;
+  /** Keys from here up to the first one have no entry of these writes. Default: the first key. */
+  readonly coverStart?: Uint8Array | undefined;
   /** Size of the point-lookup filter; 0 for none. Default DEFAULT_FILTER_BITS_PER_KEY. */
   readonly filterBitsPerKey?: number;
 }
@@ -65,6 +77,8 @@ export class SegmentWriter {
   private readonly fileNumber: number;
   private readonly headerChecksum: number;
   private readonly coders: SegmentCoders;
+  private readonly seqnos: SeqnoRange;
+  private readonly coverStart: Uint8Array | undefined;
   private readonly filterBitsPerKey: number;
   private readonly keys: KeyIndexBuilder;
   private readonly values: ValueWriter;
@@ -93,6 +107,8 @@ export class SegmentWriter {
     this.fileNumber = options.identity.fileNumber;
     this.headerChecksum = headerSum(header);
     this.coders = options.coders;
+    this.seqnos = options.seqnos;
+    this.coverStart = options.coverStart;
     this.filterBitsPerKey = options.filterBitsPerKey ?? DEFAULT_FILTER_BITS_PER_KEY;
     this.keys = new KeyIndexBuilder(options.coders.keySymbols);
     this.values = new ValueWriter(options.coders, header);
@@ -165,15 +181,18 @@ export class SegmentWriter {
     this.spare = output.buffer.length > MAX_KEPT_BUFFER_BYTES ? new ByteWriter(0) : output;
   }
 
-  /** Completes, syncs and closes the file. At least one entry must have been added. */
-  async finish(): Promise<FinishedSegment> {
+  /**
+   * Completes, syncs and closes the file. At least one entry must have been added. Keys from the last
+   * one up to `coverEnd` (default: just after it) have no entry of the segment's writes.
+   */
+  async finish(coverEnd?: Uint8Array): Promise<FinishedSegment> {
     assert(this.count > 0, "a segment has at least one entry");
     const { values, count } = this;
     values.finish();
     const lengths: number[] = [values.end - HEADER_BYTES];
     const sums: number[] = [0];
     for (let section = 1; section < SECTION_COUNT; section++) {
-      const bytes = this.section(section as Section);
+      const bytes = this.section(section as Section, coverEnd);
       this.padOutput();
       await this.drain();
       await this.file.write(bytes, values.outputOffset);
@@ -203,7 +222,7 @@ export class SegmentWriter {
     await this.fileSystem.remove(this.file.path);
   }
 
-  private section(section: Section): Uint8Array {
+  private section(section: Section, coverEnd: Uint8Array | undefined): Uint8Array {
     const writer = new ByteWriter();
     switch (section) {
       case Section.keyIndex:
@@ -222,18 +241,27 @@ export class SegmentWriter {
       case Section.tombstones:
         return this.tombstones.finish(this.count);
       case Section.properties:
-        encodeProperties(writer, {
-          keyCount: this.count,
-          tombstoneCount: this.tombstones.count,
-          keyBytes: this.keyBytes,
-          valueBytes: this.valueBytes,
-          firstKey: this.firstKey,
-          lastKey: this.lastKey.subarray(0, this.lastKeyLength),
-        });
+        encodeProperties(writer, this.properties(coverEnd));
         return writer.bytes;
       default:
         return writer.bytes;
     }
+  }
+
+  private properties(coverEnd: Uint8Array | undefined): Properties {
+    const lastKey = this.lastKey.subarray(0, this.lastKeyLength);
+    return {
+      keyCount: this.count,
+      tombstoneCount: this.tombstones.count,
+      keyBytes: this.keyBytes,
+      valueBytes: this.valueBytes,
+      firstSeqno: this.seqnos.firstSeqno,
+      lastSeqno: this.seqnos.lastSeqno,
+      firstKey: this.firstKey,
+      lastKey,
+      coverStart: this.coverStart ?? this.firstKey,
+      coverEnd: coverEnd ?? successor(lastKey),
+    };
   }
 
   /** Zeros up to where a section may begin. */

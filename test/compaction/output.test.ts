@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { compareBytes } from "../../src/bytes/compare.ts";
+import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import { RunWriter } from "../../src/compaction/output.ts";
 import { trainOnCursor } from "../../src/compaction/run.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
@@ -49,15 +49,32 @@ describe("RunWriter", () => {
     const files = new Files();
     const mixed = [entryOf(1), tombstoneOf(2), entryOf(3), tombstoneOf(4)];
     const kept = new RunWriter(files.output(SEGMENT_BYTES));
-    await kept.writeAll(new ArrayCursor(mixed), codersFor(mixed), false);
-    expect(await kept.finish()).toMatchObject([{ keyCount: 4, tombstoneCount: 2 }]);
+    await kept.writeAll(files.source(mixed), codersFor(mixed), false);
+    expect(kept.finish()).toMatchObject([{ keyCount: 4, tombstoneCount: 2 }]);
     const dropped = new RunWriter(files.output(SEGMENT_BYTES));
-    await dropped.writeAll(new ArrayCursor(mixed), codersFor(mixed), true);
-    expect(await dropped.finish()).toMatchObject([{ keyCount: 2, tombstoneCount: 0 }]);
+    await dropped.writeAll(files.source(mixed), codersFor(mixed), true);
+    expect(dropped.finish()).toMatchObject([{ keyCount: 2, tombstoneCount: 0 }]);
     const tombstones = [tombstoneOf(2), tombstoneOf(4)];
     const none = new RunWriter(files.output(SEGMENT_BYTES));
-    await none.writeAll(new ArrayCursor(tombstones), codersFor(mixed), true);
-    expect(await none.finish()).toEqual([]);
+    await none.writeAll(files.source(tombstones), codersFor(mixed), true);
+    expect(none.finish()).toEqual([]);
+  });
+
+  test("shares out the keys of its source among the segments, dropped tombstones included", async () => {
+    const files = new Files();
+    const mixed = entries.map((entry, i) => (i % 3 === 0 || i > 7_990 ? tombstoneOf(i) : entry));
+    const writer = new RunWriter(files.output(SEGMENT_BYTES));
+    const source = files.source(mixed);
+    await writer.writeAll(source, codersFor(mixed), true);
+    const segments = await files.openAll(writer.finish());
+    expect(segments.length).toBeGreaterThan(2);
+    let covered = source.firstKey;
+    for (const { properties } of segments) {
+      expect(properties).toMatchObject(source.seqnos);
+      expect(properties.coverStart).toEqual(covered);
+      covered = properties.coverEnd;
+    }
+    expect(covered).toEqual(successor(source.lastKey));
   });
 
   test("puts a carried segment between what is written before and after it", async () => {
@@ -65,10 +82,10 @@ describe("RunWriter", () => {
     const [carried] = await files.write(entries.slice(10, 20), SEGMENT_BYTES);
     const coders = codersFor(entries);
     const writer = new RunWriter(files.output(SEGMENT_BYTES));
-    await writer.writeAll(new ArrayCursor(entries.slice(0, 10)), coders, false);
-    await writer.carry(carried);
-    await writer.writeAll(new ArrayCursor(entries.slice(20, 30)), coders, false);
-    const run = await writer.finish();
+    await writer.writeAll(files.source(entries.slice(0, 10)), coders, false);
+    writer.carry(carried);
+    await writer.writeAll(files.source(entries.slice(20, 30)), coders, false);
+    const run = writer.finish();
     expect(run.map(({ fileNumber }) => fileNumber)).toEqual([2, 1, 3]);
     expect(run[1]).toBe(carried);
     expect(await files.entriesOf(run)).toEqual(entries.slice(0, 30));
@@ -78,13 +95,13 @@ describe("RunWriter", () => {
     const files = new Files();
     const [carried] = await files.write(entries.slice(0, 10), SEGMENT_BYTES);
     const writer = new RunWriter(files.output(SEGMENT_BYTES));
-    await writer.carry(carried);
+    writer.carry(carried);
     files.pauses = 0;
     files.onPause = (): void => {
       if (files.pauses === 6) throw new Error("cancelled");
     };
     const rest = entries.slice(10);
-    const written = writer.writeAll(new ArrayCursor(rest), codersFor(rest), false);
+    const written = writer.writeAll(files.source(rest), codersFor(rest), false);
     await expect(written).rejects.toThrow("cancelled");
     expect((await files.names()).length).toBeGreaterThan(2);
     await writer.abandon();
@@ -99,7 +116,7 @@ describe("RunWriter", () => {
     files.onPause = (): void => {
       if (files.pauses === 5) throw new Error("cancelled");
     };
-    const written = writer.writeAll(new ArrayCursor(entries), codersFor(entries), false);
+    const written = writer.writeAll(files.source(entries), codersFor(entries), false);
     await expect(written).rejects.toThrow("cancelled");
     const before = await files.names();
     faults.inject({ kinds: ["remove"], effect: { kind: "fail", code: "EIO" } });

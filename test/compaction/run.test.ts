@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { compareBytes } from "../../src/bytes/compare.ts";
+import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import { runCompaction } from "../../src/compaction/run.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
@@ -62,6 +62,20 @@ describe("runCompaction", () => {
       ),
       { numRuns: 40 },
     );
+  });
+
+  test("answers for all writes and keys of what was merged", async () => {
+    const files = new Files();
+    const older = await files.write([entryOf(1), entryOf(5), entryOf(9)], SEGMENT_BYTES);
+    const newer = await files.write([tombstoneOf(1), entryOf(5), tombstoneOf(20)], SEGMENT_BYTES);
+    const [merged] = await files.openAll(await compact(files, [newer, older], true));
+    expect(merged.properties).toMatchObject({
+      keyCount: 2,
+      firstSeqno: 1,
+      lastSeqno: 6,
+      coverStart: entryOf(1).key,
+      coverEnd: successor(entryOf(20).key),
+    });
   });
 
   test("rewrites what overlaps and carries the other files over", async () => {

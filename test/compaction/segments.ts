@@ -1,5 +1,5 @@
 /** Segments for tests of compaction: written and read for real, over the file system in memory. */
-import { type OutputOptions, RunWriter } from "../../src/compaction/output.ts";
+import { type OutputOptions, RunWriter, type Source } from "../../src/compaction/output.ts";
 import { trainOnCursor } from "../../src/compaction/run.ts";
 import { ConcatCursor } from "../../src/cursor/concat.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
@@ -17,18 +17,21 @@ export class Files {
   /** Called at each pause. */
   onPause: () => void = () => {};
   private nextFileNumber = 1;
+  private nextSeqno = 1;
   private readonly blockCache = new BlockCache(2 ** 16);
 
   output(segmentBytes: number): OutputOptions {
     return {
       segmentBytes,
-      create: (coders) => {
+      create: (coders, seqnos, coverStart) => {
         const fileNumber = this.nextFileNumber++;
         return SegmentWriter.create({
           fileSystem: this.fileSystem,
           path: `${fileNumber}`,
           identity: { databaseId, fileNumber },
           coders,
+          seqnos,
+          coverStart,
         });
       },
       remove: ({ fileNumber }) => this.fileSystem.remove(`${fileNumber}`),
@@ -44,8 +47,20 @@ export class Files {
     const writer = new RunWriter(this.output(segmentBytes));
     const options = { compression: "none" } as const;
     const coders = trainOnCursor(new ArrayCursor(entries), entries.length, options);
-    await writer.writeAll(new ArrayCursor(entries), coders, false);
-    return await writer.finish();
+    await writer.writeAll(this.source(entries), coders, false);
+    return writer.finish();
+  }
+
+  /** The entries as those of writes that come after all before. */
+  source(entries: readonly ArrayEntry[]): Source {
+    const firstSeqno = this.nextSeqno;
+    this.nextSeqno += Math.max(1, entries.length);
+    return {
+      cursor: new ArrayCursor(entries),
+      seqnos: { firstSeqno, lastSeqno: this.nextSeqno - 1 },
+      firstKey: entries.at(0)?.key ?? new Uint8Array(),
+      lastKey: entries.at(-1)?.key ?? new Uint8Array(),
+    };
   }
 
   open(meta: SegmentMeta): Promise<Segment> {

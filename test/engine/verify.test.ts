@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { assert } from "../../src/assert.ts";
 import { CorruptionError, type Database, open } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { readManifest, writeManifest } from "../../src/manifest/manifest.ts";
 
 const DIRECTORY = "db";
 
@@ -55,6 +57,18 @@ describe("verify", () => {
     const failure = await database.verify().catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(CorruptionError);
     expect((failure as CorruptionError).file).toContain(name);
+    await database.close();
+  });
+
+  test("notices runs that are not in the order of their writes", async () => {
+    const fileSystem = new MemoryFileSystem();
+    await (await fill(fileSystem)).close();
+    const manifest = await readManifest(fileSystem, DIRECTORY);
+    assert(manifest !== undefined, "a manifest");
+    const runs = manifest.version.runs.toReversed();
+    await writeManifest(fileSystem, DIRECTORY, { ...manifest, version: { runs } });
+    const database = await open(DIRECTORY, { fileSystem, compactionTrigger: 8 });
+    await expect(database.verify()).rejects.toThrow(/newer than its run/);
     await database.close();
   });
 

@@ -25,6 +25,7 @@ import {
   lookUp,
   openSegment,
   PATH,
+  SEQNOS,
   sorted,
   write,
 } from "./segments.ts";
@@ -407,7 +408,13 @@ describe("SegmentWriter", () => {
   async function create(fileSystem: MemoryFileSystem): Promise<SegmentWriter> {
     await fileSystem.createDirectory("db");
     const coders = trainCoders(new EntrySample(), { keyCount: 1 }, { compression: "auto" });
-    return await SegmentWriter.create({ fileSystem, path: PATH, identity: IDENTITY, coders });
+    return await SegmentWriter.create({
+      fileSystem,
+      path: PATH,
+      identity: IDENTITY,
+      coders,
+      seqnos: SEQNOS,
+    });
   }
 
   test.each([
@@ -446,6 +453,7 @@ describe("SegmentWriter", () => {
       path: PATH,
       identity: IDENTITY,
       coders,
+      seqnos: SEQNOS,
     });
     for (const { key, value } of entries) {
       writer.add(

@@ -1,7 +1,7 @@
 /** Segments built in memory from lists of entries, for the tests of this folder. */
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
-import { EntryKind, type FileIdentity } from "../../src/entry.ts";
+import { EntryKind, type FileIdentity, type SeqnoRange } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
@@ -21,6 +21,9 @@ export const IDENTITY: FileIdentity = {
   databaseId: Uint8Array.from({ length: 16 }, (_, i) => 0xd0 + i),
   fileNumber: 12,
 };
+
+/** The writes that test segments are said to come from. */
+export const SEQNOS: SeqnoRange = { firstSeqno: 7, lastSeqno: 2 ** 40 };
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -118,6 +121,7 @@ export async function write(
     path: options.path ?? PATH,
     identity: { ...IDENTITY, fileNumber: options.fileNumber ?? IDENTITY.fileNumber },
     coders,
+    seqnos: SEQNOS,
     filterBitsPerKey,
   });
   for (const { key, value } of entries) {

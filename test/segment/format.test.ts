@@ -1,0 +1,67 @@
+import { describe, expect, test } from "vitest";
+import { ByteWriter } from "../../src/bytes/writer.ts";
+import { MAX_KEY_BYTES, MAX_SEQNO } from "../../src/entry.ts";
+import { CorruptionError } from "../../src/errors.ts";
+import { decodeProperties, encodeProperties, type Properties } from "../../src/segment/format.ts";
+import { bytesOf } from "./segments.ts";
+
+const VALID: Properties = {
+  keyCount: 5,
+  tombstoneCount: 2,
+  keyBytes: 40,
+  valueBytes: 2 ** 40,
+  firstSeqno: 1,
+  lastSeqno: MAX_SEQNO,
+  firstKey: bytesOf("b"),
+  lastKey: bytesOf("m"),
+  coverStart: bytesOf(""),
+  coverEnd: bytesOf("n"),
+};
+
+function encode(properties: Properties): Uint8Array {
+  const writer = new ByteWriter();
+  encodeProperties(writer, properties);
+  return writer.bytes.slice();
+}
+
+const decode = (bytes: Uint8Array): Properties => decodeProperties(bytes, "000001.seg", 100);
+
+describe("the properties of a segment", () => {
+  test.each<[string, Partial<Properties>]>([
+    ["with a wide cover", {}],
+    ["of one write", { firstSeqno: 9, lastSeqno: 9 }],
+    ["with nothing but the empty key", { firstKey: bytesOf(""), lastKey: bytesOf("") }],
+    [
+      "with the longest keys",
+      {
+        firstKey: new Uint8Array(MAX_KEY_BYTES),
+        lastKey: new Uint8Array(MAX_KEY_BYTES),
+        coverEnd: new Uint8Array(MAX_KEY_BYTES + 1),
+      },
+    ],
+  ])("%s are read back as they were written", (_, change) => {
+    const properties = { ...VALID, ...change };
+    expect(decode(encode(properties))).toEqual(properties);
+  });
+
+  test.each<[string, Partial<Properties>]>([
+    ["no keys", { keyCount: 0 }],
+    ["more tombstones than keys", { tombstoneCount: 6 }],
+    ["sequence number 0", { firstSeqno: 0 }],
+    ["a last write before the first", { firstSeqno: 8, lastSeqno: 7 }],
+    ["a first key outside its cover", { coverStart: bytesOf("c") }],
+    ["a last key outside its cover", { coverEnd: bytesOf("m") }],
+    ["a key too long", { lastKey: new Uint8Array(MAX_KEY_BYTES + 1).fill(0x62) }],
+    ["a cover too long", { coverEnd: new Uint8Array(MAX_KEY_BYTES + 2).fill(0x6e) }],
+  ])("with %s are damaged", (_, change) => {
+    expect(() => decode(encode({ ...VALID, ...change }))).toThrow(CorruptionError);
+  });
+
+  test("cut or extended by a byte are damaged", () => {
+    const bytes = encode(VALID);
+    for (let length = 0; length < bytes.length; length++) {
+      expect(() => decode(bytes.subarray(0, length))).toThrow(CorruptionError);
+    }
+    expect(() => decode(Uint8Array.of(...bytes, 0))).toThrow(CorruptionError);
+  });
+});
