@@ -15,6 +15,7 @@ export type {
   Logger,
   OpenOptions,
   RecoveryMode,
+  SampleOptions,
   WriteOptions,
 } from "./engine/options.ts";
 export type { IterationRange, KeyRange } from "./engine/range.ts";

@@ -74,6 +74,12 @@ export interface WriteOptions {
   readonly durability?: Durability | undefined;
 }
 
+/** Options of `sample`. */
+export interface SampleOptions {
+  /** Numbers from 0 up to, but not including, 1. Default Math.random. */
+  readonly random?: (() => number) | undefined;
+}
+
 /** Options with every default filled in; the file system is chosen by the caller. */
 export interface ResolvedOptions<K, V> {
   readonly keyEncoding: KeyEncodingOption<K>;
@@ -201,6 +207,23 @@ export function resolveDurability(
   if (options === undefined) return otherwise;
   checkOptions(options, WRITE_CHECKS);
   return options.durability ?? otherwise;
+}
+
+const SAMPLE_CHECKS: Record<keyof SampleOptions, Check> = {
+  random: (value) => (typeof value === "function" ? undefined : "a function"),
+};
+
+/** Where a sample's random numbers come from: each is checked. */
+export function resolveRandom(options: SampleOptions = {}): () => number {
+  checkOptions(options, SAMPLE_CHECKS);
+  const random = options.random ?? Math.random;
+  return () => {
+    const drawn: unknown = random();
+    if (typeof drawn === "number" && drawn >= 0 && drawn < 1) return drawn;
+    throw new InvalidArgumentError(
+      `random must return a number from 0 up to, but not including, 1, not ${describe(drawn)}`,
+    );
+  };
 }
 
 function checkOptions(options: unknown, checks: Record<string, Check>): void {

@@ -10,8 +10,16 @@ import type { Automaton } from "../search/automaton.ts";
 import { toUserError } from "./io-error.ts";
 import { type Codecs, EntryIterable, type Pin, type Projection } from "./iteration.ts";
 import { describe } from "./key-codec.ts";
+import { resolveRandom, type SampleOptions } from "./options.ts";
+import {
+  countWithin,
+  type KeyOrder,
+  orderOver,
+  rankOf,
+  sampleIndexes,
+} from "./order-statistics.ts";
 import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
-import { countWithin, findValue, hasKey } from "./reads.ts";
+import { findValue, hasKey } from "./reads.ts";
 import type { Sources } from "./sources.ts";
 
 /** Where and when to read. */
@@ -23,9 +31,12 @@ export interface Moment {
 
 export abstract class ReadView<K, V> {
   protected readonly codecs: Codecs<K, V>;
+  /** What was found out of the order of keys, and at which write. Goes with the sources. */
+  private readonly orders: WeakMap<Sources, { readonly seqno: number; readonly order: KeyOrder }>;
 
   protected constructor(codecs: Codecs<K, V>) {
     this.codecs = codecs;
+    this.orders = new WeakMap();
   }
 
   /** The moment to read at. Throws ClosedError when reading is over. */
@@ -122,12 +133,91 @@ export abstract class ReadView<K, V> {
   /**
    * The exact number of keys in a range.
    *
-   * Cost: O(key length) by ordinals in the oldest run, and one step for each entry that memtables
-   * and newer runs hold in the range; so it is immediate after `compact`.
+   * Cost: O(key length) by ordinals in the oldest run, which has nearly all of the data, so it is
+   * immediate after `compact`. What memtables and newer runs hold in the range is walked, until as
+   * much was walked as they hold; from then on, until the next write for memtables and the next
+   * flush or compaction for runs, it is a binary search there too.
    */
   count(range?: KeyRange<K>): number {
+    this.moment();
+    const bounds = toBounds(range, this.codecs.key);
+    return this.ask((order) => countWithin(order, bounds));
+  }
+
+  /**
+   * The exact number of keys that sort before a key, which need not be there itself. So
+   * `at(rank(key))` is the key, if it is there. Cost as for `count({ lt: key })`.
+   *
+   * @throws InvalidArgumentError for a key that the encoding cannot hold.
+   */
+  rank(key: K): number {
+    this.moment();
+    const length = this.codecs.key.encode(key);
+    const bytes = this.codecs.key.buffer.slice(0, length);
+    return this.ask((order) => rankOf(order, bytes));
+  }
+
+  /**
+   * The key that exactly `index` others sort before: `at(0)` is the first key. Undefined where there
+   * are no more keys than that.
+   *
+   * Cost: a binary search over ordinals, so it is immediate after `compact`. With entries in
+   * memtables or newer runs these are walked once; that holds until the next write for memtables,
+   * and until the next flush or compaction for runs.
+   *
+   * @throws InvalidArgumentError for an index that is not a whole number from 0.
+   */
+  at(index: number): K | undefined {
+    this.moment();
+    if (!Number.isSafeInteger(index) || index < 0) {
+      throw new InvalidArgumentError(`at takes a whole number from 0, not ${describe(index)}`);
+    }
+    const { key } = this.codecs;
+    return this.ask((order) => {
+      if (index >= order.count()) return undefined;
+      const bytes = order.keyAt(index);
+      return key.decode(bytes, bytes.length);
+    });
+  }
+
+  /**
+   * `size` different keys, every set of that many keys equally likely, in key order; all keys if
+   * there are no more. `random` is called for each and returns a number from 0 up to, but not
+   * including, 1, as Math.random does: one of your own with a seed makes a sample repeatable.
+   *
+   * Cost: as `at` for each key.
+   *
+   * @throws InvalidArgumentError for a size that is not a whole number from 0, or a `random` that
+   *   returns anything else.
+   */
+  sample(size: number, options?: SampleOptions): K[] {
+    this.moment();
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw new InvalidArgumentError(`sample takes a whole number from 0, not ${describe(size)}`);
+    }
+    const random = resolveRandom(options);
+    const { key } = this.codecs;
+    return this.ask((order) =>
+      sampleIndexes(order.count(), size, random).map((index) => {
+        const bytes = order.keyAt(index);
+        return key.decode(bytes, bytes.length);
+      }),
+    );
+  }
+
+  /** Asks the order of the keys of this moment, which is kept for the next question. */
+  private ask<T>(question: (order: KeyOrder) => T): T {
     const { sources, visibleSeqno } = this.moment();
-    return countWithin(sources, visibleSeqno, toBounds(range, this.codecs.key));
+    let known = this.orders.get(sources);
+    if (known?.seqno !== visibleSeqno) {
+      known = { seqno: visibleSeqno, order: orderOver(sources, visibleSeqno) };
+      this.orders.set(sources, known);
+    }
+    try {
+      return question(known.order);
+    } catch (error) {
+      throw toUserError(error, "read");
+    }
   }
 
   private iterate<T>(

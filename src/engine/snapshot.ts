@@ -12,7 +12,7 @@ import { type Moment, ReadView } from "./read-view.ts";
 export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
   private readonly takePin: () => Pin;
   private readonly held: Pin;
-  private readonly at: Moment;
+  private readonly taken: Moment;
   private isClosed: boolean;
 
   /** `takePin` pins the moment that the snapshot stands for, now and each time it is called. */
@@ -20,7 +20,7 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
     super(codecs);
     this.takePin = takePin;
     this.held = takePin();
-    this.at = { sources: this.held.sources, visibleSeqno: this.held.seqno };
+    this.taken = { sources: this.held.sources, visibleSeqno: this.held.seqno };
     this.isClosed = false;
   }
 
@@ -37,7 +37,7 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
 
   protected override moment(): Moment {
     this.checkOpen();
-    return this.at;
+    return this.taken;
   }
 
   protected override pin(): Pin {

@@ -1,8 +1,8 @@
-/** entries, keys, values and count of a range. */
+/** entries, keys, values and count of a range; and where in the order of all keys it is. */
 import type { AsyncCommand } from "fast-check";
 import { expect } from "vitest";
 import type { Database, IterationRange, Snapshot } from "../../src/index.ts";
-import { expectEntries, type SortedMap } from "./sorted-map.ts";
+import { compareKeys, type Entry, expectEntries, type SortedMap } from "./sorted-map.ts";
 import type { Model, System } from "./system.ts";
 
 export class Scan implements AsyncCommand<Model, System> {
@@ -40,5 +40,22 @@ export function expectSameScan(
     expected,
   );
   const { reverse: _, limit: __, ...bounds } = range;
-  expect(view.count(bounds)).toBe(content.entries(bounds).length);
+  const inBounds = content.entries(bounds);
+  expect(view.count(bounds)).toBe(inBounds.length);
+  expectSameOrder(view, content, inBounds);
+}
+
+/** rank and at of some keys, wherever the model has them. */
+function expectSameOrder(
+  view: Database<string, string> | Snapshot<string, string>,
+  content: SortedMap,
+  some: readonly Entry[],
+): void {
+  const all = content.entries().map(([key]) => key);
+  for (const key of [...some.map(([key]) => key), "absent"]) {
+    const rank = view.rank(key);
+    expect(rank).toBe(all.filter((other) => compareKeys(other, key) < 0).length);
+    expect(view.at(rank)).toBe(all[rank]);
+  }
+  expect(view.at(all.length)).toBeUndefined();
 }
