@@ -45,11 +45,16 @@ const INSTALL_SCRIPTS = ["preinstall", "install", "postinstall"];
 /** What each entry point exports, among other things. */
 const ENTRY_POINTS = { memkv: "open", "memkv/art": "ArenaArt", "memkv/fst": "FrozenLayer" };
 
+/** What is there only for who has abstract-level, which nothing else needs. */
+const LEVEL_ENTRY_POINT = { "memkv/level": "MemkvLevel" };
+
 try {
   const tarball = pack();
   const project = install(tarball);
   checkInstalled(join(project, "node_modules"));
-  checkEntryPoints(project);
+  checkEntryPoints(project, ENTRY_POINTS);
+  installLevel(project);
+  checkEntryPoints(project, LEVEL_ENTRY_POINT);
   checkReadme(project);
   run("npx", ["publint", "--strict", tarball], root);
   run("npx", ["attw", tarball, "--profile", "esm-only"], root);
@@ -136,8 +141,8 @@ function checkInstalled(modules: string): void {
 }
 
 /** The entry points run, and their types hold. */
-function checkEntryPoints(project: string): void {
-  const lines = Object.entries(ENTRY_POINTS).map(
+function checkEntryPoints(project: string, entryPoints: Record<string, string>): void {
+  const lines = Object.entries(entryPoints).map(
     ([entry, name]) => `export { ${name} } from "${entry}";\n`,
   );
   writeFileSync(join(project, "entries.ts"), lines.join(""));
@@ -150,6 +155,15 @@ function checkEntryPoints(project: string): void {
     run("npx", ["memkv", "--version"], project).trim() === version,
     "memkv --version does not print the package's version",
   );
+}
+
+/** Adds the optional peer dependency, in the version that the tests run with. */
+function installLevel(project: string): void {
+  const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    devDependencies: Record<string, string>;
+  };
+  const peer = `abstract-level@${devDependencies["abstract-level"]}`;
+  run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", peer], project);
 }
 
 /** The README's TypeScript blocks must work as they are pasted, one after the other. */

@@ -64,7 +64,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:buffer": ["cli"],
   "node:util": ["io/node.ts", "io/lock.ts", "cli"],
   // For yielding the thread; the timers among it are caught below.
-  "node:timers/promises": ["segment", "compaction", "engine"],
+  "node:timers/promises": ["segment", "compaction", "engine", "level"],
   "node:stream": ["cli"],
   "node:stream/promises": ["cli"],
   "node:readline": ["cli"],

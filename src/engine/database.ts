@@ -10,9 +10,10 @@ import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
+import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Codecs, Pin } from "./iteration.ts";
-import { createKeyCodec, describe, type KeyEncoding, type KeyEncodingOption } from "./key-codec.ts";
+import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import {
   type OpenOptions,
   resolveDurability,
@@ -24,7 +25,7 @@ import type { RecoveryReport } from "./recovery.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
 import { Store } from "./store.ts";
-import { createValueCodec, type ValueEncoding, type ValueEncodingOption } from "./value-codec.ts";
+import type { ValueEncodingOption } from "./value-codec.ts";
 import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts";
 
 /** One operation of a batch. */
@@ -123,6 +124,20 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   snapshot(): Snapshot<K, V> {
     const { sources, visibleSeqno } = this.moment();
     return new Snapshot(this.codecs, () => this.pinAt(sources, visibleSeqno));
+  }
+
+  /**
+   * The same database with keys and values in other encodings: what was written as text is read as
+   * bytes, say. Everything else is shared; closing either closes both. What the database was created
+   * with stays recorded, and it is for the caller to know that the bytes make sense.
+   *
+   * @throws InvalidArgumentError for an encoding that `open` would refuse.
+   */
+  withEncodings<
+    KE extends KeyEncodingOption<unknown> = "utf8",
+    VE extends ValueEncodingOption<unknown> = "msgpack",
+  >(encodings: Encodings<KE, VE>): Database<KeyOf<KE>, ValueOf<VE>> {
+    return new Database(this.store, createCodecs(encodings), this.emitter);
   }
 
   /** Makes every write acknowledged so far durable, whatever durability it asked for. */
@@ -280,31 +295,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   }
 }
 
-/** The type of keys under an encoding. */
-export type KeyOf<E> = E extends "utf8"
-  ? string
-  : E extends "binary"
-    ? Uint8Array
-    : E extends KeyEncoding<infer K>
-      ? K
-      : string;
-
-/** The type of values under an encoding. */
-export type ValueOf<E> = E extends "utf8"
-  ? string
-  : E extends "binary"
-    ? Uint8Array
-    : E extends ValueEncoding<infer V>
-      ? V
-      : unknown;
-
-type WithEncodings<KE, VE> = Omit<
-  OpenOptions<unknown, unknown>,
-  "keyEncoding" | "valueEncoding"
-> & {
-  readonly keyEncoding?: KE | undefined;
-  readonly valueEncoding?: VE | undefined;
-};
+type WithEncodings<KE, VE> = Omit<OpenOptions<unknown, unknown>, "keyEncoding" | "valueEncoding"> &
+  Encodings<KE, VE>;
 
 /**
  * Opens the database in a directory, founding it if there is none.
@@ -336,10 +328,7 @@ export async function open<K, V>(
     throw new InvalidArgumentError(`directory must be a path, not ${describe(directory)}`);
   }
   const resolved = resolveOptions(options);
-  const codecs: Codecs<K, V> = {
-    key: createKeyCodec(resolved.keyEncoding),
-    value: createValueCodec(resolved.valueEncoding),
-  };
+  const codecs = createCodecs<K, V>(resolved);
   const emitter = new EventEmitter();
   // A listener that throws must not take the work that it is told of down with it.
   const emit = (name: keyof DatabaseEvents, payload: unknown): void => {

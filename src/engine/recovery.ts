@@ -100,7 +100,7 @@ export async function findManifest(
     if (mode.errorIfExists) {
       throw new DatabaseError(
         "MEMKV_EXISTS",
-        `there is a database in ${directory} already, and errorIfExists is true`,
+        `a database exists in ${directory} already, and errorIfExists is true`,
       );
     }
     return { manifest, created: false };
@@ -119,7 +119,7 @@ export async function findManifest(
 export function notFound(directory: string): DatabaseError {
   return new DatabaseError(
     "MEMKV_NOT_FOUND",
-    `there is no database in ${directory}: check the path, or open it with createIfMissing: true`,
+    `a database does not exist in ${directory}: check the path, or open it with createIfMissing: true`,
   );
 }
 

@@ -6,8 +6,11 @@
  * closed. So a snapshot costs nothing to take, and space while it is kept.
  */
 import { ClosedError } from "../errors.ts";
+import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import type { Codecs, Pin } from "./iteration.ts";
+import type { KeyEncodingOption } from "./key-codec.ts";
 import { type Moment, ReadView } from "./read-view.ts";
+import type { ValueEncodingOption } from "./value-codec.ts";
 
 export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
   private readonly takePin: () => Pin;
@@ -22,6 +25,18 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
     this.held = takePin();
     this.taken = { sources: this.held.sources, visibleSeqno: this.held.seqno };
     this.isClosed = false;
+  }
+
+  /**
+   * The same moment with keys and values in other encodings; see `Database.withEncodings`. It is a
+   * snapshot of its own, to be closed by itself.
+   */
+  withEncodings<
+    KE extends KeyEncodingOption<unknown> = "utf8",
+    VE extends ValueEncodingOption<unknown> = "msgpack",
+  >(encodings: Encodings<KE, VE>): Snapshot<KeyOf<KE>, ValueOf<VE>> {
+    this.checkOpen();
+    return new Snapshot(createCodecs(encodings), this.takePin);
   }
 
   /** Lets go of the moment. Idempotent. Iterations over the snapshot end with ClosedError. */

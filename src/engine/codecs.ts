@@ -1,0 +1,46 @@
+/**
+ * The encodings of keys and values together: what a user may name, which types follow from it, and
+ * the codecs that the engine reads and writes with.
+ */
+import type { Codecs } from "./iteration.ts";
+import { createKeyCodec, type KeyEncoding, type KeyEncodingOption } from "./key-codec.ts";
+import { resolveOptions } from "./options.ts";
+import { createValueCodec, type ValueEncoding, type ValueEncodingOption } from "./value-codec.ts";
+
+/** Encodings as a user names them. */
+export interface Encodings<KE, VE> {
+  /** Default `"utf8"`. */
+  readonly keyEncoding?: KE | undefined;
+  /** Default `"msgpack"`. */
+  readonly valueEncoding?: VE | undefined;
+}
+
+/** The type of keys under an encoding. */
+export type KeyOf<E> = E extends "utf8"
+  ? string
+  : E extends "binary"
+    ? Uint8Array
+    : E extends KeyEncoding<infer K>
+      ? K
+      : string;
+
+/** The type of values under an encoding. */
+export type ValueOf<E> = E extends "utf8"
+  ? string
+  : E extends "binary"
+    ? Uint8Array
+    : E extends ValueEncoding<infer V>
+      ? V
+      : unknown;
+
+/** Throws InvalidArgumentError for an encoding that is unknown or incomplete. */
+export function createCodecs<K, V>(
+  encodings: Encodings<KeyEncodingOption<unknown>, ValueEncodingOption<unknown>>,
+): Codecs<K, V> {
+  const { keyEncoding, valueEncoding } = encodings;
+  const resolved = resolveOptions<unknown, unknown>({ keyEncoding, valueEncoding });
+  return {
+    key: createKeyCodec(resolved.keyEncoding) as Codecs<K, V>["key"],
+    value: createValueCodec(resolved.valueEncoding) as Codecs<K, V>["value"],
+  };
+}

@@ -1,0 +1,300 @@
+/**
+ * The three iterators of abstract-level: entries, keys and values.
+ *
+ * Each is a thin class over a `LevelCursor`, which reads the database's own iterator in blocks: what
+ * abstract-level asks for with `nextv` is one synchronous loop. The moment is pinned when the
+ * iterator is made. Reading is synchronous, so a loop over it would keep timers and sockets waiting:
+ * the cursor lets the event loop have its turn after every YIELD_ENTRIES entries.
+ */
+import { setImmediate } from "node:timers/promises";
+import {
+  AbstractIterator,
+  type AbstractIteratorOptions,
+  AbstractKeyIterator,
+  type AbstractKeyIteratorOptions,
+  AbstractValueIterator,
+  type AbstractValueIteratorOptions,
+} from "abstract-level";
+import type { IterationRange } from "../index.ts";
+import type { MemkvLevel } from "./memkv-level.ts";
+import type { LevelSnapshot } from "./snapshot.ts";
+import {
+  type Data,
+  type Format,
+  type Formats,
+  type Moment,
+  type SnapshotView,
+  toBytes,
+  toText,
+} from "./views.ts";
+
+/** About a millisecond of reading. */
+const YIELD_ENTRIES = 1024;
+
+/** What abstract-level hands to `_iterator` and its kin: the ends of the range are encoded. */
+export interface LevelRange {
+  readonly gt?: Data;
+  readonly gte?: Data;
+  readonly lt?: Data;
+  readonly lte?: Data;
+  readonly reverse: boolean;
+  readonly limit: number;
+  readonly keyEncoding: Format;
+  readonly valueEncoding: Format;
+  readonly keys?: boolean;
+  readonly values?: boolean;
+  readonly signal?: AbortSignal | null;
+  readonly snapshot?: LevelSnapshot | null;
+}
+
+/** How an iterator reads: which parts of the entries, and the same part with its key as text. */
+interface Reading<T> {
+  read(view: SnapshotView, range: IterationRange<Data>): Iterable<T>;
+  withTextKey(item: T): T;
+}
+
+type Database = MemkvLevel<unknown, unknown>;
+type Entry = [key: Data | undefined, value: Data | undefined];
+
+/** A position in a range of one moment. */
+class LevelCursor<T> {
+  private readonly moment: Moment;
+  private readonly range: LevelRange;
+  private readonly reading: Reading<T>;
+  private iterator: Iterator<T> | undefined;
+  private unyielded: number;
+
+  /** Takes over the moment, unless it is that of the range's explicit snapshot. */
+  constructor(moment: Moment, range: LevelRange, reading: Reading<T>) {
+    this.moment = moment;
+    this.range = range;
+    this.reading = reading;
+    this.iterator = undefined;
+    this.unyielded = 0;
+  }
+
+  async next(): Promise<T | undefined> {
+    if (this.range.signal != null) await this.checkSignal();
+    if (++this.unyielded > YIELD_ENTRIES) await this.rest();
+    const step = this.started().next();
+    return step.done === true ? undefined : step.value;
+  }
+
+  async take(count: number): Promise<T[]> {
+    if (this.range.signal != null) await this.checkSignal();
+    const items: T[] = [];
+    const iterator = this.started();
+    while (items.length < count) {
+      if (++this.unyielded > YIELD_ENTRIES) await this.rest();
+      const step = iterator.next();
+      if (step.done === true) break;
+      items.push(step.value);
+    }
+    return items;
+  }
+
+  /** Moves to the target, or the next key in the iterator's direction; off the end if it is outside. */
+  seek(target: Data): void {
+    this.stop();
+    const { range } = this;
+    const bytes = toBytes(target);
+    if (!isWithin(bytes, range)) this.iterator = [][Symbol.iterator]();
+    else if ((typeof target === "string") === (range.keyEncoding === "utf8")) {
+      this.iterator = this.iterate(range, endsFrom(target, range));
+    } else {
+      this.iterator = this.iterateByBytes(endsFrom(bytes, range));
+    }
+  }
+
+  close(): Promise<void> {
+    this.stop();
+    if (this.range.snapshot == null) this.moment.release();
+    return Promise.resolve();
+  }
+
+  private started(): Iterator<T> {
+    const { range } = this;
+    this.iterator ??= this.iterate(range, { ...lowerEnd(range), ...upperEnd(range) });
+    return this.iterator;
+  }
+
+  private iterate(formats: Formats, ends: IterationRange<Data>): Iterator<T> {
+    const view = this.moment.views.of(formats);
+    return this.reading.read(view, { ...ends, reverse: this.range.reverse })[Symbol.iterator]();
+  }
+
+  /** For ends that are bytes: text is made of the keys afterwards, where that is what is asked for. */
+  private *iterateByBytes(ends: IterationRange<Data>): Generator<T> {
+    const { keyEncoding, valueEncoding } = this.range;
+    const items = this.iterate({ keyEncoding: "view", valueEncoding }, ends) as IterableIterator<T>;
+    for (const item of items) yield keyEncoding === "utf8" ? this.reading.withTextKey(item) : item;
+  }
+
+  private stop(): void {
+    this.iterator?.return?.();
+    this.iterator = undefined;
+  }
+
+  /** Lets the event loop have its turn. */
+  private async rest(): Promise<void> {
+    this.unyielded = 0;
+    await setImmediate();
+    await this.checkSignal();
+  }
+
+  /** Throws if the read was aborted, also in the step that began it: it has not read anything yet. */
+  private async checkSignal(): Promise<void> {
+    await undefined;
+    if (this.range.signal?.aborted === true) throw new AbortError();
+  }
+}
+
+/** abstract-level's own is not exported; `code` and `name` are what its users look at. */
+class AbortError extends Error {
+  readonly code = "LEVEL_ABORTED";
+  override readonly name = "AbortError";
+
+  constructor() {
+    super("Operation has been aborted");
+  }
+}
+
+/** The lower end of a range; where a user gives two, abstract-level has `gte` go before `gt`. */
+export function lowerEnd({ gt, gte }: LevelRange): IterationRange<Data> {
+  return gte !== undefined ? { gte } : gt !== undefined ? { gt } : {};
+}
+
+export function upperEnd({ lt, lte }: LevelRange): IterationRange<Data> {
+  return lte !== undefined ? { lte } : lt !== undefined ? { lt } : {};
+}
+
+/** What is left of a range from a target on, in the same format as the target. */
+function endsFrom(target: Data, range: LevelRange): IterationRange<Data> {
+  const convert = typeof target === "string" ? toText : toBytes;
+  const rest = range.reverse ? lowerEnd(range) : upperEnd(range);
+  const ends: Record<string, Data> = { [range.reverse ? "lte" : "gte"]: target };
+  for (const [end, key] of Object.entries(rest)) ends[end] = convert(key as Data);
+  return ends;
+}
+
+function isWithin(target: Uint8Array, range: LevelRange): boolean {
+  const { gt, gte } = lowerEnd(range);
+  const { lt, lte } = upperEnd(range);
+  const compareTo = (end: Data): number => Buffer.compare(target, toBytes(end));
+  return (
+    (gte === undefined || compareTo(gte) >= 0) &&
+    (gt === undefined || compareTo(gt) > 0) &&
+    (lte === undefined || compareTo(lte) <= 0) &&
+    (lt === undefined || compareTo(lt) < 0)
+  );
+}
+
+export class LevelIterator<K, V> extends AbstractIterator<Database, K, V> {
+  private readonly cursor: LevelCursor<Entry>;
+
+  constructor(db: Database, range: LevelRange, moment: Moment) {
+    super(db, range as unknown as AbstractIteratorOptions<K, V>);
+    this.cursor = new LevelCursor(moment, range, new ReadEntries(range));
+  }
+
+  _next(): Promise<Entry | undefined> {
+    return this.cursor.next();
+  }
+
+  _nextv(size: number): Promise<Entry[]> {
+    return this.cursor.take(size);
+  }
+
+  _seek(target: Data): void {
+    this.cursor.seek(target);
+  }
+
+  _close(): Promise<void> {
+    return this.cursor.close();
+  }
+}
+
+/** Entries; a side that the user does not want is not read. */
+class ReadEntries implements Reading<Entry> {
+  private readonly keys: boolean;
+  private readonly values: boolean;
+
+  constructor({ keys, values }: LevelRange) {
+    this.keys = keys !== false;
+    this.values = values !== false;
+  }
+
+  read(view: SnapshotView, range: IterationRange<Data>): Iterable<Entry> {
+    if (!this.values) return paired(view.keys(range), (key) => [key, undefined]);
+    if (!this.keys) return paired(view.values(range), (value) => [undefined, value]);
+    return view.entries(range);
+  }
+
+  withTextKey([key, value]: Entry): Entry {
+    return [key === undefined ? undefined : toText(key), value];
+  }
+}
+
+function* paired(items: Iterable<Data>, pair: (item: Data) => Entry): Generator<Entry> {
+  for (const item of items) yield pair(item);
+}
+
+const READ_KEYS: Reading<Data> = {
+  read: (view, range) => view.keys(range),
+  withTextKey: toText,
+};
+
+const READ_VALUES: Reading<Data> = {
+  read: (view, range) => view.values(range),
+  withTextKey: (value) => value,
+};
+
+export class LevelKeyIterator<K> extends AbstractKeyIterator<Database, K> {
+  private readonly cursor: LevelCursor<Data>;
+
+  constructor(db: Database, range: LevelRange, moment: Moment) {
+    super(db, range as unknown as AbstractKeyIteratorOptions<K>);
+    this.cursor = new LevelCursor(moment, range, READ_KEYS);
+  }
+
+  _next(): Promise<Data | undefined> {
+    return this.cursor.next();
+  }
+
+  _nextv(size: number): Promise<Data[]> {
+    return this.cursor.take(size);
+  }
+
+  _seek(target: Data): void {
+    this.cursor.seek(target);
+  }
+
+  _close(): Promise<void> {
+    return this.cursor.close();
+  }
+}
+
+export class LevelValueIterator<K, V> extends AbstractValueIterator<Database, K, V> {
+  private readonly cursor: LevelCursor<Data>;
+
+  constructor(db: Database, range: LevelRange, moment: Moment) {
+    super(db, range as unknown as AbstractValueIteratorOptions<K, V>);
+    this.cursor = new LevelCursor(moment, range, READ_VALUES);
+  }
+
+  _next(): Promise<Data | undefined> {
+    return this.cursor.next();
+  }
+
+  _nextv(size: number): Promise<Data[]> {
+    return this.cursor.take(size);
+  }
+
+  _seek(target: Data): void {
+    this.cursor.seek(target);
+  }
+
+  _close(): Promise<void> {
+    return this.cursor.close();
+  }
+}
