@@ -44,13 +44,19 @@ import {
 
 type OwnOptions = Omit<OpenOptions, "keyEncoding" | "valueEncoding">;
 
+/** LevelDB's bindings have a `compression` too, which is true or false. */
+type LevelOptions = Omit<OwnOptions, "compression"> & {
+  readonly compression?: OwnOptions["compression"] | boolean;
+};
+const COMPRESSION = { true: "auto", false: "none" } as const;
+
 /**
  * Options of the constructor: Level's own, and those of memkv's `open` but for the encodings. Others
  * are left to the `postopen` hooks, as Level does.
  */
 export interface MemkvLevelOptions<K, V>
   extends AbstractDatabaseOptions<K, V>,
-    Omit<OwnOptions, "createIfMissing" | "errorIfExists"> {}
+    Omit<LevelOptions, "createIfMissing" | "errorIfExists"> {}
 
 /** The names of memkv's own options. */
 const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
@@ -172,9 +178,11 @@ export class MemkvLevel<K = string, V = string> extends AbstractLevel<Data, K, V
 
   async _open(options: Record<string, unknown>): Promise<void> {
     const known = Object.entries(options).filter(([name]) => Object.hasOwn(OPEN_OPTIONS, name));
+    const { compression, ...own } = Object.fromEntries(known) as LevelOptions;
     this.opened = await open(this.location, {
       durability: "os",
-      ...(Object.fromEntries(known) as OwnOptions),
+      ...own,
+      compression: typeof compression === "boolean" ? COMPRESSION[`${compression}`] : compression,
       keyEncoding: "binary",
       valueEncoding: "binary",
     });

@@ -140,6 +140,18 @@ test("count is exact, and counts within a range", async () => {
   expect(level.count({ lte: "b" })).toBe(2);
 });
 
+test("takes compression as LevelDB's bindings have it, and options that are none of its own", async () => {
+  for (const compression of [true, false, "deflate"] as const) {
+    const other = new MemkvLevel(`/${compression}`, { fileSystem, compression });
+    await other.open({ cacheSize: 1024 } as never);
+    await other.close();
+  }
+  const bad = new MemkvLevel("/bad", { fileSystem, compression: "zip" as never });
+  await expect(bad.open()).rejects.toMatchObject({
+    cause: { code: "MEMKV_INVALID_ARGUMENT", message: expect.stringContaining("compression") },
+  });
+});
+
 test("opens what memkv opens, and says why it cannot", async () => {
   const directory = mkdtempSync(join(tmpdir(), "memkv-level-"));
   const db = await open(directory, { keyEncoding: "binary", valueEncoding: "binary" });
