@@ -71,6 +71,9 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:zlib": ["cli", "segment"],
   "node:crypto": ["engine/store.ts"],
   "node:events": ["engine"],
+  // For finding a package of the user's.
+  "node:module": ["cli/import.ts"],
+  "node:url": ["cli/import.ts"],
   "node:worker_threads": ["compaction/worker.ts", "engine"],
 };
 

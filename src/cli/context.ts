@@ -10,6 +10,8 @@ export interface Context {
   readonly stdin: Readable;
   readonly stdout: Writable;
   readonly stderr: Writable & { readonly isTTY?: boolean | undefined };
+  /** Where the user works: packages of theirs are looked for from here. */
+  readonly directory: string;
   /** Where a store that is written to flushes and compacts. */
   readonly background: "worker" | "inline";
 }

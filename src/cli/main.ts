@@ -19,5 +19,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 const { stdin, stdout, stderr } = process;
-const context: Context = { stdin, stdout, stderr, background: "worker" };
+const directory = process.cwd();
+const context: Context = { stdin, stdout, stderr, directory, background: "worker" };
 process.exitCode = await run(process.argv.slice(2), context, version);

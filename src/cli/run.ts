@@ -22,6 +22,7 @@ import { addDel } from "./del.ts";
 import { addExport } from "./export.ts";
 import { addFst } from "./fst.ts";
 import { addGet } from "./get.ts";
+import { addImport } from "./import.ts";
 import { addPut } from "./put.ts";
 import { addScan } from "./scan.ts";
 import { addSearch } from "./search.ts";
@@ -59,6 +60,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
     .showHelpAfterError("(--help says more)")
     .addHelpText("after", "\nmemkv <command> --help shows a command's options, and examples.");
   addBuild(program, context, outcome);
+  addImport(program, context);
   addGet(program, context, outcome);
   addPut(program, context);
   addDel(program, context);

@@ -22,12 +22,17 @@ export interface Result {
 export async function memkv(
   args: readonly string[],
   input: string | Uint8Array = "",
+  directory: string = process.cwd(),
 ): Promise<Result> {
   const stdin = Readable.from([Buffer.from(input)]);
   const stdout = new PassThrough();
   const stderr = new PassThrough();
   const texts = Promise.all([text(stdout), text(stderr)]);
-  const exitCode = await run(args, { stdin, stdout, stderr, background: "inline" }, "1.2.3");
+  const exitCode = await run(
+    args,
+    { stdin, stdout, stderr, directory, background: "inline" },
+    "1.2.3",
+  );
   stdout.end();
   stderr.end();
   const [out, err] = await texts;
