@@ -69,6 +69,14 @@ export class Logs {
     return [...this.extents.slice(0, -1), { fileNumber: newest.fileNumber, end: writer.size }];
   }
 
+  /** The newest log, and how far it is durable. */
+  get durable(): LogExtent | undefined {
+    const newest = this.extents.at(-1);
+    const { writer } = this;
+    if (newest === undefined || writer === undefined) return newest;
+    return { fileNumber: newest.fileNumber, end: writer.durableSize };
+  }
+
   get bytes(): number {
     return this.list().reduce((total, log) => total + log.end, 0);
   }

@@ -66,6 +66,8 @@ export interface OpenOptions<K = string, V = unknown> {
   /** Where the files are. Default: the system's, or memory for `":memory:"`. */
   readonly fileSystem?: FileSystem | undefined;
   readonly logger?: Logger | undefined;
+  /** The clock, in milliseconds. Default `Date.now`; tests may stand in for it. */
+  readonly now?: (() => number) | undefined;
 }
 
 /** Options of a single write. */
@@ -97,6 +99,7 @@ export interface ResolvedOptions<K, V> {
   readonly readOnly: boolean;
   readonly fileSystem: FileSystem | undefined;
   readonly logger: Logger;
+  readonly now: () => number;
 }
 
 const MEBIBYTE = 2 ** 20;
@@ -173,6 +176,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   readOnly: boolean,
   fileSystem: methods("a FileSystem", ...FILE_SYSTEM_METHODS),
   logger: methods("a Logger object"),
+  now: (value) => (typeof value === "function" ? undefined : "a function"),
 };
 
 /** Fills in the defaults. Throws InvalidArgumentError naming the option and what is accepted. */
@@ -194,6 +198,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     readOnly: options.readOnly ?? false,
     fileSystem: options.fileSystem,
     logger: options.logger ?? {},
+    now: options.now ?? Date.now,
   };
 }
 

@@ -16,6 +16,7 @@
  * Every step may be cut short by a crash and is then done again from the start at the next open.
  */
 import { setImmediate } from "node:timers/promises";
+import type { SeqnoRange } from "../entry.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
 import { type FileSystem, joinPath, LOCK_NAME } from "../io/file-system.ts";
 import { TEMPORARY_SUFFIX } from "../io/replace.ts";
@@ -42,27 +43,40 @@ export interface Founding {
 
 export type OpenMode = Pick<
   ResolvedOptions<unknown, unknown>,
-  "createIfMissing" | "errorIfExists" | "readOnly" | "recovery" | "memtableBytes"
+  "createIfMissing" | "errorIfExists" | "readOnly" | "recovery" | "memtableBytes" | "now"
 >;
 
 /** What the last open found and did. */
 export interface RecoveryReport {
   /** Whether the database was founded by this open. */
   readonly created: boolean;
-  /** Log records, and the writes in them, that were replayed. */
+  /** Log records, the bytes of their contents, and the writes in them, that were replayed. */
   readonly recordsReplayed: number;
+  readonly bytesReplayed: number;
   readonly writesReplayed: number;
+  /** Sequence number of the newest write that is there: writes are counted from 1. */
+  readonly lastSeqno: number;
   /** Bytes at the end of, or inside, logs that were not replayed; one element for each log with any. */
   readonly dropped: readonly DroppedBytes[];
+  /**
+   * Writes that are known to be gone although later ones are there, or were. Only the modes
+   * "point-in-time" and "salvage" go on without them.
+   */
+  readonly missing: readonly SeqnoRange[];
   /** Names of files that were removed because nothing refers to them. */
   readonly orphansRemoved: readonly string[];
+  /** What all of that took, by the clock of the option `now`. */
+  readonly durationMs: number;
 }
 
 /** Bytes of a log that were not replayed, and why that is legal. */
 export interface DroppedBytes {
   readonly file: string;
+  /** Where the first of them is, and how many they are; as far as is known if the file is missing. */
   readonly offset: number;
   readonly bytes: number;
+  /** Sequence number of the last write before them. */
+  readonly afterSeqno: number;
   readonly reason: string;
 }
 
@@ -152,6 +166,8 @@ async function createDatabase(
     nextFileNumber: FIRST_FILE_NUMBER + 1,
     lastSeqno: 0,
     oldestWal: FIRST_FILE_NUMBER,
+    newestWal: FIRST_FILE_NUMBER,
+    newestWalEnd: HEADER_BYTES,
     version: { runs: [] },
   };
   await writeManifest(fileSystem, directory, manifest);
@@ -187,6 +203,7 @@ export async function recover(
   mode: OpenMode,
   confirmLock: () => Promise<void>,
 ): Promise<Recovered> {
+  const startMs = mode.now();
   // The manifest just read may have been renamed, but not synced, before a crash of the process. Its
   // name must be durable before anything that only the manifest before it refers to is removed.
   if (!mode.readOnly) await fileSystem.syncDirectory(directory);
@@ -200,20 +217,24 @@ export async function recover(
     for (const { path, report } of replayed.ends) await cutTail(fileSystem, path, report);
     orphansRemoved = await removeOrphans(fileSystem, directory, manifest, names);
   }
-  const { replay, dropped, recordsReplayed } = replayed;
+  const { replay, dropped, recordsReplayed, bytesReplayed } = replayed;
   return {
     manifest,
     memtables: replay.memtables,
     lastSeqno: replay.lastSeqno,
     nextFileNumber: Math.max(manifest.nextFileNumber, ...files.map((file) => file.fileNumber + 1)),
     logs: replayed.logs,
-    mustRebase: replay.hasGap || (dropped.length > 0 && allowsGaps(mode.recovery)),
+    mustRebase: replay.gaps.length > 0 || (dropped.length > 0 && allowsGaps(mode.recovery)),
     report: {
       created,
       recordsReplayed,
+      bytesReplayed,
       writesReplayed: replay.writeCount,
+      lastSeqno: replay.lastSeqno,
       dropped,
+      missing: replay.gaps,
       orphansRemoved,
+      durationMs: mode.now() - startMs,
     },
   };
 }
@@ -225,6 +246,7 @@ interface ReplayedLogs {
   readonly ends: readonly { readonly path: string; readonly report: WalReport }[];
   readonly dropped: readonly DroppedBytes[];
   readonly recordsReplayed: number;
+  readonly bytesReplayed: number;
 }
 
 async function replayLogs(
@@ -239,16 +261,20 @@ async function replayLogs(
   const ends: { path: string; report: WalReport }[] = [];
   const dropped: DroppedBytes[] = [];
   let recordsReplayed = 0;
+  let bytesReplayed = 0;
   let isStopped = false;
   const needed = files
     .filter((file) => file.kind === "wal" && file.fileNumber >= manifest.oldestWal)
     .sort((a, b) => a.fileNumber - b.fileNumber);
   const chain = await chainLogs(fileSystem, directory, manifest, needed, mode);
-  for (const { fileNumber, end, isNewest } of chain) {
+  for (const { fileNumber, end, isNewest, isMissing } of chain) {
     const path = joinPath(directory, walFileName(fileNumber));
-    if (isStopped) {
-      const size = (await fileSystem.stat(path))?.size ?? 0;
-      dropped.push({ file: path, offset: 0, bytes: size, reason: "an earlier log is damaged" });
+    const afterSeqno = replay.lastSeqno;
+    if (isMissing || isStopped) {
+      const bytes = isMissing ? (end ?? 0) : ((await fileSystem.stat(path))?.size ?? 0);
+      const reason = isMissing ? "a log is missing" : "an earlier log is damaged";
+      dropped.push({ file: path, offset: 0, bytes, afterSeqno, reason });
+      isStopped ||= mode.recovery === "point-in-time";
       continue;
     }
     const report = await replayWal(
@@ -265,11 +291,12 @@ async function replayLogs(
     );
     isStopped = report.isStopped;
     recordsReplayed += report.records;
+    bytesReplayed += report.bytes;
     logs.push({ fileNumber, end: report.endOffset });
-    if (report.droppedBytes > 0) dropped.push(describeDropped(path, report));
+    if (report.reason !== undefined) dropped.push(describeDropped(path, report, afterSeqno));
     if (isNewest) ends.push({ path, report });
   }
-  return { replay, logs, ends, dropped, recordsReplayed };
+  return { replay, logs, ends, dropped, recordsReplayed, bytesReplayed };
 }
 
 /** Throws where a segment of the manifest is missing. */
@@ -294,10 +321,12 @@ function allowsGaps(recovery: OpenMode["recovery"]): boolean {
 
 interface LogInChain {
   readonly fileNumber: number;
-  /** Where its records end, if the next log's header says so. */
+  /** How far its records reach at least, if the next log's header or the manifest says so. */
   readonly end: number | undefined;
   /** Whether its end may be torn. */
   readonly isNewest: boolean;
+  /** Only where the mode allows it. */
+  readonly isMissing: boolean;
 }
 
 /**
@@ -305,8 +334,8 @@ interface LogInChain {
  *
  * The chain is followed from the newest log back: each header names the log before it. A log that
  * the chain passes over is one whose creation failed, or another process's whose lock was lost; if
- * it has no record it does not matter. Throws where a log is missing: one that a header names, or
- * the oldest that the manifest needs.
+ * it has no record it does not matter. Throws where a log is missing, one that a header names, or the
+ * oldest or the newest that the manifest knows, unless the mode allows that.
  */
 async function chainLogs(
   fileSystem: FileSystem,
@@ -315,48 +344,59 @@ async function chainLogs(
   logs: readonly NumberedFile[],
   mode: OpenMode,
 ): Promise<LogInChain[]> {
+  const { databaseId, oldestWal, newestWal, newestWalEnd } = manifest;
   const chain: LogInChain[] = [];
-  const missing = (fileNumber: number): CorruptionError =>
-    new CorruptionError("a log is missing", {
-      file: joinPath(directory, walFileName(fileNumber)),
-      offset: 0,
-      expected: "a log that the manifest or the log after it names",
-      actual: "no such file",
-    });
+  const named: { fileNumber: number; end: number | undefined }[] = [
+    { fileNumber: newestWal, end: newestWalEnd },
+    { fileNumber: oldestWal, end: undefined },
+  ];
   let next: PreviousLog | undefined;
   for (const { name, fileNumber } of [...logs].reverse()) {
     const path = joinPath(directory, name);
-    if (next !== undefined && fileNumber !== next.fileNumber) {
+    if (next !== undefined && fileNumber > next.fileNumber) {
       const size = (await fileSystem.stat(path))?.size ?? 0;
-      if (fileNumber > next.fileNumber && size <= HEADER_BYTES) continue;
-      if (!allowsGaps(mode.recovery)) throw missing(next.fileNumber);
+      if (size <= HEADER_BYTES) continue;
+      if (!allowsGaps(mode.recovery)) throw strangeLog(path);
     }
     // A crash may tear the header of a log that was just created; the one before is then the newest
     // that can hold records. So is the one before a log whose torn header was replaced at an open.
     const isNewest = chain.length === 0 || (chain.length === 1 && next === undefined);
-    const end = next?.fileNumber === fileNumber ? next.end : undefined;
-    chain.unshift({ fileNumber, end, isNewest });
-    const { databaseId } = manifest;
+    const ends = next?.fileNumber === fileNumber ? [next.end] : [];
+    if (fileNumber === newestWal) ends.push(newestWalEnd);
+    const end = ends.length > 0 ? Math.max(...ends) : undefined;
+    chain.unshift({ fileNumber, end, isNewest, isMissing: false });
     next = await readPreviousLog(fileSystem, path, { databaseId, fileNumber });
+    if (next !== undefined && next.fileNumber >= oldestWal) named.push(next);
   }
-  const oldest = chain.at(0)?.fileNumber;
-  if (oldest !== manifest.oldestWal && !allowsGaps(mode.recovery)) {
-    throw missing(
-      next !== undefined && next.fileNumber >= manifest.oldestWal
-        ? next.fileNumber
-        : manifest.oldestWal,
-    );
+  for (const { fileNumber, end } of named) {
+    if (chain.some((log) => log.fileNumber === fileNumber)) continue;
+    if (!allowsGaps(mode.recovery)) throw missingLog(directory, fileNumber);
+    chain.push({ fileNumber, end, isNewest: false, isMissing: true });
   }
-  return chain;
+  return chain.sort((a, b) => a.fileNumber - b.fileNumber);
 }
 
-function describeDropped(file: string, wal: WalReport): DroppedBytes {
-  return {
+function missingLog(directory: string, fileNumber: number): CorruptionError {
+  return new CorruptionError("a log is missing", {
+    file: joinPath(directory, walFileName(fileNumber)),
+    offset: 0,
+    expected: "a log that the manifest or the log after it names",
+    actual: "no such file",
+  });
+}
+
+function strangeLog(file: string): CorruptionError {
+  return new CorruptionError("a log is not one of this database's present ones", {
     file,
-    offset: wal.droppedOffset ?? wal.endOffset,
-    bytes: wal.droppedBytes,
-    reason: wal.reason ?? "",
-  };
+    offset: 0,
+    expected: "no records, as the log after it names another as the one before it",
+    actual: "more than a header",
+  });
+}
+
+function describeDropped(file: string, wal: WalReport, afterSeqno: number): DroppedBytes {
+  const { endOffset, droppedOffset = endOffset, droppedBytes: bytes, reason = "" } = wal;
+  return { file, offset: droppedOffset, bytes, afterSeqno, reason };
 }
 
 /** Files of ours that nothing refers to. Files that are not ours are left alone. */
@@ -386,8 +426,8 @@ class Replay {
   memtables: RecoveredMemtable[] = [];
   lastSeqno: number;
   writeCount = 0;
-  /** Whether records are missing in the middle: only in modes that allow it. */
-  hasGap = false;
+  /** Writes that are missing in the middle: only in modes that allow it. */
+  readonly gaps: SeqnoRange[] = [];
   private readonly flushedSeqno: number;
   private readonly mode: OpenMode;
 
@@ -398,23 +438,25 @@ class Replay {
   }
 
   apply(payload: Uint8Array, path: string, offset: number, fileNumber: number): void {
+    const { recovery } = this.mode;
+    if (recovery === "point-in-time" && this.gaps.length > 0) return;
     const record = new RecordReader(payload, path, offset);
     const lastSeqno = record.firstSeqno + record.operationCount - 1;
     if (lastSeqno <= this.flushedSeqno) return;
-    if (record.firstSeqno !== this.lastSeqno + 1) {
-      const { recovery } = this.mode;
-      const isForward = record.firstSeqno > this.lastSeqno;
-      if (!isForward || (recovery !== "salvage" && recovery !== "point-in-time")) {
+    const expectedSeqno = this.lastSeqno + 1;
+    if (record.firstSeqno !== expectedSeqno) {
+      const isForward = record.firstSeqno > expectedSeqno;
+      if (!isForward || !allowsGaps(recovery)) {
         throw new CorruptionError("writes are missing before this log record", {
           file: path,
           offset,
-          expected: `sequence number ${this.lastSeqno + 1}`,
+          expected: `sequence number ${expectedSeqno}`,
           actual: `${record.firstSeqno}`,
         });
       }
-      this.hasGap = true;
+      this.gaps.push({ firstSeqno: expectedSeqno, lastSeqno: record.firstSeqno - 1 });
+      if (recovery === "point-in-time") return;
     }
-    if (this.hasGap && this.mode.recovery === "point-in-time") return;
     record.apply(this.memtableFor(record, fileNumber));
     this.lastSeqno = lastSeqno;
     this.writeCount += record.operationCount;

@@ -40,7 +40,7 @@ import {
   recover,
 } from "./recovery.ts";
 import type { Sources } from "./sources.ts";
-import { VersionStore } from "./versions.ts";
+import { isPoisoning, VersionStore } from "./versions.ts";
 import { WorkerRunner } from "./worker-runner.ts";
 
 /** Options of the store: those of `open`, with the encodings reduced to their names. */
@@ -220,14 +220,16 @@ export class Store implements CommitHost, BackgroundHost {
     );
     const blockCache = new BlockCache(options.blockCacheBytes);
     const fileNumbers = FileNumbers.from(recovered.nextFileNumber);
+    let store: Store | undefined;
     const versions = await VersionStore.open(manifest, fileNumbers, {
       fileSystem,
       directory,
       blockCache,
+      durableLog: () => store?.logs.durable,
       lock,
       onLeftover: (path, cause) => reportLeftover(options, path, cause),
     });
-    const store = new Store(
+    store = new Store(
       fileSystem,
       directory,
       options,
@@ -292,6 +294,7 @@ export class Store implements CommitHost, BackgroundHost {
   async prepareLog(): Promise<void> {
     const fileNumber = await this.logs.startNext();
     if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
+    void this.recordLog();
   }
 
   get lock(): DirectoryLock {
@@ -385,6 +388,7 @@ export class Store implements CommitHost, BackgroundHost {
     if (!this.options.readOnly) {
       await attempt(() => this.committer.exclusive(() => this.finishWriting()));
       await attempt(() => this.background.stop());
+      if (this.logs.isWritable && this.committer.isWritable) await this.recordLog();
       await attempt(() => this.logs.close());
     }
     await attempt(() => this.versions.close());
@@ -404,6 +408,19 @@ export class Store implements CommitHost, BackgroundHost {
       }
     }
     if (this.logs.isWritable && this.committer.isWritable) await this.committer.syncLog();
+  }
+
+  /**
+   * Puts the newest log into the manifest, which makes its loss, or that of its end, noticeable. No
+   * write waits for it, and none is less durable without it. After a rotation the flush does it.
+   */
+  private async recordLog(): Promise<void> {
+    try {
+      await this.versions.recordLog();
+    } catch (error) {
+      if (isPoisoning(error)) this.poison(error);
+      else if (this.committer.isWritable) this.events.error(error);
+    }
   }
 
   private loseLock(cause: Error): void {

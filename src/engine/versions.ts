@@ -6,7 +6,8 @@
  * directory); the manifest is replaced, atomically and synced; the new Version is swapped in; and
  * only then are files that it no longer names removed. Edits run one after the other.
  *
- * The manifest also records the next file number, so that none is used twice (file-numbers.ts).
+ * The manifest also records the next file number, so that none is used twice (file-numbers.ts), and
+ * the newest log with its durable end, so that a log that is missing or cut short is noticed.
  */
 import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
@@ -17,12 +18,15 @@ import type { BlockCache } from "../segment/block-cache.ts";
 import { Segment } from "../segment/reader.ts";
 import type { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
+import type { LogExtent } from "./logs.ts";
 import { OpenSegments, OpenVersion } from "./sources.ts";
 
 export interface VersionStoreOptions {
   readonly fileSystem: FileSystem;
   readonly directory: string;
   readonly blockCache: BlockCache;
+  /** The newest log, and how far it is durable: each manifest says it, so that a loss is noticed. */
+  readonly durableLog: () => LogExtent | undefined;
   /** The manifest is replaced, and files are removed, only while it is certainly held. */
   readonly lock: DirectoryLock;
   /** Called when a file could not be closed or removed; it is removed at the next open. */
@@ -112,6 +116,20 @@ export class VersionStore {
     });
   }
 
+  /**
+   * Writes a manifest that knows the newest log and how far it is durable, unless the one that is
+   * there does. Rejects as `edit` does.
+   */
+  recordLog(): Promise<void> {
+    return this.enqueue(async () => {
+      const next = this.withDurableLog(this.manifestNow);
+      const isKnown =
+        next.newestWal === this.manifestNow.newestWal &&
+        next.newestWalEnd === this.manifestNow.newestWalEnd;
+      if (!isKnown) await this.replaceManifest(next);
+    });
+  }
+
   /** Closes and removes a finished segment that was never installed. */
   async removeFile(meta: SegmentMeta): Promise<void> {
     const path = this.pathOf(meta);
@@ -153,12 +171,8 @@ export class VersionStore {
     try {
       for (const meta of added) await this.openSegment(meta);
       if (added.length > 0) await fileSystem.syncDirectory(directory);
-      const next = { ...change(this.manifestNow), nextFileNumber: this.fileNumbers.upcoming };
-      await this.options.lock.confirm();
-      await writeManifest(fileSystem, directory, next);
-      this.manifestNow = next;
+      await this.replaceManifest(this.withDurableLog(change(this.manifestNow)));
     } catch (error) {
-      if (isPoisoning(error)) this.uncertainty = error;
       for (const meta of added) {
         // What went wrong first decides what the caller may do with the files.
         await this.segments
@@ -174,6 +188,28 @@ export class VersionStore {
     this.openNow = new OpenVersion(this.manifestNow.version, this.segments);
     swap(this.openNow);
     previous.release();
+  }
+
+  private withDurableLog(manifest: Manifest): Manifest {
+    const log = this.options.durableLog();
+    if (log === undefined || log.fileNumber < manifest.newestWal) return manifest;
+    const isSame = log.fileNumber === manifest.newestWal;
+    const newestWalEnd = isSame ? Math.max(log.end, manifest.newestWalEnd) : log.end;
+    return { ...manifest, newestWal: log.fileNumber, newestWalEnd };
+  }
+
+  private async replaceManifest(manifest: Manifest): Promise<void> {
+    const { fileSystem, directory, lock } = this.options;
+    if (this.uncertainty !== undefined) throw this.uncertainty;
+    const next = { ...manifest, nextFileNumber: this.fileNumbers.upcoming };
+    await lock.confirm();
+    try {
+      await writeManifest(fileSystem, directory, next);
+    } catch (error) {
+      if (isPoisoning(error)) this.uncertainty = error;
+      throw error;
+    }
+    this.manifestNow = next;
   }
 
   private async openSegment(meta: SegmentMeta): Promise<void> {

@@ -5,10 +5,10 @@
  *        +-------+---------+--------+------------+----------------+-----------+-----------+
  *        | magic | version | length | databaseId | nextFileNumber | lastSeqno | oldestWal |
  *        +-------+---------+--------+------------+----------------+-----------+-----------+
- *        56
- *        +-------------+---------------+----------+-----+-----+-------+
- *        | keyEncoding | valueEncoding | runCount | run | ... | xxh32 |
- *        +-------------+---------------+----------+-----+-----+-------+
+ *        56          64             72
+ *        +-----------+--------------+-------------+---------------+----------+-----+-----+-------+
+ *        | newestWal | newestWalEnd | keyEncoding | valueEncoding | runCount | run | ... | xxh32 |
+ *        +-----------+--------------+-------------+---------------+----------+-----+-----+-------+
  * magic           8 bytes "memkvman"
  * version         u32 LE   FORMAT_VERSION
  * length          u32 LE   bytes of the whole file, at most MAX_MANIFEST_BYTES
@@ -16,6 +16,8 @@
  * nextFileNumber  u53 LE   in 8 bytes: above every number in use
  * lastSeqno       u53 LE   in 8 bytes: of the newest write that is in a run
  * oldestWal       u53 LE   in 8 bytes: number of the oldest log that is still needed
+ * newestWal       u53 LE   in 8 bytes: number of the newest log when this manifest was written
+ * newestWalEnd    u53 LE   in 8 bytes: how far its records were known to be durable then
  * ...Encoding     u8 length, 1 to 255, and so many bytes of UTF-8: the encoding's name
  * runCount        u32 LE   newest first
  * run             u32 LE   number of segments, at least 1, and the segments in key order
@@ -40,6 +42,7 @@ import { readU32, readU53, writeU32 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES, MAX_SEQNO } from "../entry.ts";
 import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
+import { HEADER_BYTES } from "../wal/format.ts";
 import type { Run, SegmentMeta, Version } from "./version.ts";
 
 /** On disk: never change or reuse a number. */
@@ -69,8 +72,11 @@ export interface Manifest {
   readonly nextFileNumber: number;
   /** Sequence number of the newest write that is in a run. */
   readonly lastSeqno: number;
-  /** File number of the oldest log that has writes which are in no run; at most nextFileNumber. */
+  /** File number of the oldest log that has writes which are in no run; at most newestWal. */
   readonly oldestWal: number;
+  /** File number of the newest log when this was written, and how far it was durable then. */
+  readonly newestWal: number;
+  readonly newestWalEnd: number;
   readonly version: Version;
 }
 
@@ -83,6 +89,8 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
   writer.u53(manifest.nextFileNumber);
   writer.u53(manifest.lastSeqno);
   writer.u53(manifest.oldestWal);
+  writer.u53(manifest.newestWal);
+  writer.u53(manifest.newestWalEnd);
   for (const name of [manifest.keyEncoding, manifest.valueEncoding]) {
     const bytes = new TextEncoder().encode(name);
     writer.u8(bytes.length);
@@ -118,6 +126,8 @@ export function decodeManifest(bytes: Uint8Array, path: string): Manifest {
     nextFileNumber: decoder.u53(),
     lastSeqno: decoder.u53(),
     oldestWal: decoder.u53(),
+    newestWal: decoder.u53(),
+    newestWalEnd: decoder.u53(),
     keyEncoding: decoder.name(),
     valueEncoding: decoder.name(),
     version: { runs: decoder.runs() },
@@ -130,11 +140,14 @@ export function decodeManifest(bytes: Uint8Array, path: string): Manifest {
 
 /** What makes a manifest invalid, or undefined. */
 export function faultOf(manifest: Manifest): string | undefined {
-  const { databaseId, nextFileNumber, lastSeqno, oldestWal, version } = manifest;
+  const { databaseId, nextFileNumber, lastSeqno, version } = manifest;
+  const { oldestWal, newestWal, newestWalEnd } = manifest;
   if (databaseId.length !== DATABASE_ID_BYTES) return `an id of ${databaseId.length} bytes`;
   if (!isCount(nextFileNumber, 1)) return `next file number ${nextFileNumber}`;
   if (!isCount(lastSeqno, 0) || lastSeqno > MAX_SEQNO) return `sequence number ${lastSeqno}`;
-  if (!isCount(oldestWal, 1) || oldestWal > nextFileNumber) return `oldest log ${oldestWal}`;
+  if (!isCount(oldestWal, 1) || oldestWal > newestWal) return `oldest log ${oldestWal}`;
+  if (!isCount(newestWal, 1) || newestWal >= nextFileNumber) return `newest log ${newestWal}`;
+  if (!isCount(newestWalEnd, HEADER_BYTES)) return `newest log up to ${newestWalEnd}`;
   for (const name of [manifest.keyEncoding, manifest.valueEncoding]) {
     const { length } = new TextEncoder().encode(name);
     if (length === 0 || length > MAX_ENCODING_NAME_BYTES) return `encoding name "${name}"`;

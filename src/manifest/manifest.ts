@@ -1,6 +1,6 @@
 /**
  * The manifest: the file that says what the database consists of. It holds the live Version, the
- * oldest log that is still needed, and what was fixed when the database was founded.
+ * oldest and the newest log that are still needed, and what was fixed when the database was founded.
  *
  * It is replaced whole and atomically, so a crash leaves the old one or the new one. What a new
  * manifest refers to must be durable before it is written; what only the old one refers to may be

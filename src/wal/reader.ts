@@ -12,10 +12,11 @@
  *    follows is dropped and reported; it is never replayed, since it depends on what was lost.
  *
  * Only the newest log can have a legal loss, since a log is synced before the next one is created.
- * The next one's header also says how far the records of this one went then (`end`), so that a log
- * that lost whole records at its end is found out. What follows `end` may be left of a write that
- * failed. Whole records there are replayed all the same: they were written because the next log could
- * not be used after all, and what is left of that one has no records.
+ * The next one's header also says how far the records of this one went then (`end`), and for the
+ * newest the manifest says how far they were durable when it was written, so that a log that lost
+ * whole records at its end is found out. What follows `end` in a log that is not the newest may be
+ * left of a write that failed. Whole records there are replayed all the same: they were written
+ * because the next log could not be used after all, and what is left of that one has no records.
  *
  * Zeros up to the end are space that was taken ahead, and no loss.
  *
@@ -58,7 +59,10 @@ export interface ReplayOptions {
   readonly identity: FileIdentity;
   /** Whether no log follows: only then may its end be lost. */
   readonly isNewest: boolean;
-  /** Whole records reach up to here, as the header of the next log says (`readPreviousLog`). */
+  /**
+   * Whole records reach at least up to here, as the header of the next log (`readPreviousLog`) or the
+   * manifest says.
+   */
   readonly end?: number | undefined;
   readonly mode: RecoveryMode;
   /** Lets other work run; awaited after every few mebibytes. Default: none. */
@@ -238,6 +242,7 @@ class Replay {
         actual: "the end of the file",
         isCertain: true,
       });
+      this.droppedBytes += end - offset;
     }
     return {
       identity: this.options.identity,
@@ -289,10 +294,12 @@ class Replay {
   private afterDamage(damage: Damage): number {
     const { isNewest, end, mode, path } = this.options;
     const { offset } = damage;
-    if (end !== undefined && offset >= end) return -1;
+    const isBelowEnd = end !== undefined && offset < end;
+    if (!isNewest && end !== undefined && !isBelowEnd) return -1;
     const scan = this.scan(offset);
-    if (scan.contentEnd === offset && end === undefined && offset >= HEADER_BYTES) return -1;
-    const isCertain = damage.isCertain || !isNewest || scan.durable > offset || scan.isExhausted;
+    if (scan.contentEnd === offset && !isBelowEnd && offset >= HEADER_BYTES) return -1;
+    const isDurable = isBelowEnd || scan.durable > offset;
+    const isCertain = damage.isCertain || !isNewest || isDurable || scan.isExhausted;
     if (mode === "absolute" || (mode === "tolerate-tail" && isCertain)) {
       throw corruption(path, damage);
     }

@@ -1,11 +1,12 @@
 /**
- * Damage to the files of a closed database: the right data or an error that says so, nothing else.
+ * Damage to the files of a database: the right data or an error that says so, nothing else.
  *
  * The database has several runs and a log that was not flushed. Files are flipped, cut, zeroed,
  * overwritten, extended, deleted, swapped, copied over each other, and replaced by older versions of
- * themselves and by those of another database. The only data that may be missing without an error is
- * a tail of the newest log: nothing on disk tells it from what a crash may lose. Its last record says
- * that everything before it was synced, so while that one is whole, damage before it must show.
+ * themselves and by those of another database. Of a database that was closed nothing may be missing
+ * without an error. Of one whose process was killed a tail of the newest log may be: nothing on disk
+ * tells it from what a crash may lose. Its last record says that everything before it was synced, so
+ * while that one is whole, damage before it must show.
  */
 import { DatabaseError } from "../../src/errors.ts";
 import { joinPath } from "../../src/io/file-system.ts";
@@ -17,7 +18,9 @@ import { type Expectation, History } from "./history.ts";
 type Files = Map<string, Uint8Array>;
 
 interface Built {
-  /** The files of the closed database, and as they were at earlier moments. */
+  /** Whether the database was closed, and not left as if its process had been killed. */
+  readonly isClosed: boolean;
+  /** The files of the database, and as they were at earlier moments. */
   readonly files: Files;
   readonly earlier: readonly Files[];
   readonly expectation: Expectation;
@@ -41,7 +44,7 @@ async function filesOf(fileSystem: MemoryFileSystem): Promise<Files> {
 }
 
 /** Two runs, one of them with tombstones and a large value, an older log and a newest log. */
-async function build(seed: number): Promise<Built> {
+async function build(seed: number, isClosed: boolean): Promise<Built> {
   const random = new Random(seed);
   const fileSystem = new MemoryFileSystem();
   const history = new History();
@@ -74,14 +77,16 @@ async function build(seed: number): Promise<Built> {
   );
   const lastRecord = (await fileSystem.stat(joinPath(DIRECTORY, newestLog)))?.size ?? 0;
   await write(1);
-  await database.close();
+  if (isClosed) await database.close();
   const files = await filesOf(fileSystem);
+  if (!isClosed) await database.close();
   const expectation = history.expectation();
-  return { files, earlier, expectation, firmCount, newestLog, lastRecord };
+  return { isClosed, files, earlier, expectation, firmCount, newestLog, lastRecord };
 }
 
 /** The fewest writes that the files may show without an error. */
 function leastShown(files: Files, own: Built): number {
+  if (own.isClosed) return own.expectation.submitted;
   const before = own.files.get(own.newestLog) ?? new Uint8Array();
   const after = files.get(own.newestLog) ?? new Uint8Array();
   const isLastWhole =
@@ -213,11 +218,13 @@ export interface DamageReport {
 /** Checks so many mutations, each of a whole database. Stops after 20 violations. */
 export async function damageRun(mutations: number, seed: number): Promise<DamageReport> {
   const random = new Random(seed);
-  const own = await build(random.next());
-  const other = await build(random.next());
-  const names = [...own.files.keys()];
-  if (!names.some((name) => name.endsWith(".seg")) || (await check(own.files, own)) !== "right") {
-    throw new Error("the database to be damaged is not as it should be");
+  const victims = [await build(random.next(), true), await build(random.next(), false)];
+  const other = await build(random.next(), true);
+  for (const own of victims) {
+    const names = [...own.files.keys()];
+    if (!names.some((name) => name.endsWith(".seg")) || (await check(own.files, own)) !== "right") {
+      throw new Error("the database to be damaged is not as it should be");
+    }
   }
   const kinds = Object.keys(MUTATIONS);
   const violations: string[] = [];
@@ -226,12 +233,14 @@ export async function damageRun(mutations: number, seed: number): Promise<Damage
   for (let i = 0; i < mutations && violations.length < 20; i++) {
     // Half of them flip a bit, which has the most places to do harm.
     const kind = random.oneIn(2) ? "flip" : kinds[random.below(kinds.length)];
+    const own = victims[i % victims.length];
     const files = new Map(own.files);
     const what = MUTATIONS[kind](files, random, other, own);
     try {
       if ((await check(files, own)) === "error") errors++;
     } catch (error) {
-      violations.push(`seed ${seed}, ${kind} ${what}: ${String(error)}`);
+      const state = own.isClosed ? "closed" : "killed";
+      violations.push(`seed ${seed}, ${state}, ${kind} ${what}: ${String(error)}`);
     }
   }
   return { violations, errors, grownBytes: process.memoryUsage.rss() - before };

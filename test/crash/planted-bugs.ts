@@ -217,10 +217,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "if (actual < 0) {",
   ),
   bug(
+    "the manifest does not learn how far the newest log went",
+    "damage",
+    "engine/versions.ts",
+    "if (!isKnown) await this.replaceManifest(next);",
+    "",
+  ),
+  bug(
     "damage in the middle of the newest log is taken for its end",
     "damage",
     "wal/reader.ts",
-    "const isCertain = damage.isCertain || !isNewest || scan.durable > offset || scan.isExhausted;",
+    "const isCertain = damage.isCertain || !isNewest || isDurable || scan.isExhausted;",
     "const isCertain = false;",
   ),
 ];

@@ -8,8 +8,16 @@ import { joinPath } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { checkFiles, contentOf, DIRECTORY, openTest, type TestDatabase } from "./check.ts";
 
-/** Puts "0" to "9", each synced, of which the first three are in a run. */
-async function build(): Promise<{ fileSystem: MemoryFileSystem; offsets: number[]; log: string }> {
+interface Built {
+  readonly fileSystem: MemoryFileSystem;
+  /** Where each record begins. */
+  readonly offsets: readonly number[];
+  /** Name of the newest log. */
+  readonly log: string;
+}
+
+/** Puts "0" to "9", each synced, of which the first three are in a run; then the process is killed. */
+async function build(): Promise<Built> {
   const fileSystem = new MemoryFileSystem();
   const database = await openTest(fileSystem);
   const offsets: number[] = [];
@@ -20,8 +28,16 @@ async function build(): Promise<{ fileSystem: MemoryFileSystem; offsets: number[
     offsets.push((await fileSystem.stat(joinPath(DIRECTORY, log)))?.size ?? 0);
     await database.put(`${i}`, `value ${i}`, { durability: "sync" });
   }
+  const files = new Map<string, Uint8Array>();
+  for (const name of await fileSystem.list(DIRECTORY)) {
+    const file = await fileSystem.open(joinPath(DIRECTORY, name), "read");
+    const bytes = new Uint8Array(file.size());
+    file.readSync(bytes, 0);
+    files.set(joinPath(DIRECTORY, name), bytes);
+    await file.close();
+  }
   await database.close();
-  return { fileSystem, offsets, log };
+  return { fileSystem: new MemoryFileSystem({ files, directories: [] }), offsets, log };
 }
 
 function openIn(fileSystem: MemoryFileSystem, recovery: RecoveryMode): Promise<TestDatabase> {
@@ -74,8 +90,11 @@ describe("damage in the middle of the newest log", () => {
     const { fileSystem, path, offset } = await damaged();
     const database = await openIn(fileSystem, mode);
     expect(keysOf(database)).toBe(keys);
-    expect(database.recovery.dropped).toMatchObject([{ file: path, offset }]);
-    expect(database.recovery.dropped[0].bytes).toBeGreaterThan(0);
+    const { recovery } = database;
+    expect(recovery.dropped).toMatchObject([{ file: path, offset, afterSeqno: 3 }]);
+    expect(recovery.dropped[0].bytes).toBeGreaterThan(0);
+    expect(recovery.missing).toEqual(mode === "salvage" ? [{ firstSeqno: 7, lastSeqno: 7 }] : []);
+    expect(recovery.lastSeqno).toBe(mode === "salvage" ? 10 : 6);
     await expectSound(database, fileSystem);
   });
 });
@@ -96,12 +115,39 @@ describe("a torn end of the newest log", () => {
       const database = await openIn(fileSystem, mode);
       expect(keysOf(database)).toBe("012345678");
       expect(database.recovery.dropped.length).toBe(1);
-      expect(database.recovery.recordsReplayed).toBe(6);
+      expect(database.recovery).toMatchObject({ recordsReplayed: 6, lastSeqno: 9, missing: [] });
       await expectSound(database, fileSystem);
     },
   );
 
   test("is an error in mode absolute", async () => {
     await expect(openIn(await torn(), "absolute")).rejects.toThrow(CorruptionError);
+  });
+});
+
+describe("a newest log that is missing", () => {
+  async function without(): Promise<{ fileSystem: MemoryFileSystem; path: string }> {
+    const { fileSystem, log } = await build();
+    const path = joinPath(DIRECTORY, log);
+    await fileSystem.remove(path);
+    return { fileSystem, path };
+  }
+
+  test.each(["tolerate-tail", "absolute"] as const)("is an error in mode %s", async (mode) => {
+    const { fileSystem, path } = await without();
+    await expect(openIn(fileSystem, mode)).rejects.toMatchObject({
+      code: "MEMKV_CORRUPTION",
+      file: path,
+    });
+  });
+
+  test.each(["point-in-time", "salvage"] as const)("is reported in mode %s", async (mode) => {
+    const { fileSystem, path } = await without();
+    const database = await openIn(fileSystem, mode);
+    expect(keysOf(database)).toBe("012");
+    expect(database.recovery.dropped).toMatchObject([
+      { file: path, offset: 0, reason: "a log is missing", afterSeqno: 3 },
+    ]);
+    await expectSound(database, fileSystem);
   });
 });

@@ -28,6 +28,8 @@ test("a manifest of format 1 is these bytes, and they are read back", () => {
       { name: "nextFileNumber", length: 8 },
       { name: "lastSeqno", length: 8 },
       { name: "oldestWal", length: 8 },
+      { name: "newestWal", length: 8 },
+      { name: "newestWalEnd", length: 8 },
       { name: "keyEncoding length", length: 1 },
       { name: "keyEncoding", length: 4 },
       { name: "valueEncoding length", length: 1 },

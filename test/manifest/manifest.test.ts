@@ -41,6 +41,15 @@ function resealed(bytes: Uint8Array): Uint8Array {
 
 const withRuns = (...runs: Run[]): Manifest => ({ ...SAMPLE, version: { runs } });
 
+const NEW: Manifest = {
+  ...withRuns(),
+  nextFileNumber: 2,
+  oldestWal: 1,
+  newestWal: 1,
+  newestWalEnd: 60,
+  lastSeqno: 0,
+};
+
 const with65536 = (): SegmentMeta => ({
   ...segment(2, "a", "b"),
   lastKey: new Uint8Array(65_536).fill(0x62),
@@ -55,7 +64,7 @@ describe("a manifest", () => {
     ["with runs", SAMPLE],
     ["without runs", withRuns()],
     ["with the longest key", withRuns([with65536()])],
-    ["of a new database", { ...withRuns(), nextFileNumber: 1, oldestWal: 1, lastSeqno: 0 }],
+    ["of a new database", NEW],
     ["at the limits", { ...withRuns(), lastSeqno: 2 ** 53 - 1, nextFileNumber: 2 ** 53 - 1 }],
     ["with long names", { ...SAMPLE, keyEncoding: "é".repeat(127), valueEncoding: "x" }],
   ])("%s is read back as it was written", async (_, manifest) => {
@@ -75,8 +84,10 @@ describe("a manifest that breaks an invariant", () => {
   const valid = segment(5, "f", "m");
   const CASES: [string, Manifest][] = [
     ["an id of the wrong length", { ...SAMPLE, databaseId: new Uint8Array(15) }],
-    ["file number 0", { ...SAMPLE, nextFileNumber: 0, oldestWal: 0, version: { runs: [] } }],
-    ["a log from the future", { ...SAMPLE, oldestWal: SAMPLE.nextFileNumber + 1 }],
+    ["file number 0", { ...NEW, oldestWal: 0 }],
+    ["a log from the future", { ...SAMPLE, newestWal: SAMPLE.nextFileNumber }],
+    ["an oldest log after the newest", { ...SAMPLE, oldestWal: SAMPLE.newestWal + 1 }],
+    ["a newest log without a header", { ...SAMPLE, newestWalEnd: 59 }],
     ["a nameless encoding", { ...SAMPLE, keyEncoding: "" }],
     ["an encoding with too long a name", { ...SAMPLE, valueEncoding: "é".repeat(128) }],
     ["an empty run", withRuns([valid], [])],

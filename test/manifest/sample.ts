@@ -22,6 +22,8 @@ export const SAMPLE: Manifest = {
   nextFileNumber: 20,
   lastSeqno: 2 ** 40 + 5,
   oldestWal: 12,
+  newestWal: 14,
+  newestWalEnd: 2 ** 32 - 1,
   version: {
     runs: [
       [segment(11, "b", "k")],
