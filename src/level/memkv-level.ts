@@ -73,6 +73,7 @@ const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
   readOnly: true,
   fileSystem: true,
   logger: true,
+  now: true,
 };
 
 /** Options of a write. */
