@@ -22,9 +22,13 @@ const MODULES = "node_modules/";
 /** Packages that are inlined, with what they import; everything else stays an import. */
 const BUNDLED_ROOTS = ["msgpackr", "commander", "cli-progress"];
 
-/** CommonJS packages inside an ES module ask for Node's built-ins with `require`. */
+/**
+ * CommonJS packages inside an ES module ask for Node's built-ins with `require`. The name is one that
+ * no source imports.
+ */
 const REQUIRE_BANNER =
-  'import { createRequire } from "node:module";\nconst require = createRequire(import.meta.url);';
+  'import { createRequire as createBundleRequire } from "node:module";\n' +
+  "const require = createBundleRequire(import.meta.url);";
 
 rmSync(dist, { recursive: true, force: true });
 execFileSync(
