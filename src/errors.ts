@@ -28,6 +28,8 @@ export type ErrorCode =
   | "MEMKV_NOT_A_DATABASE"
   /** A write or sync failed earlier; writes are refused until the database is reopened. */
   | "MEMKV_POISONED"
+  /** A write would have to wait and may not: it blocks the thread, or too many wait. Nothing was done. */
+  | "MEMKV_BUSY"
   /** The operating system refused a file operation; `cause` has its error. */
   | "MEMKV_IO"
   /** A bug in memkv: an internal invariant does not hold. */

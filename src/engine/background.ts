@@ -87,11 +87,16 @@ export class Background {
     if (this.pick() !== undefined) this.compactDue().catch(ignore);
   }
 
+  /** Whether another memtable may be sealed. */
+  get hasRoom(): boolean {
+    return this.sealedCount < MAX_SEALED_MEMTABLES;
+  }
+
   /** Resolves when another memtable may be sealed; rejects if flushing fails. */
   async waitForRoom(): Promise<void> {
-    if (this.sealedCount < MAX_SEALED_MEMTABLES) return;
+    if (this.hasRoom) return;
     this.events.stall({ sealedMemtables: this.sealedCount });
-    while (this.sealedCount >= MAX_SEALED_MEMTABLES) await this.flushSealed();
+    while (!this.hasRoom) await this.flushSealed();
   }
 
   /** Flushes every sealed memtable, oldest first. */

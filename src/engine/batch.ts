@@ -57,6 +57,21 @@ export class RecordBuilder {
     this.appendKey(EntryKind.tombstone, key, keyLength);
   }
 
+  /** Bytes of the operations. */
+  get contentBytes(): number {
+    return this.writer.length - RECORD_HEADER_BYTES - OPERATIONS_OFFSET;
+  }
+
+  /** Makes the record as new, for other operations. */
+  reset(): void {
+    this.rewind({
+      length: RECORD_HEADER_BYTES + OPERATIONS_OFFSET,
+      operationCount: 0,
+      keyBytes: 0,
+      valueBytes: 0,
+    });
+  }
+
   /** Takes back every operation after the first `mark.operationCount`. */
   rewind(mark: RecordMark): void {
     this.writer.length = mark.length;

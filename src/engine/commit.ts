@@ -17,6 +17,13 @@
  *
  * So readers see only what is as durable as was asked, a batch becomes visible at once, and the
  * order of acknowledgement is the order of the log.
+ *
+ * A blocking write (`writeSync`) joins the open group, and then does at once, on the calling thread,
+ * what would be done to the groups that wait, up to and including its own. It is refused where that
+ * takes waiting: while a group or a task is under way, and when no memtable may be sealed.
+ *
+ * Writes that are never awaited cannot pile up: once those that wait take `maxPendingBytes`, they are
+ * committed on the calling thread, and where that takes waiting, further ones are refused.
  */
 import { setImmediate } from "node:timers/promises";
 import { DatabaseError, InvalidArgumentError, LockedError } from "../errors.ts";
@@ -40,24 +47,41 @@ export interface CommitHost {
   hasRoom(record: RecordBuilder): boolean;
   /** Seals the memtable and begins a new one, and a new log, with room for the record. May wait. */
   rotate(record: RecordBuilder): Promise<void>;
+  /** Whether `rotate` need not wait for a flush. If so one is begun, if none is under way. */
+  canRotate(): boolean;
+  /** As `rotate` and as `prepareLog`, blocking the thread; `canRotate`, and the lock is held. */
+  rotateSync(record: RecordBuilder): void;
+  prepareLogSync(): void;
+  /** Bytes of writes that may wait. */
+  readonly maxPendingBytes: number;
   /** Makes everything applied so far visible to readers. */
   publish(lastSeqno: number): void;
 }
 
 /** Writes that share a record and a promise. */
 class Group {
-  readonly record = new RecordBuilder();
+  readonly record: RecordBuilder;
   needsSync = false;
-  readonly promise: Promise<void>;
-  resolve!: () => void;
-  reject!: (reason: unknown) => void;
+  resolve: () => void = ignore;
+  reject: (reason: unknown) => void = ignore;
+  private promise: Promise<void> | undefined;
 
-  constructor() {
-    this.promise = new Promise<void>((resolve, reject) => {
+  constructor(record: RecordBuilder) {
+    this.record = record;
+  }
+
+  /** Settles when the group does. There is none before somebody asks: a blocking write does not. */
+  settled(): Promise<void> {
+    this.promise ??= new Promise<void>((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
     });
+    return this.promise;
   }
+}
+
+function ignore(): void {
+  // Nobody waits for the group.
 }
 
 /** A group is closed at this size even while it waits, so that no record grows without bound. */
@@ -68,6 +92,9 @@ const MAX_GROUP_BYTES = 2 ** 20;
  * the thread pool's round trip 26 of them.
  */
 const MAX_SYNCHRONOUS_BYTES = 2 ** 18;
+
+/** Records of more than this are not kept for another group. */
+const MAX_SPARE_BYTES = 2 ** 16;
 
 /**
  * Writes that are all synchronous settle in microtasks, so a loop of awaited puts would never let a
@@ -84,11 +111,17 @@ export class Committer {
   /** Groups and exclusive tasks, in the order they are to run. */
   private readonly queue: (Group | (() => Promise<void>))[] = [];
   private isRunning = false;
+  /** Whether a group or a task is under way that has to wait: what follows cannot overtake it. */
+  private isWaiting = false;
+  /** Bytes of groups that are not settled. */
+  private pendingBytes = 0;
   /** Whether a record is being added to: user code runs meanwhile. */
   private isEncoding = false;
   /** Set once a failure left it unknown what is durable; every later write is refused with it. */
   private poison: DatabaseError | undefined;
   private lastSeqno: number;
+  /** The record of a group that is settled, for the next one: its buffer costs more than a put. */
+  private spare: RecordBuilder | undefined;
   /** Work done since the event loop last had its turn, in bytes. */
   private unyielded = 0;
 
@@ -103,33 +136,60 @@ export class Committer {
    * added. The promise is shared by the group and settles when the group does.
    */
   write(encode: (record: RecordBuilder) => void, durability: Durability): Promise<void> {
-    this.checkWritable();
-    if (this.isEncoding) {
-      throw new InvalidArgumentError(
-        "a write was begun inside an encoding or a getter of another write: begin it after that one",
-      );
+    this.checkMayBegin();
+    if (this.pendingBytes >= this.host.maxPendingBytes) {
+      this.commitQueued();
+      if (this.pendingBytes >= this.host.maxPendingBytes) {
+        throw busy("too many writes wait already");
+      }
     }
     const group = this.open ?? this.openGroup();
-    const mark = group.record.mark();
-    this.isEncoding = true;
-    try {
-      encode(group.record);
-    } catch (error) {
-      group.record.rewind(mark);
-      throw error;
-    } finally {
-      this.isEncoding = false;
-    }
-    if (durability === "sync") group.needsSync = true;
+    const promise = group.settled();
+    this.add(group, encode, durability);
     if (group.record.writer.length >= MAX_GROUP_BYTES) this.open = undefined;
-    return group.promise;
+    return promise;
+  }
+
+  /**
+   * As `write`, blocking the thread: on return the write is as durable as asked, and so is every
+   * write before it. Throws what `write` rejects with, and MEMKV_BUSY where it would have to wait.
+   */
+  writeSync(encode: (record: RecordBuilder) => void, durability: Durability): void {
+    this.checkMayBegin();
+    if (this.isWaiting || this.queue.some((entry) => !(entry instanceof Group))) {
+      throw busy("another write or task is under way");
+    }
+    const group = this.open ?? this.newGroup();
+    const { needsSync } = group;
+    const mark = group.record.mark();
+    this.add(group, encode, durability);
+    if (!this.commitQueued(group) || !this.canCommitNow(group)) {
+      // Nothing was added since, so this takes back the write alone.
+      this.pendingBytes -= group.record.writer.length - mark.length;
+      group.record.rewind(mark);
+      group.needsSync = needsSync;
+      throw busy("the memtables are full, or the lock has to be confirmed");
+    }
+    this.takeGroup(group);
+    const failure = this.commitNow(group);
+    if (failure !== undefined) throw failure;
   }
 
   /** Runs a task when everything written before has settled, and before anything written after. */
   exclusive<T>(task: () => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.open = undefined;
-      this.queue.push(() => task().then(resolve, reject));
+      this.queue.push(async () => {
+        this.isWaiting = true;
+        try {
+          const result = await task();
+          this.isWaiting = false;
+          resolve(result);
+        } catch (error) {
+          this.isWaiting = false;
+          reject(error);
+        }
+      });
       this.start();
     });
   }
@@ -157,6 +217,32 @@ export class Committer {
     return this.poison === undefined;
   }
 
+  private checkMayBegin(): void {
+    this.checkWritable();
+    if (this.isEncoding) {
+      throw new InvalidArgumentError(
+        "a write was begun inside an encoding or a getter of another write: begin it after that one",
+      );
+    }
+  }
+
+  /** Adds what `encode` appends to the group's record, or nothing if it throws. */
+  private add(group: Group, encode: (record: RecordBuilder) => void, durability: Durability): void {
+    const { record } = group;
+    const mark = record.mark();
+    this.isEncoding = true;
+    try {
+      encode(record);
+    } catch (error) {
+      record.rewind(mark);
+      throw error;
+    } finally {
+      this.isEncoding = false;
+    }
+    this.pendingBytes += record.writer.length - mark.length;
+    if (durability === "sync") group.needsSync = true;
+  }
+
   /** Throws what writes are refused with, if they are. */
   checkWritable(): void {
     if (this.poison !== undefined) throw this.poison;
@@ -177,12 +263,24 @@ export class Committer {
     this.checkWritable();
   }
 
+  private newGroup(): Group {
+    const record = this.spare ?? new RecordBuilder();
+    this.spare = undefined;
+    return new Group(record);
+  }
+
   private openGroup(): Group {
-    const group = new Group();
+    const group = this.newGroup();
     this.open = group;
     this.queue.push(group);
     this.start();
     return group;
+  }
+
+  /** Takes the group, which is the first of the queue or in none, out of it. */
+  private takeGroup(group: Group): void {
+    if (this.queue.at(0) === group) this.queue.shift();
+    if (this.open === group) this.open = undefined;
   }
 
   private start(): void {
@@ -198,8 +296,8 @@ export class Committer {
     for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
       if (next instanceof Group) {
         if (this.open === next) this.open = undefined;
-        const pending = this.commit(next);
         this.unyielded += GROUP_COST_BYTES + next.record.writer.length;
+        const pending = this.commit(next);
         if (pending !== undefined) await pending;
         else if (this.unyielded >= YIELD_BYTES) {
           this.unyielded = 0;
@@ -215,14 +313,8 @@ export class Committer {
   /** Settles the group; a promise only where it has to wait for the disk. */
   private commit(group: Group): Promise<void> | undefined {
     const { record } = group;
-    if (record.operationCount === 0) {
-      group.resolve();
-      return undefined;
-    }
-    try {
-      this.checkWritable();
-    } catch (error) {
-      group.reject(error);
+    if (record.operationCount === 0 || !this.isWritable) {
+      this.settle(group, this.poison);
       return undefined;
     }
     const needsToWait =
@@ -233,10 +325,9 @@ export class Committer {
       !this.host.hasRoom(record);
     if (needsToWait) return this.commitSlowly(group);
     try {
-      record.number(this.lastSeqno + 1);
-      this.host.wal.appendSync(record.writer.buffer, record.writer.length);
+      this.appendSync(record);
     } catch (error) {
-      group.reject(this.appendFailure(error));
+      this.settle(group, error);
       return undefined;
     }
     if (!this.host.lock.isHeld()) return this.applyIfHeld(group);
@@ -246,6 +337,7 @@ export class Committer {
 
   private async commitSlowly(group: Group): Promise<void> {
     const { record } = group;
+    this.isWaiting = true;
     try {
       if (!this.host.isLogReady) await this.host.prepareLog();
       if (!this.host.hasRoom(record)) {
@@ -253,12 +345,12 @@ export class Committer {
         this.checkWritable();
       }
       await this.confirmLock();
-      record.number(this.lastSeqno + 1);
-      await this.append(record.writer.buffer, record.writer.length);
+      if (record.writer.length <= MAX_SYNCHRONOUS_BYTES) this.appendSync(record);
+      else await this.append(record);
       if (group.needsSync) await this.syncLog();
       await this.confirmLock();
     } catch (error) {
-      group.reject(error instanceof DatabaseError ? error : ioError(error));
+      this.settle(group, error instanceof DatabaseError ? error : ioError(error));
       return;
     }
     this.apply(group);
@@ -266,19 +358,71 @@ export class Committer {
 
   /** For a thread that was stalled while the record was written: others may own the directory now. */
   private async applyIfHeld(group: Group): Promise<void> {
+    this.isWaiting = true;
     try {
       await this.confirmLock();
     } catch (error) {
-      group.reject(error);
+      this.settle(group, error);
       return;
     }
     this.apply(group);
   }
 
-  private async append(bytes: Uint8Array, length: number): Promise<void> {
+  /**
+   * Commits the groups that wait, up to and without `end`, on the calling thread. False if one of
+   * them has to wait, which stays where it is.
+   */
+  private commitQueued(end?: Group): boolean {
+    if (this.isWaiting) return false;
+    for (let next = this.queue.at(0); next !== undefined && next !== end; next = this.queue.at(0)) {
+      if (!(next instanceof Group) || !this.canCommitNow(next)) return false;
+      this.takeGroup(next);
+      this.commitNow(next);
+    }
+    return true;
+  }
+
+  /** Whether `commitNow` settles the group, be it with a failure. */
+  private canCommitNow({ record }: Group): boolean {
+    if (record.operationCount === 0 || !this.isWritable) return true;
+    return this.host.lock.isHeld() && (this.host.hasRoom(record) || this.host.canRotate());
+  }
+
+  /** Settles the group on the calling thread. Returns why it failed, if it did. */
+  private commitNow(group: Group): unknown {
+    const { host } = this;
+    const { record } = group;
+    if (record.operationCount === 0 || !this.isWritable) return this.settle(group, this.poison);
     try {
-      if (length <= MAX_SYNCHRONOUS_BYTES) this.host.wal.appendSync(bytes, length);
-      else await this.host.wal.append(bytes, length);
+      if (!host.isLogReady) host.prepareLogSync();
+      if (!host.hasRoom(record)) host.rotateSync(record);
+      // Where that took so long that it must be confirmed again.
+      if (!host.lock.isHeld()) throw busy("the lock has to be confirmed");
+      this.appendSync(record);
+      if (group.needsSync) this.syncLogSync();
+    } catch (error) {
+      return this.settle(group, error instanceof DatabaseError ? error : ioError(error));
+    }
+    // Only waiting could tell whether it is still ours.
+    if (!host.lock.isHeld()) return this.settle(group, this.fence());
+    return this.apply(group);
+  }
+
+  /** Appends the record, numbered as the next. On failure it did not happen, or we are poisoned. */
+  private appendSync(record: RecordBuilder): void {
+    record.number(this.lastSeqno + 1);
+    try {
+      this.host.wal.appendSync(record.writer.buffer, record.writer.length);
+    } catch (error) {
+      throw this.appendFailure(error);
+    }
+  }
+
+  /** As `appendSync`, without blocking the thread. */
+  private async append(record: RecordBuilder): Promise<void> {
+    record.number(this.lastSeqno + 1);
+    try {
+      await this.host.wal.append(record.writer.buffer, record.writer.length);
     } catch (error) {
       throw this.appendFailure(error);
     }
@@ -294,19 +438,42 @@ export class Committer {
     }
   }
 
-  private apply(group: Group): void {
+  /** As `syncLog`, blocking the thread. */
+  syncLogSync(): void {
+    this.checkWritable();
+    try {
+      this.host.wal.syncSync();
+    } catch (error) {
+      throw this.poisonWith(error);
+    }
+  }
+
+  /** Makes the group's writes visible and settles it. Returns why that failed, if it did. */
+  private apply(group: Group): unknown {
     const { record } = group;
     const payload = record.writer.bytes.subarray(RECORD_HEADER_BYTES);
     try {
       new RecordReader(payload, this.host.wal.path, 0).apply(this.host.memtable);
     } catch (error) {
       // A bug of ours. Nothing was published, so readers stay right.
-      group.reject(this.poisonWith(error));
-      return;
+      return this.settle(group, this.poisonWith(error));
     }
     this.lastSeqno += record.operationCount;
     this.host.publish(this.lastSeqno);
-    group.resolve();
+    return this.settle(group, undefined);
+  }
+
+  /** Rejects the group with `failure`, which is returned, or resolves it if there is none. */
+  private settle(group: Group, failure: unknown): unknown {
+    this.pendingBytes -= group.record.contentBytes;
+    this.isWaiting = false;
+    if (group.record.writer.buffer.length <= MAX_SPARE_BYTES) {
+      this.spare = group.record;
+      this.spare.reset();
+    }
+    if (failure === undefined) group.resolve();
+    else group.reject(failure);
+    return failure;
   }
 
   /** The group did not happen, unless the log could not even be cut back. */
@@ -314,6 +481,10 @@ export class Committer {
     if (this.host.wal.isBroken) return this.poisonWith(cause);
     return ioError(cause);
   }
+}
+
+function busy(why: string): DatabaseError {
+  return new DatabaseError("MEMKV_BUSY", `the write would have to wait: ${why}`);
 }
 
 function ioError(cause: unknown): DatabaseError {

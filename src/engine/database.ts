@@ -85,7 +85,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * @throws ClosedError, ReadOnlyError, LockedError: the database takes no writes. (If the lock is
    *   lost while this write is under way, it is unknown whether it survives.)
    * @throws DatabaseError MEMKV_IO: the log could not be written (disk full); the write did not
-   *   happen, and later ones may. MEMKV_POISONED: a sync failed; whether this write survives is
+   *   happen, and later ones may. MEMKV_BUSY: writes of `memtableBytes`, and of 16 MiB, wait
+   *   already; this one did not happen. MEMKV_POISONED: a sync failed; whether this write survives is
    *   unknown until the database is reopened, and no later one is taken.
    */
   put(key: K, value: V, options?: WriteOptions): Promise<void> {
@@ -103,18 +104,30 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * has at most 2^22 operations, 2^28 bytes of keys, and 2^30 bytes in all.
    */
   batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
-    return this.write((record) => {
-      if (!Array.isArray(operations)) {
-        throw new InvalidArgumentError(`batch takes an array, not ${describe(operations)}`);
-      }
-      const start = record.mark();
-      for (let i = 0; i < operations.length; i++) {
-        this.encodeOperation(record, operations[i], i);
-        // Before a batch that is far too large fills the memory.
-        if (i % CHECK_INTERVAL === 0) record.checkBatch(start);
-      }
-      record.checkBatch(start);
-    }, options);
+    return this.write((record) => this.encodeBatch(record, operations), options);
+  }
+
+  /**
+   * As `put`, blocking the thread: on return the write is as durable as asked, and so is every write
+   * before it. Blocks for the time of one write() with `"os"`, of an fdatasync with `"sync"`; now and
+   * then, where a memtable is full, for the syncs of a new log.
+   *
+   * @throws what `put` rejects with; and MEMKV_BUSY where it would have to wait, be it for an
+   *   asynchronous write or a flush that is under way or, in a loop that gives the event loop no turn,
+   *   for memtables to be flushed. Nothing was written then: `await put(...)` does the same and waits.
+   */
+  putSync(key: K, value: V, options?: WriteOptions): void {
+    this.writeSync((record) => this.encodePut(record, key, value), options);
+  }
+
+  /** As `delete`, blocking the thread. Durability and errors as for `putSync`. */
+  deleteSync(key: K, options?: WriteOptions): void {
+    this.writeSync((record) => this.encodeDelete(record, key), options);
+  }
+
+  /** As `batch`, blocking the thread. Durability and errors as for `putSync`. */
+  batchSync(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): void {
+    this.writeSync((record) => this.encodeBatch(record, operations), options);
   }
 
   /**
@@ -258,6 +271,28 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  private writeSync(
+    encode: (record: RecordBuilder) => void,
+    options: WriteOptions | undefined,
+  ): void {
+    this.store.checkWritable();
+    const durability = resolveDurability(options, this.store.options.durability);
+    this.store.committer.writeSync(encode, durability);
+  }
+
+  private encodeBatch(record: RecordBuilder, operations: readonly BatchOperation<K, V>[]): void {
+    if (!Array.isArray(operations)) {
+      throw new InvalidArgumentError(`batch takes an array, not ${describe(operations)}`);
+    }
+    const start = record.mark();
+    for (let i = 0; i < operations.length; i++) {
+      this.encodeOperation(record, operations[i], i);
+      // Before a batch that is far too large fills the memory.
+      if (i % CHECK_INTERVAL === 0) record.checkBatch(start);
+    }
+    record.checkBatch(start);
   }
 
   private encodeOperation(

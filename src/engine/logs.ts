@@ -11,7 +11,7 @@
  */
 import { assert } from "../assert.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
-import { WalWriter } from "../wal/writer.ts";
+import { WalWriter, type WalWriterOptions } from "../wal/writer.ts";
 import type { FileNumbers } from "./file-numbers.ts";
 import { walFileName } from "./files.ts";
 
@@ -83,17 +83,11 @@ export class Logs {
 
   /** Starts the next log, which takes the writes from here on, and returns its file number. */
   async startNext(): Promise<number> {
-    const { fileSystem, directory, databaseId, fileNumbers, preallocateBytes } = this.options;
+    const { fileSystem, directory } = this.options;
     // Another process that took the directory over may be about to use the same number.
     await this.options.confirmLock();
-    const fileNumber = fileNumbers.take();
-    const writer = await WalWriter.create({
-      fileSystem,
-      path: joinPath(directory, walFileName(fileNumber)),
-      identity: { databaseId, fileNumber },
-      previous: this.list().at(-1),
-      preallocateBytes,
-    });
+    const options = this.nextOptions();
+    const writer = await WalWriter.create(options);
     try {
       await writer.sync();
       await fileSystem.syncDirectory(directory);
@@ -102,12 +96,49 @@ export class Logs {
       await writer.close().catch((cause: unknown) => this.options.onLeftover(writer.path, cause));
       throw this.options.poison(error);
     }
+    await this.adopt(writer, options.identity.fileNumber)?.close();
+    return options.identity.fileNumber;
+  }
+
+  /** As `startNext`, blocking the thread. The lock is certainly held. */
+  startNextSync(): number {
+    const { fileSystem, directory, onLeftover, poison } = this.options;
+    const options = this.nextOptions();
+    const writer = WalWriter.createSync(options);
+    const close = (log: WalWriter): void => {
+      log.close().catch((cause: unknown) => onLeftover(log.path, cause));
+    };
+    try {
+      writer.syncSync();
+      fileSystem.syncDirectorySync(directory);
+    } catch (error) {
+      close(writer);
+      throw poison(error);
+    }
+    const previous = this.adopt(writer, options.identity.fileNumber);
+    if (previous !== undefined) close(previous);
+    return options.identity.fileNumber;
+  }
+
+  private nextOptions(): WalWriterOptions {
+    const { fileSystem, directory, databaseId, fileNumbers, preallocateBytes } = this.options;
+    const fileNumber = fileNumbers.take();
+    return {
+      fileSystem,
+      path: joinPath(directory, walFileName(fileNumber)),
+      identity: { databaseId, fileNumber },
+      previous: this.list().at(-1),
+      preallocateBytes,
+    };
+  }
+
+  /** Makes the writer, which is durable, the newest. Returns the one before. */
+  private adopt(writer: WalWriter, fileNumber: number): WalWriter | undefined {
     const previous = this.writer;
     // The list as it is now: logs may have been removed while this one was made durable.
     this.extents = [...this.list(), { fileNumber, end: writer.size }];
     this.writer = writer;
-    await previous?.close();
-    return fileNumber;
+    return previous;
   }
 
   /** Removes the logs below a number, whose writes are all in runs. */

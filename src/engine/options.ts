@@ -151,12 +151,14 @@ const methods =
 
 const FILE_SYSTEM_METHODS: readonly (keyof FileSystem)[] = [
   "open",
+  "createSync",
   "list",
   "stat",
   "createDirectory",
   "rename",
   "remove",
   "syncDirectory",
+  "syncDirectorySync",
   "lock",
 ];
 

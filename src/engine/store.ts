@@ -53,6 +53,9 @@ export interface StoreOptions
 /** Space a log takes ahead where each write is synced: a sync of space that is there already is faster. */
 const LOG_STEP_BYTES = 2 ** 22;
 
+/** Writes of so many bytes may wait to be committed, and of `memtableBytes` if that is more. */
+const MIN_PENDING_BYTES = 2 ** 24;
+
 /** Times that a read-only open reads the manifest before it takes what it finds for damage. */
 const READ_ONLY_LOOKS = 8;
 
@@ -278,12 +281,16 @@ export class Store implements CommitHost, BackgroundHost {
     return (
       !isFull &&
       memtable.canHold(operationCount, keyBytes, valueBytes) &&
-      this.wal.hasRoom(writer.length)
+      (!this.isLogReady || this.wal.hasRoom(writer.length))
     );
   }
 
   get wal(): WalWriter {
     return this.logs.newest;
+  }
+
+  get maxPendingBytes(): number {
+    return Math.max(this.options.memtableBytes, MIN_PENDING_BYTES);
   }
 
   get isLogReady(): boolean {
@@ -292,7 +299,14 @@ export class Store implements CommitHost, BackgroundHost {
 
   /** Creates the log of the first write since the open. */
   async prepareLog(): Promise<void> {
-    const fileNumber = await this.logs.startNext();
+    this.startedLog(await this.logs.startNext());
+  }
+
+  prepareLogSync(): void {
+    this.startedLog(this.logs.startNextSync());
+  }
+
+  private startedLog(fileNumber: number): void {
     if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
     void this.recordLog();
   }
@@ -336,12 +350,33 @@ export class Store implements CommitHost, BackgroundHost {
   async rotate(record?: RecordBuilder): Promise<void> {
     this.committer.checkWritable();
     await this.background.waitForRoom();
-    const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
-    const { memtableBytes } = this.options;
-    const memtable = createMemtable(memtableBytes, operationCount, keyBytes, valueBytes);
+    const memtable = this.nextMemtable(record);
     if (this.logs.isWritable) await this.committer.syncLog();
     this.firstLogs.set(memtable, await this.logs.startNext());
-    this.sources = { ...this.sources, memtables: [memtable, ...this.sources.memtables] };
+    this.seal(memtable);
+  }
+
+  canRotate(): boolean {
+    if (this.background.hasRoom) return true;
+    this.background.wake();
+    return false;
+  }
+
+  rotateSync(record: RecordBuilder): void {
+    const memtable = this.nextMemtable(record);
+    if (this.logs.isWritable) this.committer.syncLogSync();
+    this.firstLogs.set(memtable, this.logs.startNextSync());
+    this.seal(memtable);
+  }
+
+  private nextMemtable(record?: RecordBuilder): Memtable {
+    const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
+    return createMemtable(this.options.memtableBytes, operationCount, keyBytes, valueBytes);
+  }
+
+  /** Seals the memtable being written; `next` takes its place. */
+  private seal(next: Memtable): void {
+    this.sources = { ...this.sources, memtables: [next, ...this.sources.memtables] };
     this.background.wake();
   }
 

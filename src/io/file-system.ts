@@ -54,6 +54,9 @@ export interface File {
   /** Makes all bytes written before the call durable (fdatasync), the length included. */
   sync(): Promise<void>;
 
+  /** As `sync`, blocking the thread. */
+  syncSync(): void;
+
   /** Cuts or zero-extends the file. Durable after `sync`. */
   truncate(length: number): Promise<void>;
 
@@ -80,6 +83,9 @@ export interface DirectoryLock {
 export interface FileSystem {
   open(path: string, mode: OpenMode): Promise<File>;
 
+  /** As `open` with mode `"create"`, blocking the thread. */
+  createSync(path: string): File;
+
   /** Names (not paths) in a directory, in no order. Rejects with ENOENT if it does not exist. */
   list(directory: string): Promise<string[]>;
 
@@ -96,6 +102,9 @@ export interface FileSystem {
 
   /** Makes creates, renames and removes in the directory durable. */
   syncDirectory(directory: string): Promise<void>;
+
+  /** As `syncDirectory`, blocking the thread. */
+  syncDirectorySync(directory: string): void;
 
   /**
    * Takes exclusive ownership of an existing directory. Rejects with LockedError if another open

@@ -77,6 +77,14 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async open(path: string, mode: OpenMode): Promise<File> {
+    return this.#open(path, mode);
+  }
+
+  createSync(path: string): File {
+    return this.#open(path, "create");
+  }
+
+  #open(path: string, mode: OpenMode): File {
     const name = normalizePath(path);
     if (this.#directories.has(name)) {
       throw systemError(mode === "create" ? "EEXIST" : "EISDIR", "open", path);
@@ -141,6 +149,10 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   async syncDirectory(directory: string): Promise<void> {
+    this.syncDirectorySync(directory);
+  }
+
+  syncDirectorySync(directory: string): void {
     this.#requireDirectory(normalizePath(directory), "fsync", directory);
   }
 
@@ -212,6 +224,10 @@ class MemoryFile implements File {
   }
 
   async sync(): Promise<void> {
+    this.syncSync();
+  }
+
+  syncSync(): void {
     if (this.#isClosed) throw systemError("EBADF", "fdatasync", this.path);
   }
 

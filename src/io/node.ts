@@ -2,16 +2,17 @@
  * NodeFileSystem: the seam over node:fs.
  *
  * Small reads and writes are synchronous (a system call into the page cache costs 1 us, a round trip
- * to the thread pool 26 us); syncs and large writes go to the thread pool. Files are FileHandles,
- * because closing one waits for what is pending on it: a file descriptor closed too early would be
- * given to the next file opened, and a late write would land there.
+ * to the thread pool 26 us); syncs and large writes go to the thread pool. Closing a file waits for
+ * what is pending on it: a file descriptor closed too early would be given to the next file opened,
+ * and a late write would land there.
  *
  * Durability: `sync` is fdatasync (F_FULLFSYNC on macOS, by libuv); a directory is synced by opening
  * it and fsync. Windows cannot open a directory that way and makes its changes durable by itself
  * (NTFS journals metadata), so there it does nothing.
  */
-import { constants, promises as fsp, fstatSync, readSync, writeSync } from "node:fs";
+import fs, { constants, promises as fsp, fstatSync, readSync, writeSync } from "node:fs";
 import path from "node:path";
+import { promisify } from "node:util";
 import type { DirectoryLock, File, FileSystem, OpenMode } from "./file-system.ts";
 import { lockDirectory } from "./lock.ts";
 import { systemError, systemErrorCode } from "./system-error.ts";
@@ -26,18 +27,27 @@ const OPEN_FLAGS: Record<OpenMode, number> = {
 /** A system call moves at most 2^31 - 4096 bytes on Linux, and Node accepts less than 2^31. */
 const MAX_CALL_BYTES: number = 2 ** 30;
 
+const openFile = promisify(fs.open);
+const closeFile = promisify(fs.close);
+const writeFile = promisify(fs.write);
+const truncateFile = promisify(fs.ftruncate);
+const syncFile = promisify(fs.fdatasync);
+
 export class NodeFileSystem implements FileSystem {
   async open(filePath: string, mode: OpenMode): Promise<File> {
-    const handle = await fsp.open(filePath, OPEN_FLAGS[mode], 0o644);
+    const descriptor = await openFile(filePath, OPEN_FLAGS[mode], 0o644);
     try {
-      const stat = await handle.stat();
       // Opening a directory to read succeeds on POSIX; reading it would not.
-      if (stat.isDirectory()) throw systemError("EISDIR", "open", filePath);
-      return new NodeFile(filePath, handle);
+      if (fstatSync(descriptor).isDirectory()) throw systemError("EISDIR", "open", filePath);
+      return new NodeFile(filePath, descriptor);
     } catch (error) {
-      await handle.close();
+      await closeFile(descriptor);
       throw error;
     }
+  }
+
+  createSync(filePath: string): File {
+    return new NodeFile(filePath, fs.openSync(filePath, OPEN_FLAGS.create, 0o644));
   }
 
   list(directory: string): Promise<string[]> {
@@ -95,6 +105,19 @@ export class NodeFileSystem implements FileSystem {
     }
   }
 
+  syncDirectorySync(directory: string): void {
+    if (process.platform === "win32") {
+      fs.accessSync(directory);
+      return;
+    }
+    const descriptor = fs.openSync(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      fs.fsyncSync(descriptor);
+    } finally {
+      fs.closeSync(descriptor);
+    }
+  }
+
   lock(directory: string, onLost: (cause: Error) => void): Promise<DirectoryLock> {
     return lockDirectory(directory, onLost);
   }
@@ -102,13 +125,18 @@ export class NodeFileSystem implements FileSystem {
 
 class NodeFile implements File {
   readonly path: string;
-  readonly #handle: fsp.FileHandle;
+  readonly #fd: number;
   #isClosed: boolean;
+  /** Operations of the thread pool that are under way, and who waits for the last of them. */
+  #pending: number;
+  #whenIdle: () => void;
 
-  constructor(filePath: string, handle: fsp.FileHandle) {
+  constructor(filePath: string, fd: number) {
     this.path = filePath;
-    this.#handle = handle;
+    this.#fd = fd;
     this.#isClosed = false;
+    this.#pending = 0;
+    this.#whenIdle = () => {};
   }
 
   size(): number {
@@ -138,36 +166,55 @@ class NodeFile implements File {
     }
   }
 
-  async write(source: Uint8Array, position: number): Promise<void> {
-    this.#descriptor("write");
-    let done = 0;
-    while (done < source.length) {
-      const length = Math.min(source.length - done, MAX_CALL_BYTES);
-      const { bytesWritten } = await this.#handle.write(source, done, length, position + done);
-      if (bytesWritten === 0) throw systemError("EIO", "write", this.path);
-      done += bytesWritten;
-    }
+  write(source: Uint8Array, position: number): Promise<void> {
+    return this.#run("write", async (descriptor) => {
+      let done = 0;
+      while (done < source.length) {
+        const length = Math.min(source.length - done, MAX_CALL_BYTES);
+        const { bytesWritten } = await writeFile(descriptor, source, done, length, position + done);
+        if (bytesWritten === 0) throw systemError("EIO", "write", this.path);
+        done += bytesWritten;
+      }
+    });
   }
 
-  async sync(): Promise<void> {
-    this.#descriptor("fdatasync");
-    await this.#handle.datasync();
+  sync(): Promise<void> {
+    return this.#run("fdatasync", (descriptor) => syncFile(descriptor));
   }
 
-  async truncate(length: number): Promise<void> {
-    this.#descriptor("ftruncate");
-    await this.#handle.truncate(length);
+  syncSync(): void {
+    fs.fdatasyncSync(this.#descriptor("fdatasync"));
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.#run("ftruncate", (descriptor) => truncateFile(descriptor, length));
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    await this.#handle.close();
+    if (this.#pending > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
+    await closeFile(this.#fd);
+  }
+
+  async #run(call: string, operation: (descriptor: number) => Promise<void>): Promise<void> {
+    const descriptor = this.#descriptor(call);
+    this.#pending++;
+    try {
+      await operation(descriptor);
+    } finally {
+      this.#pending--;
+      if (this.#pending === 0) this.#whenIdle();
+    }
   }
 
   /** Throws on a closed file: its number may already be another file's. */
   #descriptor(call: string): number {
     if (this.#isClosed) throw systemError("EBADF", call, this.path);
-    return this.#handle.fd;
+    return this.#fd;
   }
 }

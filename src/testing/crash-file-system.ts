@@ -193,10 +193,14 @@ export class CrashFileSystem implements FileSystem {
       assert(content !== undefined, "an open file has content");
       return this.#track(file, content);
     }
+    return this.createSync(path);
+  }
+
+  createSync(path: string): File {
     const name = normalizePath(path);
     const directory = parentPath(name);
     this.#begin("create", path);
-    const file = await this.#live.open(path, mode);
+    const file = this.#live.createSync(path);
     const content = new Content(new Uint8Array(0));
     this.#contents.set(name, content);
     this.#changeNames({ directory, removed: undefined, added: { name, content } });
@@ -245,6 +249,17 @@ export class CrashFileSystem implements FileSystem {
     const sequence = this.#sequence;
     // What happens while the disk is busy is not part of this sync.
     await this.#live.syncDirectory(directory);
+    this.#directorySynced(name, sequence);
+  }
+
+  syncDirectorySync(directory: string): void {
+    this.#begin("syncDirectory", directory);
+    this.#live.syncDirectorySync(directory);
+    this.#directorySynced(normalizePath(directory), this.#sequence);
+  }
+
+  /** What happened to names in the directory up to `sequence` is on the disk. */
+  #directorySynced(name: string, sequence: number): void {
     const isSynced = (change: NameChange): boolean =>
       change.directory === name && change.sequence <= sequence;
     this.#syncedNames = namesAfter(this.#syncedNames, this.#nameChanges.filter(isSynced));
@@ -278,6 +293,13 @@ export class CrashFileSystem implements FileSystem {
         await file.sync();
         if (last !== undefined) content.syncedUpTo(last);
         this.#commit(sequence);
+      },
+      syncSync: () => {
+        this.#begin("sync", path);
+        file.syncSync();
+        const last = content.changes.at(-1);
+        if (last !== undefined) content.syncedUpTo(last);
+        this.#commit(this.#sequence);
       },
       truncate: async (length) => {
         this.#begin("truncate", path);

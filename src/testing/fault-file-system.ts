@@ -12,7 +12,7 @@
 import type { DirectoryLock, File, FileSystem, OpenMode } from "../io/file-system.ts";
 import { type SystemErrorCode, systemError } from "../io/system-error.ts";
 
-/** What a program asks of a file system. Both ways to write are `write`. */
+/** What a program asks of a file system. An operation counts alike whether it blocks the thread or not. */
 export type OperationKind =
   | "open"
   | "create"
@@ -37,7 +37,7 @@ export type Effect =
   | { readonly kind: "failAfter"; readonly code: SystemErrorCode }
   /** A write of which only the first bytes arrive before it fails. As "fail" for anything else. */
   | { readonly kind: "shorten"; readonly code: SystemErrorCode; readonly bytes: number }
-  /** It begins when the promise has resolved. Has no effect on the synchronous read and write. */
+  /** It begins when the promise has resolved. Has no effect on synchronous operations. */
   | { readonly kind: "delay"; readonly until: Promise<void> };
 
 export interface Fault {
@@ -125,6 +125,10 @@ export class FaultFileSystem implements FileSystem {
     );
   }
 
+  createSync(path: string): File {
+    return this.#runSync("create", path, () => this.#wrap(this.#inner.createSync(path)));
+  }
+
   list(directory: string): Promise<string[]> {
     return this.#run("list", directory, () => this.#inner.list(directory));
   }
@@ -151,6 +155,10 @@ export class FaultFileSystem implements FileSystem {
     return this.#run("syncDirectory", directory, () => this.#inner.syncDirectory(directory));
   }
 
+  syncDirectorySync(directory: string): void {
+    this.#runSync("syncDirectory", directory, () => this.#inner.syncDirectorySync(directory));
+  }
+
   lock(directory: string, onLost: (cause: Error) => void): Promise<DirectoryLock> {
     return this.#run("lock", directory, () => this.#inner.lock(directory, onLost));
   }
@@ -170,6 +178,7 @@ export class FaultFileSystem implements FileSystem {
         this.#write(file, source, position, effect);
       },
       sync: () => this.#run("sync", path, () => file.sync()),
+      syncSync: () => this.#runSync("sync", path, () => file.syncSync()),
       truncate: (length) => this.#run("truncate", path, () => file.truncate(length)),
       close: () => this.#run("close", path, () => file.close()),
     };
@@ -205,10 +214,12 @@ export class FaultFileSystem implements FileSystem {
 
   #runSync<T>(kind: OperationKind, path: string, operation: () => T): T {
     const effect = this.#strike(kind, path);
-    if (effect !== undefined && effect.kind !== "delay") {
+    if (effect?.kind === "fail" || effect?.kind === "shorten") {
       throw systemError(effect.code, kind, path);
     }
-    return operation();
+    const result = operation();
+    if (effect?.kind === "failAfter") throw systemError(effect.code, kind, path);
+    return result;
   }
 
   /** Counts an operation and returns what is to become of it. */

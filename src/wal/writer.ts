@@ -70,6 +70,21 @@ export class WalWriter {
     }
   }
 
+  /** As `create`, blocking the thread. */
+  static createSync(options: WalWriterOptions): WalWriter {
+    const { fileSystem, path, identity, previous, preallocateBytes = 0 } = options;
+    const file = fileSystem.createSync(path);
+    try {
+      file.writeSync(encodeHeader(identity, previous), 0);
+    } catch (error) {
+      // The first error says more than one of these would.
+      void file.close().catch(() => {});
+      void fileSystem.remove(path).catch(() => {});
+      throw error;
+    }
+    return new WalWriter(file, logSalt(identity), preallocateBytes);
+  }
+
   private constructor(file: File, salt: number, preallocateBytes: number) {
     this.path = file.path;
     this.#file = file;
@@ -142,10 +157,29 @@ export class WalWriter {
     try {
       await this.#file.sync();
     } catch (error) {
-      this.#syncFailure ??= { error };
-      this.#isBroken = true;
-      throw error;
+      throw this.#syncFailed(error);
     }
+    this.#synced(size);
+  }
+
+  /** As `sync`, blocking the thread. None of the other kind may be under way. */
+  syncSync(): void {
+    this.#checkSyncs();
+    try {
+      this.#file.syncSync();
+    } catch (error) {
+      throw this.#syncFailed(error);
+    }
+    this.#synced(this.#size);
+  }
+
+  #syncFailed(error: unknown): unknown {
+    this.#syncFailure ??= { error };
+    this.#isBroken = true;
+    return error;
+  }
+
+  #synced(size: number): void {
     // The system reports a failure once: a sync that began before another failed proves nothing.
     this.#checkSyncs();
     if (size > this.#durableSize) this.#durableSize = size;

@@ -258,6 +258,11 @@ async function work(database: TestDatabase, outcomes: Outcomes): Promise<void> {
     const write = { key, value: value(length) };
     return outcomes.note([write], durability, database.put(key, write.value, { durability }));
   };
+  const blocking = (key: string, durability: Durability, length?: number): Promise<void> => {
+    const write = { key, value: value(length) };
+    const run = async (): Promise<void> => database.putSync(key, write.value, { durability });
+    return outcomes.note([write], durability, run());
+  };
   const remove = (key: string, durability: Durability): Promise<void> => {
     const writes = [{ key, value: undefined }];
     return outcomes.note(writes, durability, database.delete(key, { durability }));
@@ -291,6 +296,13 @@ async function work(database: TestDatabase, outcomes: Outcomes): Promise<void> {
   check();
   await settled(database.flush());
   await put("l", "sync");
+  await Promise.all([put("m", "os"), blocking("n", "os"), blocking("b", "sync")]);
+  check();
+  // Enough for a memtable to fill, and a log to be created, on this thread.
+  for (let i = 0; i < 3; i++) await blocking(`o${i}`, "os", 60_000);
+  await blocking("p", "sync");
+  await settled(database.flush());
+  await blocking("q", "sync");
   check();
 }
 

@@ -159,8 +159,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "a failed sync is tried again and called success",
     "faults",
     "wal/writer.ts",
-    "this.#syncFailure ??= { error };\n      this.#isBroken = true;\n      throw error;",
-    "await this.#file.sync();",
+    "await this.#file.sync();\n    } catch (error) {\n      throw this.#syncFailed(error);",
+    "await this.#file.sync();\n    } catch {\n      await this.#file.sync();",
   ),
   {
     name: "a short write of a record is ignored",

@@ -31,7 +31,15 @@ export class Process implements FileSystem {
   }
 
   async open(path: string, mode: OpenMode): Promise<File> {
-    const file = await this.#run(() => this.#disk.open(path, mode));
+    return this.#wrap(await this.#run(() => this.#disk.open(path, mode)));
+  }
+
+  createSync(path: string): File {
+    return this.#wrap(this.#runSync(() => this.#disk.createSync(path)));
+  }
+
+  #wrap(file: File): File {
+    const { path } = file;
     return {
       path,
       size: () => this.#runSync(() => file.size()),
@@ -39,6 +47,7 @@ export class Process implements FileSystem {
       writeSync: (source, position) => this.#runSync(() => file.writeSync(source, position)),
       write: (source, position) => this.#run(() => file.write(source, position)),
       sync: () => this.#run(() => file.sync()),
+      syncSync: () => this.#runSync(() => file.syncSync()),
       truncate: (length) => this.#run(() => file.truncate(length)),
       close: () => this.#run(() => file.close()),
     };
@@ -68,6 +77,10 @@ export class Process implements FileSystem {
 
   syncDirectory(directory: string): Promise<void> {
     return this.#run(() => this.#disk.syncDirectory(directory));
+  }
+
+  syncDirectorySync(directory: string): void {
+    this.#runSync(() => this.#disk.syncDirectorySync(directory));
   }
 
   /** Each process has one database open here, and a dead one has no locks. */

@@ -2,7 +2,7 @@
  * A seeded life of a database: several processes in succession write, flush, compact, read and end,
  * well or badly. Its crash points are collected with what must hold for each.
  */
-import { ClosedError } from "../../src/errors.ts";
+import { ClosedError, DatabaseError } from "../../src/errors.ts";
 import type { CrashModel, CrashPoint } from "../../src/testing/crash-file-system.ts";
 import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
 import { Random } from "../../src/testing/random.ts";
@@ -139,7 +139,12 @@ class Life {
   #put(database: TestDatabase): void {
     const key = this.#key();
     const value = this.#value();
-    this.#write([{ key, value }], (durability) => database.put(key, value, { durability }));
+    const isBlocking = this.#random.oneIn(4);
+    this.#write([{ key, value }], (durability) =>
+      isBlocking
+        ? putBlocking(database, key, value, durability)
+        : database.put(key, value, { durability }),
+    );
   }
 
   #delete(database: TestDatabase): void {
@@ -166,8 +171,9 @@ class Life {
 
   #write(writes: readonly Write[], write: (durability: "sync" | "os") => Promise<void>): void {
     const durability = this.#random.oneIn(2) ? "sync" : "os";
-    const promise = write(durability);
+    // Before the write, which may touch the disk at once.
     const count = this.#history.submit(writes);
+    const promise = write(durability);
     this.#background(promise.then(() => this.#history.acknowledge(count, durability === "sync")));
   }
 
@@ -225,6 +231,21 @@ class Life {
     const lengths = [0, 10, 100, 100, 500, 3_000];
     const length = this.#random.oneIn(60) ? 20_000 : lengths[this.#random.below(lengths.length)];
     return `${this.#history.length}.${this.#random.next()}`.padEnd(length, "abc ");
+  }
+}
+
+/** Puts with `putSync`, or with `put` where that would have to wait. */
+async function putBlocking(
+  database: TestDatabase,
+  key: string,
+  value: string,
+  durability: "sync" | "os",
+): Promise<void> {
+  try {
+    database.putSync(key, value, { durability });
+  } catch (error) {
+    if (!(error instanceof DatabaseError && error.code === "MEMKV_BUSY")) throw error;
+    await database.put(key, value, { durability });
   }
 }
 

@@ -247,7 +247,7 @@ describe("an option", () => {
     ["createIfMissing", 1, /true or false, not number 1/],
     ["errorIfExists", "no", /true or false/],
     ["readOnly", null, /true or false, not null/],
-    ["fileSystem", {}, /a FileSystem with open, .*syncDirectory, lock, not an object/],
+    ["fileSystem", {}, /a FileSystem with open, .*syncDirectorySync, lock, not an object/],
     ["logger", "console", /a Logger object/],
   ];
 

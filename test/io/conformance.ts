@@ -56,6 +56,28 @@ export function describeFileSystem(name: string, create: () => Promise<Subject>)
         expect(await read("a")).toEqual(bytes(1, 2, 3, 4, 5));
       });
 
+      test("a file created and synced on the calling thread is like any other", async () => {
+        const file = fileSystem.createSync(path("a"));
+        expect(file.path).toBe(path("a"));
+        file.writeSync(bytes(1, 2), 0);
+        file.syncSync();
+        await file.write(bytes(3), 2);
+        await file.sync();
+        fileSystem.syncDirectorySync(subject.directory);
+        await file.close();
+        expect(() => file.syncSync()).toThrow(errorWith("EBADF"));
+        expect(await read("a")).toEqual(bytes(1, 2, 3));
+      });
+
+      test("closing waits for what is under way", async () => {
+        const file = await fileSystem.open(path("a"), "create");
+        const content = new Uint8Array(2 ** 20).fill(7);
+        const work = [file.write(content, 0), file.sync(), file.close()];
+        await expect(file.sync()).rejects.toThrow(errorWith("EBADF"));
+        await Promise.all(work);
+        expect((await read("a")).every((byte) => byte === 7)).toBe(true);
+      });
+
       test("writing beyond the end leaves zeros between", async () => {
         const file = await fileSystem.open(path("a"), "create");
         file.writeSync(bytes(1), 0);
@@ -165,6 +187,9 @@ export function describeFileSystem(name: string, create: () => Promise<Subject>)
         await write("a", bytes(1));
         await fileSystem.createDirectory(path("d"));
         await expect(fileSystem.open(path(file), mode)).rejects.toThrow(errorWith(code));
+        if (mode === "create") {
+          expect(() => fileSystem.createSync(path(file))).toThrow(errorWith(code));
+        }
         expect(await read("a")).toEqual(bytes(1));
       });
     });
@@ -223,6 +248,7 @@ export function describeFileSystem(name: string, create: () => Promise<Subject>)
       test("syncDirectory takes an existing directory only", async () => {
         await fileSystem.syncDirectory(subject.directory);
         await expect(fileSystem.syncDirectory(path("none"))).rejects.toThrow(errorWith("ENOENT"));
+        expect(() => fileSystem.syncDirectorySync(path("none"))).toThrow(errorWith("ENOENT"));
       });
     });
 

@@ -25,7 +25,10 @@ const anyKeys = fc.array(anyKey, { minLength: 1, maxLength: 8 });
 const WEIGHTED: readonly { weight: number; arbitrary: fc.Arbitrary<ModelCommand> }[] = [
   // The first is what a failing run shrinks to where a command is not needed for the failure.
   { weight: 3, arbitrary: anyWait.map((pause) => new Pause(pause)) },
-  { weight: 24, arbitrary: fc.tuple(anyKey, anyValue).map((args) => new Put(...args)) },
+  {
+    weight: 24,
+    arbitrary: fc.tuple(anyKey, anyValue, fc.boolean()).map((args) => new Put(...args)),
+  },
   { weight: 8, arbitrary: anyKey.map((key) => new Delete(key)) },
   { weight: 8, arbitrary: anyBatch.map((operations) => new Batch(operations)) },
   { weight: 8, arbitrary: anyKeys.map((keys) => new LookUp(keys)) },

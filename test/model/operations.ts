@@ -1,6 +1,7 @@
 /** Writes and maintenance as data: to issue many at once and to know what they should lead to. */
 import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
+import { DatabaseError } from "../../src/errors.ts";
 import type { BatchOperation, Database, IterationRange } from "../../src/index.ts";
 import type { SortedMap } from "./sorted-map.ts";
 
@@ -57,12 +58,19 @@ export const anyRange: fc.Arbitrary<IterationRange<string>> = fc.record(
 
 /** A change, or work that changes nothing that can be seen. */
 export type Operation =
-  | { readonly type: "put"; readonly key: string; readonly value: string }
+  | {
+      readonly type: "put";
+      readonly key: string;
+      readonly value: string;
+      /** Blocking the thread, where that is possible. */
+      readonly isBlocking?: boolean;
+    }
   | { readonly type: "delete"; readonly key: string }
   | { readonly type: "batch"; readonly operations: readonly BatchOperation<string, string>[] }
   | { readonly type: "flush" | "compact" | "sync" };
 
-const anyPut = fc.record({ type: fc.constant("put"), key: anyKey, value: anyValue });
+const PUT = { type: fc.constant<"put">("put"), key: anyKey, value: anyValue };
+const anyPut = fc.record(PUT);
 const anyDelete = fc.record({ type: fc.constant("delete"), key: anyKey });
 
 export const anyBatch: fc.Arbitrary<BatchOperation<string, string>[]> = fc.array(
@@ -71,7 +79,7 @@ export const anyBatch: fc.Arbitrary<BatchOperation<string, string>[]> = fc.array
 );
 
 const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
-  { weight: 6, arbitrary: anyPut },
+  { weight: 6, arbitrary: fc.record({ ...PUT, isBlocking: fc.boolean() }) },
   { weight: 2, arbitrary: anyDelete },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("batch"), operations: anyBatch }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constantFrom("flush", "compact", "sync") }) },
@@ -101,13 +109,29 @@ export async function wait({ turns, microtasks }: Wait): Promise<void> {
 export function issue(database: Database<string, string>, operation: Operation): Promise<void> {
   switch (operation.type) {
     case "put":
-      return database.put(operation.key, operation.value);
+      return operation.isBlocking
+        ? putBlocking(database, operation.key, operation.value)
+        : database.put(operation.key, operation.value);
     case "delete":
       return database.delete(operation.key);
     case "batch":
       return database.batch(operation.operations);
     default:
       return database[operation.type]();
+  }
+}
+
+/** Puts with `putSync`, or with `put` where that would have to wait. */
+export async function putBlocking(
+  database: Database<string, string>,
+  key: string,
+  value: string,
+): Promise<void> {
+  try {
+    database.putSync(key, value);
+  } catch (error) {
+    if (!(error instanceof DatabaseError && error.code === "MEMKV_BUSY")) throw error;
+    await database.put(key, value);
   }
 }
 
@@ -122,7 +146,7 @@ export function apply(content: SortedMap, operation: Operation): void {
 /** What a command shows when a run fails: values by their length. */
 export function describeOperation(operation: Operation): string {
   if (operation.type === "put") {
-    return `put(${JSON.stringify(operation.key.slice(0, 12))}, ${operation.value.length})`;
+    return `put${operation.isBlocking ? "Sync" : ""}(${JSON.stringify(operation.key.slice(0, 12))}, ${operation.value.length})`;
   }
   if (operation.type === "delete") return `delete(${JSON.stringify(operation.key.slice(0, 12))})`;
   if (operation.type === "batch") {

@@ -21,7 +21,15 @@ export class ProcessFileSystem implements FileSystem {
   }
 
   async open(path: string, mode: OpenMode): Promise<File> {
-    const file = await this.whileAlive(() => this.disk.open(path, mode));
+    return this.wrap(await this.whileAlive(() => this.disk.open(path, mode)));
+  }
+
+  createSync(path: string): File {
+    return this.wrap(this.orThrow(() => this.disk.createSync(path)));
+  }
+
+  private wrap(file: File): File {
+    const { path } = file;
     return {
       path,
       size: () => this.orThrow(() => file.size()),
@@ -29,6 +37,7 @@ export class ProcessFileSystem implements FileSystem {
       writeSync: (source, position) => this.orThrow(() => file.writeSync(source, position)),
       write: (source, position) => this.whileAlive(() => file.write(source, position)),
       sync: () => this.whileAlive(() => file.sync()),
+      syncSync: () => this.orThrow(() => file.syncSync()),
       truncate: (length) => this.whileAlive(() => file.truncate(length)),
       close: () => this.whileAlive(() => file.close()),
     };
@@ -56,6 +65,10 @@ export class ProcessFileSystem implements FileSystem {
 
   syncDirectory(directory: string): Promise<void> {
     return this.whileAlive(() => this.disk.syncDirectory(directory));
+  }
+
+  syncDirectorySync(directory: string): void {
+    this.orThrow(() => this.disk.syncDirectorySync(directory));
   }
 
   /** A process has one database open here, so nobody competes for the lock. */

@@ -37,6 +37,10 @@ class FailingFile {
         if (this.syncError !== undefined) throw this.syncError;
         await file.sync();
       },
+      syncSync: () => {
+        if (this.syncError !== undefined) throw this.syncError;
+        file.syncSync();
+      },
       truncate: (length) => file.truncate(length),
       close: () => file.close(),
     };
