@@ -133,7 +133,13 @@ async function prepare(
   const encoding = await writeSegment(entries, path, compression);
   const { user, system } = process.cpuUsage(before);
   const open = async (capacityBytes: number): Promise<Segment> =>
-    await Segment.open({ fileSystem, path, identity, blockCache: new BlockCache(capacityBytes) });
+    await Segment.open({
+      fileSystem,
+      path,
+      identity,
+      blockCache: new BlockCache(capacityBytes),
+      valueLogs: new Map(),
+    });
   return {
     compression,
     encoding,
@@ -320,6 +326,10 @@ class EntryCursor implements Cursor {
 
   value(): Uint8Array {
     return this.entries[this.position].value;
+  }
+
+  storedValue(): Uint8Array {
+    return this.value();
   }
 
   next(): void {

@@ -29,6 +29,24 @@ export const MAX_KEY_BYTES = 65_536;
 /** Values are 0 to 2^30 bytes long, both included. */
 export const MAX_VALUE_BYTES: number = 2 ** 30;
 
+/** Where a value lies that is kept outside of its segment, in a value log. */
+export interface ValuePlace {
+  readonly fileNumber: number;
+  /** Of its first stored byte in the file. */
+  readonly offset: number;
+  /** Bytes of the value. */
+  readonly length: number;
+  /** Bytes that it takes in the file. */
+  readonly storedLength: number;
+}
+
+/** What the entries of a segment refer to in one value log. */
+export interface ValueLogUse {
+  readonly fileNumber: number;
+  /** Stored bytes of the values that are referred to. */
+  readonly bytes: number;
+}
+
 /** Who a file is. Its header carries this, so that a swapped or copied-in file is an error. */
 export interface FileIdentity {
   /** 16 random bytes, drawn when the database was created. */

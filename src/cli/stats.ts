@@ -43,6 +43,7 @@ function words(stats: DatabaseStats, keyCount: number): string {
       ["key index", disk.keyIndex],
       ["filter", disk.filter],
       ["values", disk.values],
+      ["value logs", disk.valueLogs],
       ["log", disk.log],
       ["other", disk.other],
     ]),

@@ -1,32 +1,44 @@
 /**
- * RunWriter: sorted entries in, the segments of one run out. Flush and compaction both end here.
+ * RunWriter: sorted entries in, the segments of one run out, and the value logs of its large values.
+ * Flush and compaction both end here.
  *
- * It cuts a segment when it has reached its target size, hands output to the file system when about
- * a mebibyte has gathered, and gives way to other work after every stretch of input, so that a
+ * It cuts a segment or log when it has reached its target size, hands output to the file system when
+ * about a mebibyte has gathered, and gives way to other work after every stretch of input, so that a
  * large merge neither holds memory nor the thread. When the job fails or is cancelled, `abandon`
  * leaves no file behind.
  *
  * Each segment records the writes and the range of keys that it answers for. The segments of one
  * source share out its keys without gaps, those of tombstones that were dropped included.
+ * A value that is large and lies in no value log yet goes into one; of one that does, the entry
+ * takes over where it lies, unless the log is one that is to be left. A log is synced before a
+ * segment that refers to it is complete.
  */
 import { successor } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import { EntryKind, type SeqnoRange } from "../entry.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
+import { EntryKind, type SeqnoRange, type ValuePlace } from "../entry.ts";
+import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import type { SegmentCoders } from "../segment/coders.ts";
+import type { ValueLogSource } from "../segment/value-log.ts";
+import type { ValueLogWriter } from "../segment/value-log-writer.ts";
 import type { SegmentWriter } from "../segment/writer.ts";
 
 export interface OutputOptions {
-  /** Size at which a segment is cut. */
+  /** Size at which a segment or value log is cut. */
   readonly segmentBytes: number;
-  /** Makes the next file of the run, under a file number never used before. */
+  /** Values of this length and more go into value logs; at most VALUE_LIMIT_BYTES. */
+  readonly largeValueBytes: number;
+  /** Makes the next segment of the run, under a file number never used before. */
   create(
     coders: SegmentCoders,
     seqnos: SeqnoRange,
     coverStart: Uint8Array | undefined,
   ): Promise<SegmentWriter>;
-  /** Removes a finished file that will not be used. */
+  /** Makes a value log, likewise. */
+  createValueLog(): Promise<ValueLogWriter>;
+  /** Removes a finished segment that will not be used. */
   remove(meta: SegmentMeta): Promise<void>;
+  /** Removes a finished value log that will not be used. */
+  removeValueLog(meta: ValueLogMeta): Promise<void>;
   /** Lets other work run; rejects when the job is cancelled. */
   pause(): Promise<void>;
 }
@@ -40,6 +52,17 @@ export interface Source {
   readonly lastKey: Uint8Array;
 }
 
+/** What a job wrote. */
+export interface RunOutput {
+  /** Segments in key order; empty if there was nothing to write. */
+  readonly run: readonly SegmentMeta[];
+  /** Value logs that were made for it. */
+  readonly valueLogs: readonly ValueLogMeta[];
+}
+
+/** No value logs are left. */
+const NONE_LEFT: ValueLogSource = new Map();
+
 /** Bytes of input between two pauses: about a millisecond of work. */
 const PAUSE_BYTES = 2 ** 16;
 /** Output gathered before it is written. */
@@ -50,9 +73,11 @@ const ENTRY_COST_BYTES = 16;
 export class RunWriter {
   private readonly options: OutputOptions;
   private readonly finished: SegmentMeta[] = [];
+  private readonly finishedLogs: ValueLogMeta[] = [];
   private writer: SegmentWriter | undefined;
   /** Whether the segment being written ends before the next entry. */
   private isFull = false;
+  private log: ValueLogWriter | undefined;
   /** Segments carried over: in the run, but not ours to remove. */
   private readonly carried: Set<SegmentMeta> = new Set();
 
@@ -60,8 +85,17 @@ export class RunWriter {
     this.options = options;
   }
 
-  /** Appends every entry of the source, but for tombstones where they are dropped. */
-  async writeAll(source: Source, coders: SegmentCoders, dropTombstones: boolean): Promise<void> {
+  /**
+   * Appends every entry of the source, but for tombstones where they are dropped. Values are moved out
+   * of the logs that `leftLogs` has.
+   */
+  async writeAll(
+    source: Source,
+    coders: SegmentCoders,
+    dropTombstones: boolean,
+    leftLogs: ValueLogSource = NONE_LEFT,
+  ): Promise<void> {
+    const { largeValueBytes } = this.options;
     const { cursor, seqnos, firstKey, lastKey } = source;
     let coverStart: Uint8Array | undefined = firstKey;
     let work = 0;
@@ -75,9 +109,14 @@ export class RunWriter {
           await this.cut(coverStart);
         }
         this.writer ??= await this.options.create(coders, seqnos, coverStart);
-        const value = cursor.value();
-        this.writer.add(cursor.key, cursor.keyLength, kind, value);
-        work += value.length;
+        const value = cursor.storedValue();
+        if (value.length < largeValueBytes && value instanceof Uint8Array) {
+          this.writer.add(cursor.key, cursor.keyLength, kind, value);
+          work += value.length;
+        } else {
+          const place = await this.placeOf(value, leftLogs);
+          this.writer.addPlaced(cursor.key, cursor.keyLength, place);
+        }
       }
       if (work >= PAUSE_BYTES) {
         work = 0;
@@ -93,21 +132,42 @@ export class RunWriter {
     this.finished.push(segment);
   }
 
-  /** Completes the run: its segments in key order; empty if there was nothing to write. */
-  finish(): SegmentMeta[] {
-    return this.finished;
+  /** Completes the run. */
+  async finish(): Promise<RunOutput> {
+    await this.cutLog();
+    return { run: this.finished, valueLogs: this.finishedLogs };
   }
 
   /** Removes everything that was written. */
   async abandon(): Promise<void> {
-    const writer = this.writer;
+    const { writer, log } = this;
     this.writer = undefined;
+    this.log = undefined;
     // A file that cannot be removed is an orphan for the next open; why the job failed tells more.
     await writer?.abandon().catch(() => {});
+    await log?.abandon().catch(() => {});
     for (const meta of this.finished) {
       if (!this.carried.has(meta)) await this.options.remove(meta);
     }
+    for (const meta of this.finishedLogs) await this.options.removeValueLog(meta);
     this.finished.length = 0;
+    this.finishedLogs.length = 0;
+  }
+
+  /** Where a large value lies from now on. */
+  private async placeOf(
+    value: Uint8Array | ValuePlace,
+    leftLogs: ValueLogSource,
+  ): Promise<ValuePlace> {
+    if (value instanceof Uint8Array) return await (await this.openLog()).append(value);
+    const left = leftLogs.get(value.fileNumber);
+    return left === undefined ? value : await (await this.openLog()).copy(left, value);
+  }
+
+  private async openLog(): Promise<ValueLogWriter> {
+    if (this.log !== undefined && this.log.bytes >= this.options.segmentBytes) await this.cutLog();
+    this.log ??= await this.options.createValueLog();
+    return this.log;
   }
 
   private async rest(): Promise<void> {
@@ -123,8 +183,16 @@ export class RunWriter {
   private async cut(coverEnd: Uint8Array): Promise<void> {
     const writer = this.writer;
     if (writer === undefined) return;
+    await this.log?.sync();
     this.finished.push(await writer.finish(coverEnd));
     this.writer = undefined;
     this.isFull = false;
+  }
+
+  private async cutLog(): Promise<void> {
+    const { log } = this;
+    if (log === undefined) return;
+    this.finishedLogs.push(await log.finish());
+    this.log = undefined;
   }
 }

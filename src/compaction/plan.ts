@@ -7,7 +7,8 @@
  * nothing to hide and nothing to be hidden by: its file becomes part of the new run as it is.
  * So an update that touches 1% of the key space rewrites what it touches, not everything.
  *
- * Not carried over, though alone: a segment with tombstones that the merge may drop, and a small
+ * Not carried over, though alone: a segment with tombstones that the merge may drop, one with values
+ * in a value log that is to be left, and a small
  * one (under a quarter of the target), since runs would crumble into many small files over time.
  * Small loners next to each other, or beside a merged unit, are merged with it.
  */
@@ -28,6 +29,8 @@ export type Unit =
 export interface PlanOptions {
   readonly dropTombstones: boolean;
   readonly segmentBytes: number;
+  /** File numbers of value logs that the merge must leave. */
+  readonly leftLogs: ReadonlySet<number>;
 }
 
 /** Smaller loners than this share of the target are merged with their neighbours. */
@@ -57,13 +60,19 @@ function carryIfAlone(options: PlanOptions): (unit: Unit) => Unit {
   return (unit) => {
     if (unit.kind === "carry" || unit.segments.length > 1) return unit;
     const { meta } = unit.segments[0];
-    const mayDrop = options.dropTombstones && meta.tombstoneCount > 0;
-    return mayDrop ? unit : { kind: "carry", segment: meta };
+    return mustRewrite(meta, options) ? unit : { kind: "carry", segment: meta };
   };
 }
 
+function mustRewrite(segment: SegmentMeta, options: PlanOptions): boolean {
+  return (
+    (options.dropTombstones && segment.tombstoneCount > 0) ||
+    segment.valueLogs.some(({ fileNumber }) => options.leftLogs.has(fileNumber))
+  );
+}
+
 function isWorthCarrying(segment: SegmentMeta, options: PlanOptions): boolean {
-  if (options.dropTombstones && segment.tombstoneCount > 0) return false;
+  if (mustRewrite(segment, options)) return false;
   return segment.fileBytes >= options.segmentBytes * SMALL_SHARE;
 }
 

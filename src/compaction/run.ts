@@ -1,7 +1,8 @@
 /**
  * Carries out a choice: merges runs into one new run, streaming.
  *
- * 1. The plan (`plan.ts`) parts the inputs into units: segments to carry over, segments to merge.
+ * 1. The plan (`plan.ts`) parts the inputs into units: segments to carry over, segments to merge; and
+ *    says which value logs are left (`value-logs.ts`).
  * 2. A uniform sample of all inputs trains the coders of the new segments once for the whole run.
  * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older.
  * 4. Tombstones are dropped where no run older than the merge exists.
@@ -15,12 +16,14 @@ import { ConcatCursor } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { MergeCursor } from "../cursor/merge.ts";
 import { MAX_SEQNO } from "../entry.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
+import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
 import type { Segment } from "../segment/reader.ts";
-import { type OutputOptions, RunWriter, type Source } from "./output.ts";
-import { type PlannedSegment, planCompaction } from "./plan.ts";
+import type { ValueLog } from "../segment/value-log.ts";
+import { type OutputOptions, type RunOutput, RunWriter, type Source } from "./output.ts";
+import { type PlannedSegment, planCompaction, type Unit } from "./plan.ts";
+import { garbageLogs, smallLogs } from "./value-logs.ts";
 
 export interface CompactionJob {
   /** The runs to merge, newest first, each with its segments in key order. */
@@ -29,16 +32,21 @@ export interface CompactionJob {
   readonly dropTombstones: boolean;
   readonly compression: ValueCompression;
   readonly output: OutputOptions;
+  /** All value logs that the runs refer to, and perhaps others. */
+  readonly valueLogs: readonly ValueLogMeta[];
+  /** Logs with a greater share of garbage are left, at any cost. */
+  readonly maxGarbageShare: number;
+  /** Opens a value log to move values out of it. The caller closes it. */
+  openValueLog(meta: ValueLogMeta): Promise<ValueLog>;
 }
 
-/** The new run's segments in key order: written ones and carried ones. Empty if nothing is left. */
-export async function runCompaction(job: CompactionJob): Promise<SegmentMeta[]> {
+/** The new run: segments that were written and segments carried over. Empty if nothing is left. */
+export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
   const opened = new Map<number, Segment>();
   for (const segment of job.runs.flat()) opened.set(segment.meta.fileNumber, segment);
-  const units = planCompaction(
-    job.runs.map((run) => run.map((segment) => segment.meta)),
-    { dropTombstones: job.dropTombstones, segmentBytes: job.output.segmentBytes },
-  );
+  const { units, leftLogs } = planOf(job);
+  const openLogs = new Map<number, ValueLog>();
+  for (const meta of leftLogs) openLogs.set(meta.fileNumber, await job.openValueLog(meta));
   const writer = new RunWriter(job.output);
   try {
     let coders: SegmentCoders | undefined;
@@ -48,13 +56,34 @@ export async function runCompaction(job: CompactionJob): Promise<SegmentMeta[]> 
         continue;
       }
       coders ??= trainOn(job);
-      await writer.writeAll(sourceOf(unit.segments, opened), coders, job.dropTombstones);
+      const source = sourceOf(unit.segments, opened);
+      await writer.writeAll(source, coders, job.dropTombstones, openLogs);
     }
-    return writer.finish();
+    return await writer.finish();
   } catch (error) {
     await writer.abandon();
     throw error;
   }
+}
+
+function planOf(job: CompactionJob): {
+  readonly units: readonly Unit[];
+  readonly leftLogs: readonly ValueLogMeta[];
+} {
+  const { dropTombstones, valueLogs } = job;
+  const { segmentBytes } = job.output;
+  const runs = job.runs.map((run) => run.map((segment) => segment.meta));
+  const garbage = garbageLogs(runs, valueLogs, job.maxGarbageShare);
+  const leftLogs = new Set(garbage.map((log) => log.fileNumber));
+  const units = planCompaction(runs, { dropTombstones, segmentBytes, leftLogs });
+  const merged: SegmentMeta[] = [];
+  const carried: SegmentMeta[] = [];
+  for (const unit of units) {
+    if (unit.kind === "carry") carried.push(unit.segment);
+    else merged.push(...unit.segments.map(({ meta }) => meta));
+  }
+  const small = smallLogs(merged, carried, valueLogs, segmentBytes);
+  return { units, leftLogs: [...garbage, ...small.filter((log) => !leftLogs.has(log.fileNumber))] };
 }
 
 function sourceOf(planned: readonly PlannedSegment[], opened: Map<number, Segment>): Source {
@@ -88,7 +117,7 @@ const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 function trainOn(job: CompactionJob): SegmentCoders {
   const segments = job.runs.flat();
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
-  const sample = new EntrySample();
+  const sample = new EntrySample(job.output.largeValueBytes);
   // A small input is taken about once, not again and again.
   const windows = Math.min(SAMPLE_WINDOWS, Math.ceil(keyCount / WINDOW_ENTRIES));
   for (let i = 0; i < windows && !sample.isFull; i++) {
@@ -110,9 +139,9 @@ function trainOn(job: CompactionJob): SegmentCoders {
 export function trainOnCursor(
   cursor: Cursor,
   keyCount: number,
-  options: { readonly compression: ValueCompression },
+  options: { readonly compression: ValueCompression; readonly largeValueBytes: number },
 ): SegmentCoders {
-  const sample = new EntrySample();
+  const sample = new EntrySample(options.largeValueBytes);
   const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / SAMPLE_WINDOWS));
   cursor.seekToFirst();
   while (cursor.isValid && !sample.isFull) {

@@ -5,7 +5,7 @@
  * so a run of a thousand segments costs a scan no more than a run of one.
  */
 import { compareRanges } from "../bytes/compare.ts";
-import type { EntryKind } from "../entry.ts";
+import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
 
 /** One source: the range of its keys, and a cursor over them. */
@@ -45,6 +45,10 @@ export class ConcatCursor implements Cursor {
 
   value(): Uint8Array {
     return this.position().value();
+  }
+
+  storedValue(): Uint8Array | ValuePlace {
+    return this.position().storedValue();
   }
 
   seekToFirst(): void {

@@ -5,10 +5,10 @@
  * A cursor is at an entry (`isValid`) or off either end. Keys are unique within a cursor: a source
  * yields one entry for a key, the newest that the cursor may see, tombstones included.
  *
- * Lifetime: `key` and what `value()` returns are views, valid until the cursor's next move. Who
+ * Lifetime: `key` and the bytes that `value()` returns are views, valid until the cursor's next move. Who
  * keeps them copies them.
  */
-import type { EntryKind } from "../entry.ts";
+import type { EntryKind, ValuePlace } from "../entry.ts";
 
 export interface Cursor {
   /** Whether the cursor is at an entry. Everything below `kind` needs it to be. */
@@ -36,4 +36,10 @@ export interface Cursor {
    * tombstone. May read and decode a block; throws CorruptionError if the block is damaged.
    */
   value(): Uint8Array;
+
+  /**
+   * The value as `value()` gives it, or where it lies if it is kept in a value log, which is then not
+   * read. For those who pass values on without looking at them.
+   */
+  storedValue(): Uint8Array | ValuePlace;
 }

@@ -13,7 +13,7 @@
  * 3. Every source not in the heap is off its end in the direction of travel.
  */
 import { commonPrefixLength, compareRanges } from "../bytes/compare.ts";
-import type { EntryKind } from "../entry.ts";
+import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
 
 export class MergeCursor implements Cursor {
@@ -58,6 +58,10 @@ export class MergeCursor implements Cursor {
 
   value(): Uint8Array {
     return this.sources[this.heap[0]].value();
+  }
+
+  storedValue(): Uint8Array | ValuePlace {
+    return this.sources[this.heap[0]].storedValue();
   }
 
   seekToFirst(): void {

@@ -7,12 +7,15 @@
  * it too: it is reported, and the next write that needs room, the next flush or the next wake tries
  * again; nothing is lost meanwhile, since the memtable and its log stay.
  */
+
+import type { RunOutput } from "../compaction/output.ts";
 import { type Choice, pickCompaction } from "../compaction/pick.ts";
+import { garbageLogs } from "../compaction/value-logs.ts";
 import { ClosedError } from "../errors.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
+import { type Run, versionOf } from "../manifest/version.ts";
 import type { JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
-import type { OpenVersion, Sources } from "./sources.ts";
+import type { Sources } from "./sources.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
 
 /** Reported when a memtable became a run. */
@@ -21,14 +24,14 @@ export interface FlushEvent {
   readonly keyCount: number;
   /** Bytes of the memtable. */
   readonly memtableBytes: number;
-  /** Bytes of the files. */
+  /** Bytes of the files, value logs included. */
   readonly fileBytes: number;
 }
 
 /** Reported when runs were merged. */
 export interface CompactionEvent {
   readonly reason: Choice["reason"];
-  /** Runs that were merged, and entries and bytes that went in and came out. */
+  /** Runs that were merged, and entries and bytes of segments that went in and came out. */
   readonly runCount: number;
   readonly inputKeyCount: number;
   readonly outputKeyCount: number;
@@ -66,6 +69,10 @@ export interface BackgroundHost {
 
 /** Sealed memtables that may wait; a write that would seal another waits with them. */
 const MAX_SEALED_MEMTABLES = 2;
+
+/** What share of a value log may be garbage before a compaction clears it, and before `compact` does. */
+const MAX_GARBAGE_SHARE = 1 / 2;
+const MAX_GARBAGE_SHARE_MANUAL = 1 / 10;
 
 export class Background {
   private readonly host: BackgroundHost;
@@ -106,16 +113,27 @@ export class Background {
     return this.flushing;
   }
 
-  /** Merges all runs into one, after whatever is being merged. */
+  /**
+   * Merges all runs into one, after whatever is being merged. What the merge drops is garbage in value
+   * logs afterwards, which takes a second compaction to clear: one that rewrites only what refers to
+   * such logs.
+   */
   async compactAll(): Promise<void> {
     while (this.compacting !== undefined) await this.compacting.catch(ignore);
     this.cancellation.signal.throwIfAborted();
-    const { runs } = this.host.versions.current.version;
-    const hasTombstones = runs.some((run) => run.some((meta) => meta.tombstoneCount > 0));
-    if (runs.length < 2 && !hasTombstones) return;
-    await this.startCompaction(() =>
-      this.compact({ start: 0, end: runs.length, reason: "manual" }),
-    );
+    await this.startCompaction(async () => {
+      const { runs } = this.host.versions.current.version;
+      const hasTombstones = runs.some((run) => run.some((meta) => meta.tombstoneCount > 0));
+      if (runs.length > 1 || hasTombstones) {
+        await this.compact({ start: 0, end: runs.length, reason: "manual" });
+      }
+      const { version } = this.host.versions.current;
+      const end = version.runs.length;
+      const oldest = version.runs.slice(-1);
+      if (garbageLogs(oldest, version.valueLogs, MAX_GARBAGE_SHARE_MANUAL).length > 0) {
+        await this.compact({ start: end - 1, end, reason: "manual" });
+      }
+    });
   }
 
   /** Cancels compaction, lets a flush end, and starts nothing more. */
@@ -152,9 +170,10 @@ export class Background {
     const { memtables } = host.sources;
     const memtable = memtables[memtables.length - 1];
     const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);
-    const run = await host.jobs.flush(memtable, host.versions.current.version.runs.length === 0);
+    const output = await host.jobs.flush(memtable, host.versions.current.version.runs.length === 0);
+    const { run, valueLogs } = output;
     await this.install(
-      run,
+      output,
       (runs) => (run.length > 0 ? [run, ...runs] : runs),
       { oldestWal, lastSeqno: Math.max(memtable.lastSeqno, host.versions.manifest.lastSeqno) },
       (sources) => sources.memtables.filter((other) => other !== memtable),
@@ -163,7 +182,7 @@ export class Background {
     this.events.flush({
       keyCount: total(run, "keyCount"),
       memtableBytes: memtable.byteLength,
-      fileBytes: total(run, "fileBytes"),
+      fileBytes: total(run, "fileBytes") + total(valueLogs, "fileBytes"),
     });
   }
 
@@ -201,14 +220,19 @@ export class Background {
     inputs.hold();
     try {
       const chosen = inputs.version.runs.slice(choice.start, choice.end);
-      const run = await host.jobs.compact(
+      const { run, valueLogs } = await host.jobs.compact(
         inputs.runs.slice(choice.start, choice.end),
-        choice.end === inputs.version.runs.length,
+        {
+          dropTombstones: choice.end === inputs.version.runs.length,
+          valueLogs: inputs.version.valueLogs,
+          maxGarbageShare:
+            choice.reason === "manual" ? MAX_GARBAGE_SHARE_MANUAL : MAX_GARBAGE_SHARE,
+        },
         this.cancellation.signal,
       );
       const existing = new Set(chosen.flat().map((meta) => meta.fileNumber));
       await this.install(
-        run.filter((meta) => !existing.has(meta.fileNumber)),
+        { run: run.filter((meta) => !existing.has(meta.fileNumber)), valueLogs },
         (runs) => {
           // Flushes may have put newer runs in front meanwhile; the chosen ones still stand together.
           const start = runs.indexOf(chosen[0]);
@@ -231,36 +255,41 @@ export class Background {
     }
   }
 
-  /** Makes new segments part of the database, or removes them if that fails. */
+  /** Makes what a job wrote part of the database, or removes it if that fails. */
   private async install(
-    added: readonly SegmentMeta[],
-    changeRuns: (runs: OpenVersion["version"]["runs"]) => OpenVersion["version"]["runs"],
+    { run, valueLogs }: RunOutput,
+    changeRuns: (runs: readonly Run[]) => readonly Run[],
     progress: { readonly oldestWal?: number; readonly lastSeqno?: number },
     remainingMemtables: (sources: Sources) => readonly Memtable[],
   ): Promise<void> {
     const { host } = this;
+    const added = { segments: run, valueLogs };
     try {
       await host.versions.edit(
         added,
-        (manifest) => ({
-          ...manifest,
-          ...progress,
-          version: { runs: changeRuns(manifest.version.runs) },
-        }),
+        (manifest) => {
+          const { version } = manifest;
+          const runs = changeRuns(version.runs);
+          const next = versionOf(runs, [...version.valueLogs, ...valueLogs]);
+          return { ...manifest, ...progress, version: next };
+        },
         (version) => {
           host.replaceSources({ memtables: remainingMemtables(host.sources), version });
         },
       );
     } catch (error) {
       if (isPoisoning(error)) host.poison(error);
-      else for (const meta of added) await host.versions.removeFile(meta);
+      else await host.versions.removeFiles(added);
       throw error;
     }
   }
 }
 
-function total(segments: readonly SegmentMeta[], field: "keyCount" | "fileBytes"): number {
-  return segments.reduce((sum, meta) => sum + meta[field], 0);
+function total<F extends "keyCount" | "fileBytes">(
+  files: readonly Readonly<Record<F, number>>[],
+  field: F,
+): number {
+  return files.reduce((sum, meta) => sum + meta[field], 0);
 }
 
 function ignore(): void {

@@ -1,7 +1,7 @@
 /**
  * Names of the files in a database's directory.
  *
- * `MANIFEST`, `000012.wal`, `000013.seg`: a number is used once, for one file of one kind, and has
+ * `MANIFEST`, `000012.wal`, `000013.seg`, `000014.vlog`: a number is used once, for one file of one kind, and has
  * at least six digits so that listings sort.
  */
 
@@ -13,20 +13,26 @@ export function segmentFileName(fileNumber: number): string {
   return `${digits(fileNumber)}.seg`;
 }
 
+export function valueLogFileName(fileNumber: number): string {
+  return `${digits(fileNumber)}.vlog`;
+}
+
 /** A file of ours, by its name. */
 export interface NumberedFile {
   readonly name: string;
-  readonly kind: "wal" | "segment";
+  readonly kind: "wal" | "segment" | "valueLog";
   readonly fileNumber: number;
 }
 
-/** What a name stands for, or undefined if it is not the name of a log or segment. */
+const KINDS = { wal: "wal", seg: "segment", vlog: "valueLog" } as const;
+
+/** What a name stands for, or undefined if it is not the name of a log, segment or value log. */
 export function parseFileName(name: string): NumberedFile | undefined {
-  const match = /^(\d{6,16})\.(wal|seg)$/.exec(name);
+  const match = /^(\d{6,16})\.(wal|seg|vlog)$/.exec(name);
   if (match === null) return undefined;
   const fileNumber = Number(match[1]);
   if (!Number.isSafeInteger(fileNumber) || digits(fileNumber) !== match[1]) return undefined;
-  return { name, kind: match[2] === "wal" ? "wal" : "segment", fileNumber };
+  return { name, kind: KINDS[match[2] as keyof typeof KINDS], fileNumber };
 }
 
 function digits(fileNumber: number): string {

@@ -1,22 +1,24 @@
 /**
- * The work of a flush and of a compaction, wherever it runs: sources in, the segments of a new run
- * out. Nothing is installed here.
+ * The work of a flush and of a compaction, wherever it runs: sources in, the segments of a new run and
+ * their value logs out. Nothing is installed here.
  *
  * `JobRunner` is how the background asks for it. `InlineRunner` does it on the calling thread, giving
  * way to other work in between; `WorkerRunner` (worker-runner.ts) hands it to a worker thread, which
  * calls the same two functions. Both write the same bytes.
  */
 import { setImmediate } from "node:timers/promises";
-import { type OutputOptions, RunWriter } from "../compaction/output.ts";
+import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
 import { runCompaction, trainOnCursor } from "../compaction/run.ts";
 import { MAX_SEQNO } from "../entry.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
+import type { ValueLogMeta } from "../manifest/version.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import type { Segment } from "../segment/reader.ts";
+import { ValueLog } from "../segment/value-log.ts";
+import { ValueLogWriter } from "../segment/value-log-writer.ts";
 import { SegmentWriter } from "../segment/writer.ts";
 import type { FileNumbers } from "./file-numbers.ts";
-import { segmentFileName } from "./files.ts";
+import { segmentFileName, valueLogFileName } from "./files.ts";
 import type { Memtable } from "./memtable.ts";
 
 /** What a job needs besides its sources. */
@@ -26,19 +28,30 @@ export interface JobContext {
   readonly databaseId: Uint8Array;
   readonly fileNumbers: FileNumbers;
   readonly segmentBytes: number;
+  readonly largeValueBytes: number;
   readonly compression: ValueCompression;
+}
+
+/** What a compaction is to do, besides the runs that it merges. */
+export interface CompactionTask {
+  /** Whether no run older than those merged can hold any of their keys. */
+  readonly dropTombstones: boolean;
+  /** All value logs that the runs refer to, and perhaps others. */
+  readonly valueLogs: readonly ValueLogMeta[];
+  /** Value logs with a greater share of garbage are left, at any cost. */
+  readonly maxGarbageShare: number;
 }
 
 /** Runs jobs, one flush and one compaction at a time. A failed job leaves no files. */
 export interface JobRunner {
-  /** The segments of a sealed memtable. Empty if it has nothing to write. */
-  flush(memtable: Memtable, dropTombstones: boolean): Promise<SegmentMeta[]>;
-  /** The segments of the runs' union, newest first hiding older. Rejects once `signal` is aborted. */
+  /** The run of a sealed memtable. Empty if it has nothing to write. */
+  flush(memtable: Memtable, dropTombstones: boolean): Promise<RunOutput>;
+  /** The union of the runs, newest first hiding older. Rejects once `signal` is aborted. */
   compact(
     runs: readonly (readonly Segment[])[],
-    dropTombstones: boolean,
+    task: CompactionTask,
     signal: AbortSignal,
-  ): Promise<SegmentMeta[]>;
+  ): Promise<RunOutput>;
   /** No job is running, and none follows. */
   close(): Promise<void>;
 }
@@ -51,8 +64,8 @@ export async function flushMemtable(
   dropTombstones: boolean,
   context: JobContext,
   pause: Pause,
-): Promise<SegmentMeta[]> {
-  if (memtable.keyCount === 0) return [];
+): Promise<RunOutput> {
+  if (memtable.keyCount === 0) return { run: [], valueLogs: [] };
   const coders = trainOnCursor(memtable.cursor(MAX_SEQNO), memtable.keyCount, context);
   const writer = new RunWriter(outputOf(context, pause));
   const cursor = memtable.cursor(MAX_SEQNO);
@@ -63,35 +76,61 @@ export async function flushMemtable(
   try {
     const source = { cursor, seqnos: memtable, firstKey, lastKey };
     await writer.writeAll(source, coders, dropTombstones);
-    return writer.finish();
+    return await writer.finish();
   } catch (error) {
     await writer.abandon();
     throw error;
   }
 }
 
-export function compactRuns(
+export async function compactRuns(
   runs: readonly (readonly Segment[])[],
-  dropTombstones: boolean,
+  task: CompactionTask,
   context: JobContext,
   pause: Pause,
-): Promise<SegmentMeta[]> {
-  const { compression } = context;
-  return runCompaction({ runs, dropTombstones, compression, output: outputOf(context, pause) });
+): Promise<RunOutput> {
+  const { compression, fileSystem, directory, databaseId } = context;
+  const opened: ValueLog[] = [];
+  const openValueLog = async ({ fileNumber }: ValueLogMeta): Promise<ValueLog> => {
+    const path = joinPath(directory, valueLogFileName(fileNumber));
+    const log = await ValueLog.open({ fileSystem, path, identity: { databaseId, fileNumber } });
+    opened.push(log);
+    return log;
+  };
+  const output = outputOf(context, pause);
+  try {
+    return await runCompaction({ runs, ...task, compression, output, openValueLog });
+  } finally {
+    for (const log of opened) await log.close();
+  }
 }
 
 function outputOf(context: JobContext, pause: Pause): OutputOptions {
-  const { fileSystem, directory, databaseId, fileNumbers, segmentBytes } = context;
+  const { fileSystem, directory, databaseId, fileNumbers } = context;
   const pathOf = (fileNumber: number): string => joinPath(directory, segmentFileName(fileNumber));
+  const logPathOf = (fileNumber: number): string =>
+    joinPath(directory, valueLogFileName(fileNumber));
   return {
-    segmentBytes,
+    segmentBytes: context.segmentBytes,
+    largeValueBytes: context.largeValueBytes,
     create: (coders, seqnos, coverStart) => {
       const fileNumber = fileNumbers.take();
       const path = pathOf(fileNumber);
       const identity = { databaseId, fileNumber };
       return SegmentWriter.create({ fileSystem, path, identity, coders, seqnos, coverStart });
     },
+    createValueLog: () => {
+      const fileNumber = fileNumbers.take();
+      return ValueLogWriter.create({
+        fileSystem,
+        path: logPathOf(fileNumber),
+        identity: { databaseId, fileNumber },
+        isCompressing: context.compression !== "none",
+        pause,
+      });
+    },
     remove: (meta) => fileSystem.remove(pathOf(meta.fileNumber)),
+    removeValueLog: (meta) => fileSystem.remove(logPathOf(meta.fileNumber)),
     pause,
   };
 }
@@ -103,16 +142,16 @@ export class InlineRunner implements JobRunner {
     this.context = context;
   }
 
-  flush(memtable: Memtable, dropTombstones: boolean): Promise<SegmentMeta[]> {
+  flush(memtable: Memtable, dropTombstones: boolean): Promise<RunOutput> {
     return flushMemtable(memtable, dropTombstones, this.context, () => setImmediate());
   }
 
   compact(
     runs: readonly (readonly Segment[])[],
-    dropTombstones: boolean,
+    task: CompactionTask,
     signal: AbortSignal,
-  ): Promise<SegmentMeta[]> {
-    return compactRuns(runs, dropTombstones, this.context, async () => {
+  ): Promise<RunOutput> {
+    return compactRuns(runs, task, this.context, async () => {
       await setImmediate();
       signal.throwIfAborted();
     });

@@ -295,6 +295,10 @@ class MemtableCursor implements Cursor {
     return this.memtable.valueOf(this.ref);
   }
 
+  storedValue(): Uint8Array {
+    return this.value();
+  }
+
   seekToFirst(): void {
     this.keys.seekToFirst();
     this.skipForwards();

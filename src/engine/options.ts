@@ -5,6 +5,7 @@ import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
 import { MAX_ENCODING_NAME_BYTES } from "../manifest/format.ts";
 import type { ValueCompression } from "../segment/coders.ts";
+import { VALUE_LIMIT_BYTES } from "../segment/value-block.ts";
 import type { RecoveryMode as LogRecoveryMode } from "../wal/reader.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import { VALUE_ENCODINGS, type ValueEncodingOption } from "./value-codec.ts";
@@ -40,8 +41,14 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly memtableBytes?: number | undefined;
   /** Hard budget for decoded value blocks. Default 32 MiB; 0 for none. */
   readonly blockCacheBytes?: number | undefined;
-  /** Bytes at which compaction cuts a run into segments. Default 64 MiB; at least 64 KiB. */
+  /** Bytes at which a run is cut into segments, and value logs are cut. Default 64 MiB; at least 64 KiB. */
   readonly segmentBytes?: number | undefined;
+  /**
+   * Values of this length and more are kept in value logs, beside the segments: compactions do not
+   * write them again, and `getStream` reads them piece by piece; reading one takes a read of its own.
+   * Default 4096; 64 to 8192. It goes for what is flushed or compacted from now on.
+   */
+  readonly largeValueBytes?: number | undefined;
   /** Runs of like size that are merged into one. Default 4; at least 2. */
   readonly compactionTrigger?: number | undefined;
   /**
@@ -91,6 +98,7 @@ export interface ResolvedOptions<K, V> {
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
   readonly segmentBytes: number;
+  readonly largeValueBytes: number;
   readonly compactionTrigger: number;
   readonly compression: ValueCompression;
   readonly background: "worker" | "inline";
@@ -170,6 +178,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   memtableBytes: wholeNumber(2 ** 17, 2 ** 30),
   blockCacheBytes: wholeNumber(0, 2 ** 40),
   segmentBytes: wholeNumber(2 ** 16, 2 ** 30),
+  largeValueBytes: wholeNumber(64, VALUE_LIMIT_BYTES),
   compactionTrigger: wholeNumber(2, 64),
   compression: oneOf("auto", "none", "symbols", "deflate"),
   background: oneOf("worker", "inline"),
@@ -192,6 +201,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     memtableBytes: options.memtableBytes ?? 64 * MEBIBYTE,
     blockCacheBytes: options.blockCacheBytes ?? 32 * MEBIBYTE,
     segmentBytes: options.segmentBytes ?? 64 * MEBIBYTE,
+    largeValueBytes: options.largeValueBytes ?? 4096,
     compactionTrigger: options.compactionTrigger ?? 4,
     compression: options.compression ?? "auto",
     background: options.fileSystem === undefined ? (options.background ?? "worker") : "inline",

@@ -19,8 +19,9 @@ import {
   sampleIndexes,
 } from "./order-statistics.ts";
 import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
-import { findValue, hasKey } from "./reads.ts";
+import { findStoredValue, findValue, hasKey } from "./reads.ts";
 import type { Sources } from "./sources.ts";
+import { valueStream } from "./value-stream.ts";
 
 /** Where and when to read. */
 export interface Moment {
@@ -79,6 +80,29 @@ export abstract class ReadView<K, V> {
       throw new InvalidArgumentError(`getMany takes an array of keys, not ${describe(keys)}`);
     }
     return keys.map((key) => this.get(key));
+  }
+
+  /**
+   * The bytes of a value as a stream, or undefined if the key is not there: for values too large to be
+   * held whole. They are the bytes that the value encoding made: of `"binary"` the value itself, of
+   * `"utf8"` and `"json"` the text in UTF-8, of `"msgpack"` its msgpack form.
+   *
+   * Pieces have at most 64 KiB and are the caller's own. Each is read when it is asked for, and checked
+   * before it is handed out; memory does not grow with the value. The stream shows the value as it was
+   * at the call, whatever is written meanwhile; until it is read to its end or cancelled, it keeps what
+   * it reads on disk. It fails with ClosedError once the database or snapshot is closed, and with
+   * CorruptionError if the value is damaged. Other errors as for `get`.
+   */
+  getStream(key: K): ReadableStream<Uint8Array> | undefined {
+    const { sources, visibleSeqno } = this.moment();
+    const { key: codec } = this.codecs;
+    const length = codec.encode(key);
+    try {
+      const value = findStoredValue(sources, visibleSeqno, codec.buffer, length);
+      return value === undefined ? undefined : valueStream(value, this.pin());
+    } catch (error) {
+      throw toUserError(error, "read");
+    }
   }
 
   /** Whether a key is there. As `get`, without reading the value. */

@@ -11,6 +11,7 @@ import { MergeCursor } from "../cursor/merge.ts";
 import { EntryKind } from "../entry.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { Segment } from "../segment/reader.ts";
+import type { ChunkReader } from "../segment/value-log.ts";
 import type { Memtable } from "./memtable.ts";
 import { type Sources, segmentFor } from "./sources.ts";
 
@@ -39,6 +40,33 @@ export function findValue(
         ? segment.valueAt(ordinal, key, length)
         : undefined;
     }
+  }
+  return undefined;
+}
+
+/**
+ * The value's bytes, which stay as they are as long as the sources are held; or, if it lies in a value
+ * log, its chunks, of which none is read yet.
+ */
+export function findStoredValue(
+  sources: Sources,
+  seqno: number,
+  key: Uint8Array,
+  length: number,
+): Uint8Array | ChunkReader | undefined {
+  for (const memtable of sources.memtables) {
+    const ref = memtable.find(key, length, seqno);
+    if (ref >= 0) {
+      return memtable.kindOf(ref) === EntryKind.put ? memtable.valueOf(ref) : undefined;
+    }
+  }
+  for (const run of sources.version.runs) {
+    const segment = segmentFor(run, key, length);
+    const ordinal = segment?.find(key, length, keyHash(key, length)) ?? -1;
+    if (segment === undefined || ordinal < 0) continue;
+    if (segment.kindAt(ordinal) !== EntryKind.put) return undefined;
+    const value = segment.storedValueAt(ordinal, key, length);
+    return value instanceof Uint8Array ? value.slice() : segment.chunksOf(value);
   }
   return undefined;
 }

@@ -2,7 +2,7 @@
  * What `open` does before the database can be used: find or found the manifest, replay the logs,
  * remove what no one needs.
  *
- * 1. The manifest names the live segments and the oldest log that is still needed. A directory
+ * 1. The manifest names the live segments and value logs and the oldest log that is still needed. A directory
  *    without one is a new database if it holds nothing else (a log without a record may be there:
  *    founding was interrupted), and otherwise not a memkv database.
  * 2. Logs from the oldest needed on are replayed in order into memtables. Each record's sequence
@@ -25,7 +25,13 @@ import { HEADER_BYTES, type PreviousLog } from "../wal/format.ts";
 import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/reader.ts";
 import { WalWriter } from "../wal/writer.ts";
 import { RecordReader } from "./batch.ts";
-import { type NumberedFile, parseFileName, segmentFileName, walFileName } from "./files.ts";
+import {
+  type NumberedFile,
+  parseFileName,
+  segmentFileName,
+  valueLogFileName,
+  walFileName,
+} from "./files.ts";
 import type { LogExtent } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -168,7 +174,7 @@ async function createDatabase(
     oldestWal: FIRST_FILE_NUMBER,
     newestWal: FIRST_FILE_NUMBER,
     newestWalEnd: HEADER_BYTES,
-    version: { runs: [] },
+    version: { runs: [], valueLogs: [] },
   };
   await writeManifest(fileSystem, directory, manifest);
   return manifest;
@@ -192,7 +198,7 @@ function isLockName(name: string): boolean {
 }
 
 /**
- * Replays the logs and cleans up. The manifest's segments are opened by the caller. `confirmLock`
+ * Replays the logs and cleans up. The files of the manifest's Version are opened by the caller. `confirmLock`
  * rejects once the directory may be another process's; it is asked before anything is changed.
  */
 export async function recover(
@@ -208,7 +214,7 @@ export async function recover(
   // name must be durable before anything that only the manifest before it refers to is removed.
   if (!mode.readOnly) await fileSystem.syncDirectory(directory);
   const names = await fileSystem.list(directory);
-  checkSegments(directory, manifest, names);
+  checkVersion(directory, manifest, names);
   const files = names.map(parseFileName).filter((file) => file !== undefined);
   const replayed = await replayLogs(fileSystem, directory, manifest, files, mode);
   let orphansRemoved: string[] = [];
@@ -299,19 +305,27 @@ async function replayLogs(
   return { replay, logs, ends, dropped, recordsReplayed, bytesReplayed };
 }
 
-/** Throws where a segment of the manifest is missing. */
-function checkSegments(directory: string, manifest: Manifest, names: readonly string[]): void {
+/** Throws where a segment or value log of the manifest is missing. */
+function checkVersion(directory: string, manifest: Manifest, names: readonly string[]): void {
   const present = new Set(names);
-  for (const { fileNumber } of manifest.version.runs.flat()) {
-    const name = segmentFileName(fileNumber);
+  for (const name of namesIn(manifest)) {
     if (present.has(name)) continue;
-    throw new CorruptionError("a segment is missing", {
+    const what = parseFileName(name)?.kind === "segment" ? "segment" : "value log";
+    throw new CorruptionError(`a ${what} is missing`, {
       file: joinPath(directory, name),
       offset: 0,
-      expected: "a segment that the manifest names",
+      expected: `a ${what} that the manifest names`,
       actual: "no such file",
     });
   }
+}
+
+/** Names of the segments and value logs of a manifest's Version. */
+function namesIn({ version }: Manifest): string[] {
+  return [
+    ...version.runs.flat().map((meta) => segmentFileName(meta.fileNumber)),
+    ...version.valueLogs.map((meta) => valueLogFileName(meta.fileNumber)),
+  ];
 }
 
 /** Whether a mode may leave out records that others follow. */
@@ -406,9 +420,7 @@ async function removeOrphans(
   manifest: Manifest,
   names: readonly string[],
 ): Promise<string[]> {
-  const live = new Set(
-    manifest.version.runs.flat().map((meta) => segmentFileName(meta.fileNumber)),
-  );
+  const live = new Set(namesIn(manifest));
   const orphans = names.filter((name) => {
     if (name === `MANIFEST${TEMPORARY_SUFFIX}`) return true;
     const file = parseFileName(name);

@@ -7,14 +7,15 @@
  * the last `OpenVersion` that names them is let go.
  *
  * Invariants:
- * 1. A segment is open exactly as long as some OpenVersion with holders names it.
+ * 1. A segment or value log is open exactly as long as some OpenVersion with holders names it.
  * 2. A file is removed only after the manifest stopped naming it (installing comes first) and no
  *    OpenVersion does.
  */
 import { compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
-import type { SegmentMeta, Version } from "../manifest/version.ts";
+import type { Version } from "../manifest/version.ts";
 import type { Segment } from "../segment/reader.ts";
+import type { ValueLog } from "../segment/value-log.ts";
 import type { Memtable } from "./memtable.ts";
 
 export interface Sources {
@@ -23,18 +24,21 @@ export interface Sources {
   readonly version: OpenVersion;
 }
 
-/** A Version with its segments open, counted by holders. */
+/** A Version with its files open, counted by holders. */
 export class OpenVersion {
   readonly version: Version;
   /** As `version.runs`: newest first, each run's segments in key order. */
   readonly runs: readonly (readonly Segment[])[];
-  private readonly segments: OpenSegments;
+  private readonly segments: OpenFiles<Segment>;
+  private readonly valueLogs: OpenFiles<ValueLog>;
   private holders: number;
 
   /** Has one holder: the caller. */
-  constructor(version: Version, segments: OpenSegments) {
+  constructor(version: Version, segments: OpenFiles<Segment>, valueLogs: OpenFiles<ValueLog>) {
     this.version = version;
     this.segments = segments;
+    this.valueLogs = valueLogs;
+    for (const meta of version.valueLogs) valueLogs.hold(meta);
     this.runs = version.runs.map((run) => run.map((meta) => segments.hold(meta)));
     this.holders = 1;
   }
@@ -46,58 +50,68 @@ export class OpenVersion {
   release(): void {
     this.holders--;
     if (this.holders > 0) return;
-    for (const run of this.version.runs) for (const meta of run) this.segments.release(meta);
+    for (const meta of this.version.runs.flat()) this.segments.release(meta);
+    for (const meta of this.version.valueLogs) this.valueLogs.release(meta);
   }
 }
 
-/** The segments that are open, each with the number of OpenVersions that name it. */
-export class OpenSegments {
-  private readonly byNumber = new Map<number, { readonly segment: Segment; holders: number }>();
-  private readonly discard: (segment: Segment) => void;
+/** What the Version says of a file. */
+interface FileMeta {
+  readonly fileNumber: number;
+}
 
-  /** `discard` is called with a segment that nobody names any more, to close and remove it. */
-  constructor(discard: (segment: Segment) => void) {
+/** Files of one kind that are open, each with the number of OpenVersions that name it. */
+export class OpenFiles<F extends { readonly meta: FileMeta }> {
+  private readonly byNumber = new Map<number, { readonly file: F; holders: number }>();
+  private readonly discard: (file: F) => void;
+
+  /** `discard` is called with a file that nobody names any more, to close and remove it. */
+  constructor(discard: (file: F) => void) {
     this.discard = discard;
   }
 
-  /** Adds a segment that was just opened; nobody holds it yet. */
-  add(segment: Segment): void {
-    this.byNumber.set(segment.meta.fileNumber, { segment, holders: 0 });
+  /** Adds a file that was just opened; nobody holds it yet. */
+  add(file: F): void {
+    this.byNumber.set(file.meta.fileNumber, { file, holders: 0 });
   }
 
   has(fileNumber: number): boolean {
     return this.byNumber.has(fileNumber);
   }
 
-  /** Takes out a segment that nobody holds, for the caller to close; undefined if it is not open. */
-  drop(meta: SegmentMeta): Segment | undefined {
+  get(fileNumber: number): F | undefined {
+    return this.byNumber.get(fileNumber)?.file;
+  }
+
+  /** Takes out a file that nobody holds, for the caller to close; undefined if it is not open. */
+  drop(meta: FileMeta): F | undefined {
     const entry = this.byNumber.get(meta.fileNumber);
     this.byNumber.delete(meta.fileNumber);
-    return entry?.segment;
+    return entry?.file;
   }
 
-  hold(meta: SegmentMeta): Segment {
+  hold(meta: FileMeta): F {
     const entry = this.entry(meta);
     entry.holders++;
-    return entry.segment;
+    return entry.file;
   }
 
-  release(meta: SegmentMeta): void {
+  release(meta: FileMeta): void {
     const entry = this.entry(meta);
     entry.holders--;
     if (entry.holders > 0) return;
     this.byNumber.delete(meta.fileNumber);
-    this.discard(entry.segment);
+    this.discard(entry.file);
   }
 
-  /** Every open segment, in no order. */
-  all(): Segment[] {
-    return [...this.byNumber.values()].map((entry) => entry.segment);
+  /** Every open file, in no order. */
+  all(): F[] {
+    return [...this.byNumber.values()].map((entry) => entry.file);
   }
 
-  private entry(meta: SegmentMeta): { readonly segment: Segment; holders: number } {
+  private entry(meta: FileMeta): { readonly file: F; holders: number } {
     const entry = this.byNumber.get(meta.fileNumber);
-    if (entry === undefined) throw new RangeError(`segment ${meta.fileNumber} is not open`);
+    if (entry === undefined) throw new RangeError(`file ${meta.fileNumber} is not open`);
     return entry;
   }
 }

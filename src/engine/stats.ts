@@ -3,7 +3,7 @@
  * cheap. Memory figures count the bytes that the structures allocate: arenas and buffers, not the
  * process's resident size.
  */
-import type { Run } from "../manifest/version.ts";
+import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
 import type { Store } from "./store.ts";
 
@@ -42,8 +42,17 @@ export interface DatabaseStats {
     };
     readonly filter: number;
     readonly values: number;
+    /** Value logs, whose parts in use and garbage `DatabaseStats.valueLogs` has. */
+    readonly valueLogs: number;
     readonly other: number;
     readonly total: number;
+  };
+  /** The logs that hold large values. */
+  readonly valueLogs: {
+    readonly count: number;
+    readonly fileBytes: number;
+    /** Bytes of values that segments refer to; the rest is garbage, which compactions clear. */
+    readonly usedBytes: number;
   };
   readonly blockCache: {
     readonly capacityBytes: number;
@@ -80,6 +89,7 @@ export function readStats(store: Store): DatabaseStats {
     disk.segments += segment.meta.fileBytes;
   }
   const { blockCache } = store;
+  const valueLogs = statsOfValueLogs(version.version);
   return {
     runs: version.version.runs.map(statsOfRun),
     memtableKeyCount: memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0),
@@ -90,9 +100,11 @@ export function readStats(store: Store): DatabaseStats {
       keyIndexParts: parts,
       filter: disk.filter,
       values: disk.values,
+      valueLogs: valueLogs.fileBytes,
       other: disk.segments - disk.keyIndex - disk.filter - disk.values,
-      total: store.logs.bytes + disk.segments,
+      total: store.logs.bytes + disk.segments + valueLogs.fileBytes,
     },
+    valueLogs,
     blockCache: {
       capacityBytes: blockCache.capacityBytes,
       bytes: blockCache.bytes,
@@ -101,6 +113,13 @@ export function readStats(store: Store): DatabaseStats {
     },
     lastSeqno: store.visibleSeqno,
   };
+}
+
+function statsOfValueLogs({ runs, valueLogs }: Version): DatabaseStats["valueLogs"] {
+  let usedBytes = 0;
+  for (const bytes of usesOf(runs).values()) usedBytes += bytes;
+  const fileBytes = valueLogs.reduce((total, log) => total + log.fileBytes, 0);
+  return { count: valueLogs.length, fileBytes, usedBytes };
 }
 
 function statsOfRun(run: Run): RunStats {

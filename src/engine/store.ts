@@ -133,6 +133,7 @@ export class Store implements CommitHost, BackgroundHost {
       databaseId,
       fileNumbers,
       segmentBytes: options.segmentBytes,
+      largeValueBytes: options.largeValueBytes,
       compression: options.compression,
     };
     this.jobs =

@@ -4,8 +4,9 @@
  * 1. The manifest is read again and must name what the live Version names.
  * 2. Runs are in key order and their segments disjoint. Their writes are in the order of the runs:
  *    every one of a run came after every one of the runs below it.
- * 3. Every segment is read whole: every checksum, the order of keys, ordinals and counts, and that
- *    it is the one that the manifest speaks of.
+ * 3. Every segment is read whole, and every value in a value log that it refers to: every checksum, the
+ *    order of keys, ordinals and counts, and that it is the one that the manifest speaks of. What is
+ *    garbage in a value log is not read.
  * 4. Every log that is still needed is read up to where its records end; each must be whole and its
  *    operations must parse.
  *
@@ -16,7 +17,7 @@ import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
-import type { Run, Version } from "../manifest/version.ts";
+import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import type { Segment } from "../segment/reader.ts";
 import { replayWal } from "../wal/reader.ts";
 import { RecordReader } from "./batch.ts";
@@ -34,9 +35,10 @@ export interface VerifyProgress {
 /** What `verify` read without finding damage. */
 export interface VerifyReport {
   readonly segments: number;
+  readonly valueLogs: number;
   /** Entries of all segments, tombstones included. */
   readonly keys: number;
-  /** Bytes of segments and logs. */
+  /** Bytes of segments, logs, and what is in use of value logs. */
   readonly bytes: number;
   /** Logs that are still needed, and the writes in them. */
   readonly logs: number;
@@ -54,9 +56,11 @@ export async function verifyStore(
     await verifyManifest(store);
     for (const run of version.version.runs) verifyOrder(run, manifestPath(store));
     verifyAges(version.runs, store.versions.manifest.lastSeqno);
+    store.versions.verifyValueLogs(version);
     const segments = version.runs.flat();
     const logs = store.logs.list();
-    const segmentBytes = segments.reduce((total, segment) => total + segment.meta.fileBytes, 0);
+    let segmentBytes = segments.reduce((total, segment) => total + segment.meta.fileBytes, 0);
+    for (const used of usesOf(version.version.runs).values()) segmentBytes += used;
     const bytes = logs.reduce((total, log) => total + log.end, segmentBytes);
     let segmentsDone = 0;
     let bytesBefore = 0;
@@ -66,9 +70,9 @@ export async function verifyStore(
       onProgress?.({ segmentsDone, segmentCount: segments.length, bytesDone, bytes });
     };
     for (const segment of segments) {
-      await segment.verify(report);
+      const verified = await segment.verify(report);
       segmentsDone++;
-      bytesBefore += segment.meta.fileBytes;
+      bytesBefore += verified.bytes;
       report(0);
     }
     let logWrites = 0;
@@ -82,7 +86,14 @@ export async function verifyStore(
       logsRead++;
     }
     const keys = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
-    return { segments: segments.length, keys, bytes, logs: logsRead, logWrites };
+    return {
+      segments: segments.length,
+      valueLogs: version.version.valueLogs.length,
+      keys,
+      bytes,
+      logs: logsRead,
+      logWrites,
+    };
   } catch (error) {
     // Files that were closed under us are no damage.
     store.checkOpen();
@@ -117,6 +128,11 @@ async function verifyManifest(store: Store): Promise<void> {
 }
 
 function fileNumbers(version: Version): string {
+  const logs = version.valueLogs.map((meta) => meta.fileNumber).join(",");
+  return `${runNumbers(version)}; value logs ${logs}`;
+}
+
+function runNumbers(version: Version): string {
   return version.runs.map((run) => run.map((meta) => meta.fileNumber).join(",")).join(" | ");
 }
 

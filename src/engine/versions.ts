@@ -2,8 +2,8 @@
  * VersionStore: the live Version, on disk and open, and the only way to change it.
  *
  * An edit makes the next manifest out of the current one, in this order, which is what makes a crash
- * at any point harmless: new segment files are complete and synced; their names are synced (the
- * directory); the manifest is replaced, atomically and synced; the new Version is swapped in; and
+ * at any point harmless: new segments and value logs are complete and synced; their names are synced
+ * (the directory); the manifest is replaced, atomically and synced; the new Version is swapped in; and
  * only then are files that it no longer names removed. Edits run one after the other.
  *
  * The manifest also records the next file number, so that none is used twice (file-numbers.ts), and
@@ -13,13 +13,14 @@ import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
 import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
 import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
+import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
 import { Segment } from "../segment/reader.ts";
+import { ValueLog } from "../segment/value-log.ts";
 import type { FileNumbers } from "./file-numbers.ts";
-import { segmentFileName } from "./files.ts";
+import { segmentFileName, valueLogFileName } from "./files.ts";
 import type { LogExtent } from "./logs.ts";
-import { OpenSegments, OpenVersion } from "./sources.ts";
+import { OpenFiles, OpenVersion } from "./sources.ts";
 
 export interface VersionStoreOptions {
   readonly fileSystem: FileSystem;
@@ -33,15 +34,22 @@ export interface VersionStoreOptions {
   readonly onLeftover: (path: string, cause: unknown) => void;
 }
 
+/** Files of a change, complete and synced, but not yet their names. */
+export interface AddedFiles {
+  readonly segments: readonly SegmentMeta[];
+  readonly valueLogs: readonly ValueLogMeta[];
+}
+
 export class VersionStore {
   private readonly options: VersionStoreOptions;
-  private readonly segments: OpenSegments;
+  private readonly segments: OpenFiles<Segment>;
+  private readonly valueLogs: OpenFiles<ValueLog>;
   private manifestNow: Manifest;
   private openNow: OpenVersion;
   private readonly fileNumbers: FileNumbers;
   /** Resolves when the last edit asked for has settled. */
   private lastTask: Promise<void> = Promise.resolve();
-  /** File numbers of segments that an edit is about to make live. */
+  /** File numbers of segments and value logs that an edit is about to make live. */
   private readonly arriving = new Set<number>();
   /** Files being closed and removed. */
   private readonly removals = new Set<Promise<void>>();
@@ -51,13 +59,14 @@ export class VersionStore {
 
   private constructor(manifest: Manifest, fileNumbers: FileNumbers, options: VersionStoreOptions) {
     this.options = options;
-    this.segments = new OpenSegments((segment) => this.discard(segment));
+    this.segments = new OpenFiles((segment) => this.discard(segment));
+    this.valueLogs = new OpenFiles((log) => this.discard(log));
     this.manifestNow = manifest;
     this.fileNumbers = fileNumbers;
-    this.openNow = new OpenVersion({ runs: [] }, this.segments);
+    this.openNow = this.openVersion({ runs: [], valueLogs: [] });
   }
 
-  /** Opens every segment of the manifest's Version. `fileNumbers` begin above every file there is. */
+  /** Opens every file of the manifest's Version. `fileNumbers` begin above every file there is. */
   static async open(
     manifest: Manifest,
     fileNumbers: FileNumbers,
@@ -65,12 +74,13 @@ export class VersionStore {
   ): Promise<VersionStore> {
     const store = new VersionStore(manifest, fileNumbers, options);
     try {
+      for (const meta of manifest.version.valueLogs) await store.openValueLog(meta);
       for (const meta of manifest.version.runs.flat()) await store.openSegment(meta);
     } catch (error) {
-      await store.closeSegments();
+      await store.closeFiles();
       throw error;
     }
-    store.openNow = new OpenVersion(manifest.version, store.segments);
+    store.openNow = store.openVersion(manifest.version);
     return store;
   }
 
@@ -82,9 +92,10 @@ export class VersionStore {
     return this.manifestNow;
   }
 
-  /** Whether some Version that is in use names the segment, or an edit is about to. */
+  /** Whether some Version that is in use names the segment or value log, or an edit is about to. */
   isLive(fileNumber: number): boolean {
-    return this.segments.has(fileNumber) || this.arriving.has(fileNumber);
+    const { segments, valueLogs, arriving } = this;
+    return segments.has(fileNumber) || valueLogs.has(fileNumber) || arriving.has(fileNumber);
   }
 
   /** The manifest as it is on disk, read between two edits. */
@@ -98,21 +109,36 @@ export class VersionStore {
     return joinPath(this.options.directory, segmentFileName(meta.fileNumber));
   }
 
+  /** Path of a value log's file. */
+  logPathOf(meta: { readonly fileNumber: number }): string {
+    return joinPath(this.options.directory, valueLogFileName(meta.fileNumber));
+  }
+
+  /** Reads the headers of all value logs of the Version again. Throws CorruptionError. */
+  verifyValueLogs(version: OpenVersion): void {
+    const { databaseId } = this.manifestNow;
+    for (const meta of version.version.valueLogs) {
+      const { fileNumber } = meta;
+      const log = this.valueLogs.get(fileNumber);
+      log?.verifyHeader({ databaseId, fileNumber });
+    }
+  }
+
   /**
-   * Installs a change. `added` are segments whose files are complete and synced, but not yet their
-   * names. `swap` is called with the new Version in the step that makes it current.
+   * Installs a change. `swap` is called with the new Version in the step that makes it current.
    *
    * If it rejects with MEMKV_POISONED it is unknown which manifest a crash would find; otherwise
    * nothing changed, and the caller may remove the added files and try again.
    */
   edit(
-    added: readonly SegmentMeta[],
+    added: AddedFiles,
     change: (manifest: Manifest) => Manifest,
     swap: (version: OpenVersion) => void,
   ): Promise<void> {
-    for (const { fileNumber } of added) this.arriving.add(fileNumber);
+    const metas = [...added.segments, ...added.valueLogs];
+    for (const { fileNumber } of metas) this.arriving.add(fileNumber);
     return this.enqueue(() => this.runEdit(added, change, swap)).finally(() => {
-      for (const { fileNumber } of added) this.arriving.delete(fileNumber);
+      for (const { fileNumber } of metas) this.arriving.delete(fileNumber);
     });
   }
 
@@ -130,14 +156,19 @@ export class VersionStore {
     });
   }
 
-  /** Closes and removes a finished segment that was never installed. */
-  async removeFile(meta: SegmentMeta): Promise<void> {
-    const path = this.pathOf(meta);
-    try {
-      await this.options.lock.confirm();
-      await this.options.fileSystem.remove(path);
-    } catch (error) {
-      this.options.onLeftover(path, error);
+  /** Removes finished files that were never installed. */
+  async removeFiles({ segments, valueLogs }: AddedFiles): Promise<void> {
+    const paths = [
+      ...segments.map((meta) => this.pathOf(meta)),
+      ...valueLogs.map((meta) => this.logPathOf(meta)),
+    ];
+    for (const path of paths) {
+      try {
+        await this.options.lock.confirm();
+        await this.options.fileSystem.remove(path);
+      } catch (error) {
+        this.options.onLeftover(path, error);
+      }
     }
   }
 
@@ -146,7 +177,7 @@ export class VersionStore {
     await this.lastTask;
     await Promise.all(this.removals);
     this.isClosing = true;
-    await this.closeSegments();
+    await this.closeFiles();
     await Promise.all(this.removals);
   }
 
@@ -157,35 +188,40 @@ export class VersionStore {
     return result;
   }
 
-  private async closeSegments(): Promise<void> {
+  private openVersion(version: Manifest["version"]): OpenVersion {
+    return new OpenVersion(version, this.segments, this.valueLogs);
+  }
+
+  private async closeFiles(): Promise<void> {
     for (const segment of this.segments.all()) await segment.close();
+    for (const log of this.valueLogs.all()) await log.close();
   }
 
   private async runEdit(
-    added: readonly SegmentMeta[],
+    added: AddedFiles,
     change: (manifest: Manifest) => Manifest,
     swap: (version: OpenVersion) => void,
   ): Promise<void> {
     const { fileSystem, directory } = this.options;
     if (this.uncertainty !== undefined) throw this.uncertainty;
     try {
-      for (const meta of added) await this.openSegment(meta);
-      if (added.length > 0) await fileSystem.syncDirectory(directory);
+      for (const meta of added.valueLogs) await this.openValueLog(meta);
+      for (const meta of added.segments) await this.openSegment(meta);
+      if (added.segments.length > 0) await fileSystem.syncDirectory(directory);
       await this.replaceManifest(this.withDurableLog(change(this.manifestNow)));
     } catch (error) {
-      for (const meta of added) {
+      const opened = [
+        ...added.segments.map((meta) => this.segments.drop(meta)),
+        ...added.valueLogs.map((meta) => this.valueLogs.drop(meta)),
+      ];
+      for (const file of opened) {
         // What went wrong first decides what the caller may do with the files.
-        await this.segments
-          .drop(meta)
-          ?.close()
-          .catch((cause: unknown) => {
-            this.options.onLeftover(this.pathOf(meta), cause);
-          });
+        await file?.close().catch((cause: unknown) => this.options.onLeftover(file.path, cause));
       }
       throw error;
     }
     const previous = this.openNow;
-    this.openNow = new OpenVersion(this.manifestNow.version, this.segments);
+    this.openNow = this.openVersion(this.manifestNow.version);
     swap(this.openNow);
     previous.release();
   }
@@ -221,44 +257,68 @@ export class VersionStore {
       path,
       identity: { databaseId, fileNumber: meta.fileNumber },
       blockCache,
+      valueLogs: this.valueLogs,
     });
     this.segments.add(segment);
     checkMeta(meta, segment.meta, path);
   }
 
-  private discard(segment: Segment): void {
-    const path = this.pathOf(segment.meta);
-    const removal = this.closeAndRemove(segment, path)
+  private async openValueLog(meta: ValueLogMeta): Promise<void> {
+    const { fileSystem } = this.options;
+    const { databaseId } = this.manifestNow;
+    const path = this.logPathOf(meta);
+    const { fileNumber, fileBytes } = meta;
+    const log = await ValueLog.open({ fileSystem, path, identity: { databaseId, fileNumber } });
+    this.valueLogs.add(log);
+    if (log.meta.fileBytes !== fileBytes) {
+      throw mismatch("value log", path, `fileBytes ${fileBytes}`, `${log.meta.fileBytes}`);
+    }
+  }
+
+  private discard(file: OpenFile): void {
+    const { path } = file;
+    const removal = this.closeAndRemove(file)
       .catch((error: unknown) => this.options.onLeftover(path, error))
       .finally(() => this.removals.delete(removal));
     this.removals.add(removal);
   }
 
-  private async closeAndRemove(segment: Segment, path: string): Promise<void> {
-    await segment.close();
+  private async closeAndRemove(file: OpenFile): Promise<void> {
+    await file.close();
     // A snapshot that ends after the close leaves files behind; the next open removes them.
     if (this.isClosing) return;
     await this.options.lock.confirm();
-    await this.options.fileSystem.remove(path);
+    await this.options.fileSystem.remove(file.path);
   }
+}
+
+/** A segment or value log. */
+interface OpenFile {
+  readonly path: string;
+  close(): Promise<void>;
 }
 
 /** Throws where a file is not the one that the manifest speaks of. */
 function checkMeta(expected: SegmentMeta, actual: SegmentMeta, file: string): void {
   for (const field of ["fileBytes", "keyCount", "tombstoneCount"] as const) {
     if (actual[field] !== expected[field]) {
-      throw mismatch(file, `${field} ${expected[field]}`, `${actual[field]}`);
+      throw mismatch("segment", file, `${field} ${expected[field]}`, `${actual[field]}`);
     }
   }
   for (const field of ["firstKey", "lastKey"] as const) {
     if (compareBytes(actual[field], expected[field]) !== 0) {
-      throw mismatch(file, `${field} ${hex(expected[field])}`, hex(actual[field]));
+      throw mismatch("segment", file, `${field} ${hex(expected[field])}`, hex(actual[field]));
     }
+  }
+  const expectedUses = JSON.stringify(expected.valueLogs);
+  const actualUses = JSON.stringify(actual.valueLogs);
+  if (actualUses !== expectedUses) {
+    throw mismatch("segment", file, `value logs ${expectedUses}`, actualUses);
   }
 }
 
-function mismatch(file: string, expected: string, actual: string): CorruptionError {
-  return new CorruptionError("a segment is not the one that the manifest names", {
+function mismatch(kind: string, file: string, expected: string, actual: string): CorruptionError {
+  return new CorruptionError(`a ${kind} is not the one that the manifest names`, {
     file,
     offset: 0,
     expected,

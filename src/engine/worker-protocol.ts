@@ -4,6 +4,8 @@
  * Memtables and file numbers are shared, not copied. Errors lose their class and fields on the way
  * between threads, so they are taken apart and put together again here.
  */
+
+import type { RunOutput } from "../compaction/output.ts";
 import {
   CorruptionError,
   DatabaseError,
@@ -12,6 +14,7 @@ import {
 } from "../errors.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import type { ValueCompression } from "../segment/coders.ts";
+import type { CompactionTask } from "./jobs.ts";
 import type { SharedMemtable } from "./memtable.ts";
 
 /** What the thread is started with. */
@@ -20,6 +23,7 @@ export interface WorkerSetup {
   readonly databaseId: Uint8Array;
   readonly fileNumbers: SharedArrayBuffer;
   readonly segmentBytes: number;
+  readonly largeValueBytes: number;
   readonly compression: ValueCompression;
 }
 
@@ -35,7 +39,7 @@ export interface CompactRequest {
   readonly id: number;
   /** Newest first. */
   readonly runs: readonly (readonly SegmentMeta[])[];
-  readonly dropTombstones: boolean;
+  readonly task: CompactionTask;
   /** One word; not zero once the job is cancelled. */
   readonly cancelled: SharedArrayBuffer;
 }
@@ -43,7 +47,7 @@ export interface CompactRequest {
 export type WorkerRequest = FlushRequest | CompactRequest;
 
 export type WorkerResponse =
-  | { readonly id: number; readonly run: readonly SegmentMeta[] }
+  | { readonly id: number; readonly output: RunOutput }
   | { readonly id: number; readonly error: PortableError };
 
 /** An error as plain data. */

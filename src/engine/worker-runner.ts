@@ -6,12 +6,12 @@
  * what they had written is removed first. Nothing is lost: a job's sources stay until its result is installed.
  */
 import { Worker } from "node:worker_threads";
+import type { RunOutput } from "../compaction/output.ts";
 import { DatabaseError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
 import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
-import type { JobContext, JobRunner } from "./jobs.ts";
+import type { CompactionTask, JobContext, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import {
   fromPortable,
@@ -23,13 +23,13 @@ import {
 interface PendingJob {
   /** File numbers below this existed before the job. */
   readonly firstFileNumber: number;
-  resolve(run: SegmentMeta[]): void;
+  resolve(output: RunOutput): void;
   reject(reason: unknown): void;
 }
 
 /** Who knows which files are in use, and whether the directory is still ours. */
 export interface FileOwner {
-  /** Whether a segment is, or is about to be, part of the database. */
+  /** Whether a segment or value log is, or is about to be, part of the database. */
   isLive(fileNumber: number): boolean;
   /** Rejects once the directory may be another process's. */
   confirmLock(): Promise<void>;
@@ -47,16 +47,16 @@ export class WorkerRunner implements JobRunner {
     this.owner = owner;
   }
 
-  flush(memtable: Memtable, dropTombstones: boolean): Promise<SegmentMeta[]> {
+  flush(memtable: Memtable, dropTombstones: boolean): Promise<RunOutput> {
     const id = this.nextId++;
     return this.run({ kind: "flush", id, memtable: memtable.share(), dropTombstones });
   }
 
   async compact(
     runs: readonly (readonly Segment[])[],
-    dropTombstones: boolean,
+    task: CompactionTask,
     signal: AbortSignal,
-  ): Promise<SegmentMeta[]> {
+  ): Promise<RunOutput> {
     signal.throwIfAborted();
     const cancelled = new SharedArrayBuffer(4);
     const cancel = (): void => {
@@ -66,7 +66,7 @@ export class WorkerRunner implements JobRunner {
     try {
       const metas = runs.map((run) => run.map((segment) => segment.meta));
       const id = this.nextId++;
-      return await this.run({ kind: "compact", id, runs: metas, dropTombstones, cancelled });
+      return await this.run({ kind: "compact", id, runs: metas, task, cancelled });
     } catch (error) {
       signal.throwIfAborted();
       throw error;
@@ -81,10 +81,10 @@ export class WorkerRunner implements JobRunner {
     await worker?.terminate();
   }
 
-  private run(request: WorkerRequest): Promise<SegmentMeta[]> {
+  private run(request: WorkerRequest): Promise<RunOutput> {
     const worker = this.worker ?? this.start();
     const firstFileNumber = this.context.fileNumbers.upcoming;
-    return new Promise<SegmentMeta[]>((resolve, reject) => {
+    return new Promise<RunOutput>((resolve, reject) => {
       this.pending.set(request.id, { firstFileNumber, resolve, reject });
       worker.ref();
       worker.postMessage(request);
@@ -92,12 +92,14 @@ export class WorkerRunner implements JobRunner {
   }
 
   private start(): Worker {
-    const { directory, databaseId, fileNumbers, segmentBytes, compression } = this.context;
+    const { directory, databaseId, fileNumbers, segmentBytes, largeValueBytes, compression } =
+      this.context;
     const setup: WorkerSetup = {
       directory,
       databaseId,
       fileNumbers: fileNumbers.shared,
       segmentBytes,
+      largeValueBytes,
       compression,
     };
     const worker = startThread(setup);
@@ -114,7 +116,7 @@ export class WorkerRunner implements JobRunner {
     this.pending.delete(response.id);
     // An idle thread does not keep the process alive.
     if (this.pending.size === 0) this.worker?.unref();
-    if ("run" in response) job.resolve([...response.run]);
+    if ("output" in response) job.resolve(response.output);
     else job.reject(fromPortable(response.error));
   }
 
@@ -138,13 +140,14 @@ export class WorkerRunner implements JobRunner {
       });
   }
 
-  /** Removes segments with file numbers in [first, end) that nobody is going to use. */
+  /** Removes segments and value logs with file numbers in [first, end) that nobody is going to use. */
   private async removeOutputs(first: number, end: number): Promise<void> {
     const { fileSystem, directory } = this.context;
     await this.owner.confirmLock();
     for (const name of await fileSystem.list(directory)) {
       const file = parseFileName(name);
-      if (file?.kind !== "segment" || file.fileNumber < first || file.fileNumber >= end) continue;
+      if (file === undefined || file.kind === "wal") continue;
+      if (file.fileNumber < first || file.fileNumber >= end) continue;
       if (!this.owner.isLive(file.fileNumber)) await fileSystem.remove(joinPath(directory, name));
     }
   }

@@ -3,18 +3,20 @@
  *
  * It is started by `WorkerRunner` with what does not change while the database is open, and then
  * takes requests. It reads sealed memtables through shared memory and opens the segments it merges
- * by itself. It touches no file but segments, and installs nothing.
+ * by itself. It touches no file but segments and value logs, and installs nothing.
  */
 import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
+import type { RunOutput } from "../compaction/output.ts";
 import { ClosedError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { Segment } from "../segment/reader.ts";
+import type { ValueLogSource } from "../segment/value-log.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
 import { compactRuns, flushMemtable, type JobContext } from "./jobs.ts";
@@ -30,7 +32,8 @@ import {
 const port = parentPort;
 assert(port !== null, "this module runs in a worker thread");
 
-const { directory, databaseId, fileNumbers, segmentBytes, compression } = workerData as WorkerSetup;
+const { directory, databaseId, fileNumbers, segmentBytes, largeValueBytes, compression } =
+  workerData as WorkerSetup;
 
 const context: JobContext = {
   fileSystem: new NodeFileSystem(),
@@ -38,11 +41,15 @@ const context: JobContext = {
   databaseId,
   fileNumbers: new FileNumbers(fileNumbers),
   segmentBytes,
+  largeValueBytes,
   compression,
 };
 
 /** Merging reads each block once: nothing is worth keeping. */
 const blockCache = new BlockCache(0);
+
+/** Values in value logs are not read through the segments. */
+const NO_VALUE_LOGS: ValueLogSource = new Map();
 
 /** Pauses between two turns of the event loop, in which requests arrive and jobs take turns. */
 const PAUSES_PER_TURN = 16;
@@ -53,11 +60,7 @@ async function giveWay(): Promise<void> {
   if (pauseCount === 0) await setImmediate();
 }
 
-async function compact({
-  runs,
-  dropTombstones,
-  cancelled,
-}: CompactRequest): Promise<SegmentMeta[]> {
+async function compact({ runs, task, cancelled }: CompactRequest): Promise<RunOutput> {
   const flag = new Int32Array(cancelled);
   const opened: Segment[] = [];
   try {
@@ -71,7 +74,7 @@ async function compact({
       }
       sources.push(segments);
     }
-    return await compactRuns(sources, dropTombstones, context, async () => {
+    return await compactRuns(sources, task, context, async () => {
       if (Atomics.load(flag, 0) !== 0) throw new ClosedError();
       await giveWay();
     });
@@ -86,10 +89,11 @@ function openSegment({ fileNumber }: SegmentMeta): Promise<Segment> {
     path: joinPath(directory, segmentFileName(fileNumber)),
     identity: { databaseId, fileNumber },
     blockCache,
+    valueLogs: NO_VALUE_LOGS,
   });
 }
 
-function run(request: WorkerRequest): Promise<SegmentMeta[]> {
+function run(request: WorkerRequest): Promise<RunOutput> {
   if (request.kind === "compact") return compact(request);
   const memtable = Memtable.from(request.memtable);
   return flushMemtable(memtable, request.dropTombstones, context, giveWay);
@@ -99,7 +103,7 @@ async function answer(request: WorkerRequest): Promise<WorkerResponse> {
   const { id } = request;
   try {
     await loadChecksum();
-    return { id, run: await run(request) };
+    return { id, output: await run(request) };
   } catch (error) {
     return { id, error: toPortable(error) };
   }

@@ -65,6 +65,7 @@ const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
   memtableBytes: true,
   blockCacheBytes: true,
   segmentBytes: true,
+  largeValueBytes: true,
   compactionTrigger: true,
   compression: true,
   background: true,

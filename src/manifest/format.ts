@@ -6,9 +6,9 @@
  *        | magic | version | length | databaseId | nextFileNumber | lastSeqno | oldestWal |
  *        +-------+---------+--------+------------+----------------+-----------+-----------+
  *        56          64             72
- *        +-----------+--------------+-------------+---------------+----------+-----+-----+-------+
- *        | newestWal | newestWalEnd | keyEncoding | valueEncoding | runCount | run | ... | xxh32 |
- *        +-----------+--------------+-------------+---------------+----------+-----+-----+-------+
+ *        +-----------+--------------+-------------+---------------+----------+-----+-----+---------------+----------+-----+-------+
+ *        | newestWal | newestWalEnd | keyEncoding | valueEncoding | runCount | run | ... | valueLogCount | valueLog | ... | xxh32 |
+ *        +-----------+--------------+-------------+---------------+----------+-----+-----+---------------+----------+-----+-------+
  * magic           8 bytes "memkvman"
  * version         u32 LE   FORMAT_VERSION
  * length          u32 LE   bytes of the whole file, at most MAX_MANIFEST_BYTES
@@ -21,17 +21,21 @@
  * ...Encoding     u8 length, 1 to 255, and so many bytes of UTF-8: the encoding's name
  * runCount        u32 LE   newest first
  * run             u32 LE   number of segments, at least 1, and the segments in key order
+ * valueLogCount   u32 LE   by ascending file number: all that segments refer to, and no other
+ * valueLog        u53 LE   file number, u53 LE bytes of the file; each in 8 bytes
  * xxh32           u32 LE   of every byte before it
  *
  * Segment
- *        +------------+-----------+----------+----------------+----------+---------+
- *        | fileNumber | fileBytes | keyCount | tombstoneCount | firstKey | lastKey |
- *        +------------+-----------+----------+----------------+----------+---------+
+ *        +------------+-----------+----------+----------------+----------+---------+----------+-----+-----+
+ *        | fileNumber | fileBytes | keyCount | tombstoneCount | firstKey | lastKey | useCount | use | ... |
+ *        +------------+-----------+----------+----------------+----------+---------+----------+-----+-----+
  * fileNumber      u53 LE   in 8 bytes
  * fileBytes       u53 LE   in 8 bytes
  * keyCount        u53 LE   in 8 bytes: entries, at least 1
  * tombstoneCount  u53 LE   in 8 bytes: at most keyCount
  * ...Key          u32 LE length, at most MAX_KEY_BYTES, and so many bytes
+ * useCount        u32 LE   value logs that entries refer to, by ascending file number
+ * use             u53 LE   file number, u53 LE stored bytes of the values referred to; each in 8 bytes
  *
  * Magic, version and length begin every version of the format and the checksum ends it, so that a
  * newer manifest is told from a damaged one.
@@ -40,10 +44,10 @@ import { checksum } from "../bytes/checksum.ts";
 import { compareBytes } from "../bytes/compare.ts";
 import { readU32, readU53, writeU32 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
-import { MAX_KEY_BYTES, MAX_SEQNO } from "../entry.ts";
+import { MAX_KEY_BYTES, MAX_SEQNO, type ValueLogUse } from "../entry.ts";
 import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
 import { HEADER_BYTES } from "../wal/format.ts";
-import type { Run, SegmentMeta, Version } from "./version.ts";
+import { type Run, type SegmentMeta, usesOf, type ValueLogMeta, type Version } from "./version.ts";
 
 /** On disk: never change or reuse a number. */
 export const FORMAT_VERSION = 1;
@@ -101,6 +105,11 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
     writer.u32(run.length);
     for (const meta of run) writeSegment(writer, meta);
   }
+  writer.u32(manifest.version.valueLogs.length);
+  for (const { fileNumber, fileBytes } of manifest.version.valueLogs) {
+    writer.u53(fileNumber);
+    writer.u53(fileBytes);
+  }
   writeU32(writer.buffer, LENGTH_OFFSET, writer.length + CHECKSUM_BYTES);
   writer.u32(checksum(writer.buffer, 0, writer.length));
   return writer.take();
@@ -114,6 +123,11 @@ function writeSegment(writer: ByteWriter, meta: SegmentMeta): void {
   for (const key of [meta.firstKey, meta.lastKey]) {
     writer.u32(key.length);
     writer.append(key);
+  }
+  writer.u32(meta.valueLogs.length);
+  for (const { fileNumber, bytes } of meta.valueLogs) {
+    writer.u53(fileNumber);
+    writer.u53(bytes);
   }
 }
 
@@ -130,7 +144,7 @@ export function decodeManifest(bytes: Uint8Array, path: string): Manifest {
     newestWalEnd: decoder.u53(),
     keyEncoding: decoder.name(),
     valueEncoding: decoder.name(),
-    version: { runs: decoder.runs() },
+    version: { runs: decoder.runs(), valueLogs: decoder.valueLogs() },
   };
   decoder.checkEnd();
   const fault = faultOf(manifest);
@@ -165,7 +179,29 @@ export function faultOf(manifest: Manifest): string | undefined {
       previous = meta;
     }
   }
-  return undefined;
+  for (const meta of version.valueLogs) {
+    if (meta.fileNumber >= nextFileNumber) return `value log ${meta.fileNumber} from the future`;
+    if (numbers.has(meta.fileNumber)) return `value log ${meta.fileNumber} twice`;
+    numbers.add(meta.fileNumber);
+  }
+  return valueLogFault(version);
+}
+
+function valueLogFault({ runs, valueLogs }: Version): string | undefined {
+  const used = usesOf(runs);
+  let previous = 0;
+  for (const { fileNumber, fileBytes } of valueLogs) {
+    if (!isCount(fileNumber, previous + 1)) return `value log ${fileNumber} after ${previous}`;
+    const bytes = used.get(fileNumber);
+    if (bytes === undefined) return `value log ${fileNumber}, to which no segment refers`;
+    if (!isCount(fileBytes, 1) || bytes > fileBytes) {
+      return `${bytes} bytes in use of the ${fileBytes} of value log ${fileNumber}`;
+    }
+    used.delete(fileNumber);
+    previous = fileNumber;
+  }
+  const [missing] = used.keys();
+  return missing === undefined ? undefined : `a use of value log ${missing}, which it has not`;
 }
 
 function segmentFault(meta: SegmentMeta, previous: SegmentMeta | undefined): string | undefined {
@@ -176,6 +212,12 @@ function segmentFault(meta: SegmentMeta, previous: SegmentMeta | undefined): str
   if (!isCount(tombstoneCount, 0) || tombstoneCount > keyCount)
     return `${tombstoneCount} tombstones`;
   if (Math.max(firstKey.length, lastKey.length) > MAX_KEY_BYTES) return "a key too long";
+  let previousLog = 0;
+  for (const use of meta.valueLogs) {
+    if (!isCount(use.fileNumber, previousLog + 1)) return "value logs that are not in order";
+    if (!isCount(use.bytes, 1)) return `${use.bytes} bytes of a value log`;
+    previousLog = use.fileNumber;
+  }
   const order = compareBytes(firstKey, lastKey);
   if (keyCount === 1 ? order !== 0 : order >= 0) return "keys that are not in order";
   if (previous !== undefined && compareBytes(previous.lastKey, firstKey) >= 0) {
@@ -276,6 +318,14 @@ class Decoder {
     return runs;
   }
 
+  valueLogs(): ValueLogMeta[] {
+    const logs: ValueLogMeta[] = [];
+    for (let left = this.u32(); left > 0; left--) {
+      logs.push({ fileNumber: this.u53(), fileBytes: this.u53() });
+    }
+    return logs;
+  }
+
   corruption(
     offset: number,
     expected: string,
@@ -294,7 +344,16 @@ class Decoder {
       tombstoneCount: this.u53(),
       firstKey: this.key(),
       lastKey: this.key(),
+      valueLogs: this.uses(),
     };
+  }
+
+  private uses(): ValueLogUse[] {
+    const uses: ValueLogUse[] = [];
+    for (let left = this.u32(); left > 0; left--) {
+      uses.push({ fileNumber: this.u53(), bytes: this.u53() });
+    }
+    return uses;
   }
 
   /** Position of the next `count` bytes, which are then behind. */

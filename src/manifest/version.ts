@@ -6,10 +6,17 @@
  * it to the manifest, and only then swap it in (LevelDB's db/version_edit.h has the idea; a tiered
  * store has few segments, so the whole list is written each time and needs no edit log).
  *
+ * Values too large to be rewritten by every compaction lie in value logs. A log is in the Version as
+ * long as a segment refers to it; how much of it is garbage follows from what the segments say.
+ *
  * Invariants:
  * 1. Within a run, lastKey of a segment sorts before firstKey of the next.
  * 2. No run is empty, and no file number occurs twice.
+ * 3. The value logs are those that segments refer to, in order of their file numbers.
+ * 4. All segments that refer to a value log are in one run: each job writes logs of its own, and a
+ *    compaction takes whole runs.
  */
+import type { ValueLogUse } from "../entry.ts";
 
 /** What the Version knows of a segment without opening it. */
 export interface SegmentMeta {
@@ -20,6 +27,14 @@ export interface SegmentMeta {
   readonly tombstoneCount: number;
   readonly firstKey: Uint8Array;
   readonly lastKey: Uint8Array;
+  /** What its entries refer to in value logs, by ascending file number. */
+  readonly valueLogs: readonly ValueLogUse[];
+}
+
+/** What the Version knows of a value log without opening it. */
+export interface ValueLogMeta {
+  readonly fileNumber: number;
+  readonly fileBytes: number;
 }
 
 /** Segments in key order, disjoint, at least one. */
@@ -28,4 +43,21 @@ export type Run = readonly SegmentMeta[];
 export interface Version {
   /** Newest first. */
   readonly runs: readonly Run[];
+  readonly valueLogs: readonly ValueLogMeta[];
+}
+
+/** The Version of these runs. `valueLogs` has all that their segments refer to, and perhaps others. */
+export function versionOf(runs: readonly Run[], valueLogs: readonly ValueLogMeta[]): Version {
+  const used = usesOf(runs);
+  const live = valueLogs.filter((log) => used.has(log.fileNumber));
+  return { runs, valueLogs: live.sort((a, b) => a.fileNumber - b.fileNumber) };
+}
+
+/** By file number of a value log, stored bytes of the values there that the runs refer to. */
+export function usesOf(runs: readonly Run[]): Map<number, number> {
+  const uses = new Map<number, number>();
+  for (const { fileNumber, bytes } of runs.flat().flatMap((segment) => segment.valueLogs)) {
+    uses.set(fileNumber, (uses.get(fileNumber) ?? 0) + bytes);
+  }
+  return uses;
 }

@@ -2,15 +2,14 @@
  * BlockIndex: which value block holds an ordinal, and where it lies in the file.
  *
  * offset 0            4
- *        +------------+-------+-----+--------+-------+-----+--------+-- ...
- *        | blockCount | count | gap | length | count | gap | length |
- *        +------------+-------+-----+--------+-------+-----+--------+-- ...
+ *        +------------+-------+--------+-------+--------+-- ...
+ *        | blockCount | count | length | count | length |
+ *        +------------+-------+--------+-------+--------+-- ...
  * blockCount  u32 LE
  * count       varint   values in the block, 1 or more
- * gap         varint   bytes between the block before (or the header) and this one: large values
  * length      varint   bytes of the stored block, at most MAX_BLOCK_BYTES
  *
- * About 5 bytes a block on disk. In memory 16: first ordinals, offsets and lengths are decoded into
+ * Blocks follow the header, and each other, without gaps. About 4 bytes a block on disk. In memory 16: first ordinals, offsets and lengths are decoded into
  * typed arrays, and an ordinal is found from a guess (blocks hold about equally many values) by
  * steps that double, then halve.
  */
@@ -21,18 +20,12 @@ import { CorruptionError } from "../errors.ts";
 import { expectAtMost, expectNumber, HEADER_BYTES } from "./format.ts";
 import { BLOCK_HEADER_BYTES, MAX_BLOCK_BYTES } from "./value-block.ts";
 
-/** The least that a block takes in the index: three varints. */
-const MIN_ENTRY_BYTES = 3;
+/** The least that a block takes in the index: two varints. */
+const MIN_ENTRY_BYTES = 2;
 
 /** Writes one entry of the index. */
-export function appendBlockEntry(
-  entries: ByteWriter,
-  count: number,
-  gap: number,
-  length: number,
-): void {
+export function appendBlockEntry(entries: ByteWriter, count: number, length: number): void {
   entries.varint(count);
-  entries.varint(gap);
   entries.varint(length);
 }
 
@@ -72,16 +65,15 @@ export class BlockIndex {
     let offset = HEADER_BYTES;
     for (let block = 0; block < blockCount; block++) {
       const count = reader.read(bytes, end);
-      const gap = reader.read(bytes, end);
       const length = reader.read(bytes, end);
-      if (count < 1 || gap < 0 || length < BLOCK_HEADER_BYTES || length > MAX_BLOCK_BYTES) {
-        throwDamage("a block's entry", `${count}, ${gap}, ${length}`, file, fileOffset);
+      if (count < 1 || length < BLOCK_HEADER_BYTES || length > MAX_BLOCK_BYTES) {
+        throwDamage("a block's entry", `${count}, ${length}`, file, fileOffset);
       }
       this.firstOrdinals[block] = ordinal;
-      this.offsets[block] = offset + gap;
+      this.offsets[block] = offset;
       this.lengths[block] = length;
       ordinal += count;
-      offset += gap + length;
+      offset += length;
       expectAtMost(ordinal, keyCount, "ordinals in blocks", file, fileOffset);
     }
     this.firstOrdinals[blockCount] = ordinal;

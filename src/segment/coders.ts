@@ -29,8 +29,6 @@ export type ValueCompression = "auto" | "none" | "symbols" | "deflate";
 
 export interface SegmentCoders extends ValueCoders {
   readonly keySymbols: SymbolTable;
-  /** Whether large values are deflated. */
-  readonly isCompressing: boolean;
 }
 
 /** Training time grows with the sample, so that of a small segment is a part of what it will code. */
@@ -66,15 +64,13 @@ export function trainCoders(
   options: { readonly compression: ValueCompression },
 ): SegmentCoders {
   const { compression } = options;
-  const isCompressing = compression !== "none";
   const raw: SegmentCoders = {
     keySymbols: trainKeySymbols(sample, expected.keyCount),
     valueEncoding: BlockEncoding.raw,
     valueSymbols: undefined,
     dictionary: new Uint8Array(0),
-    isCompressing,
   };
-  if (!isCompressing) return raw;
+  if (compression === "none") return raw;
 
   const values = new SampleValues(sample, expected.keyCount);
   if (compression === "auto" && values.areIntegers) {
@@ -119,7 +115,7 @@ function trainKeySymbols(sample: EntrySample, keyCount: number): SymbolTable {
   return trainSymbols(sampler.finish(), symbolCountFor(totalBytes));
 }
 
-/** The inline values of a sample, without those that repeat the value before them. */
+/** The values of a sample, without those that repeat the value before them. */
 class SampleValues {
   readonly meanBytes: number;
   /** Whether there are any and all are integers. */

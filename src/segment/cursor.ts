@@ -5,7 +5,7 @@
  * touches no value block.
  */
 import type { Cursor } from "../cursor/cursor.ts";
-import { EntryKind } from "../entry.ts";
+import { EntryKind, type ValuePlace } from "../entry.ts";
 import type { KeyCursor } from "./key-cursor.ts";
 import type { KeyIndex } from "./keys.ts";
 import type { Tombstones } from "./tombstones.ts";
@@ -79,5 +79,11 @@ export class SegmentCursor implements Cursor {
     const { keys } = this;
     if (this.tombstones.has(keys.ordinal)) return NO_VALUE;
     return this.values.valueAt(keys.ordinal, keys.key, keys.keyLength);
+  }
+
+  storedValue(): Uint8Array | ValuePlace {
+    const { keys } = this;
+    if (this.tombstones.has(keys.ordinal)) return NO_VALUE;
+    return this.values.storedValueAt(keys.ordinal, keys.key, keys.keyLength);
   }
 }

@@ -5,13 +5,15 @@
  * at each: windows, because what is coded of a key is what it does not share with the one before it.
  * The first 2 MB of sorted input would be no sample: symbols learnt there cost a third more on paths.
  *
- * Bounded: about SAMPLE_BYTES and one window, plus one value.
+ * Values that lie, or will lie, in a value log are left out: they are not read.
+ *
+ * Bounded: about SAMPLE_BYTES and one window.
  */
 import { commonPrefixLength } from "../bytes/compare.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind } from "../entry.ts";
-import { LARGE_VALUE_BYTES } from "./value-block.ts";
+import { VALUE_LIMIT_BYTES } from "./value-block.ts";
 
 /** More teaches nothing: see MAX_SAMPLE_BYTES in symbol-training.ts, for keys and values together. */
 const SAMPLE_BYTES = 4 << 20;
@@ -22,22 +24,25 @@ const NO_VALUE = -1;
 export class EntrySample {
   /** Entries taken. */
   count: number;
-  /** Bytes of all keys and values seen, large values included. */
+  /** Bytes of all keys and values taken. */
   bytes: number;
   /** Bytes that keys do not share with the key before them in their window, and keys that have one. */
   suffixBytes: number;
   suffixCount: number;
 
+  private readonly largeValueBytes: number;
   private readonly keys: ByteWriter;
   private readonly values: ByteWriter;
   private readonly keyStarts: number[];
   /** Bytes that the key shares with the one before it; NO_VALUE for the first of a window. */
   private readonly shared: number[];
-  /** Where the value begins and how long it is; NO_VALUE for tombstones and large values. */
+  /** Where the value begins and how long it is; NO_VALUE for tombstones and values left out. */
   private readonly valueStarts: number[];
   private readonly valueLengths: number[];
 
-  constructor() {
+  /** Values of `largeValueBytes` and more are left out. */
+  constructor(largeValueBytes: number = VALUE_LIMIT_BYTES) {
+    this.largeValueBytes = largeValueBytes;
     this.count = 0;
     this.bytes = 0;
     this.suffixBytes = 0;
@@ -80,7 +85,7 @@ export class EntrySample {
     return this.shared[i];
   }
 
-  /** The value of entry i, shorter than LARGE_VALUE_BYTES, or undefined if it has none such. */
+  /** The value of entry i, or undefined if it has none, or one that is left out. */
   value(i: number): Uint8Array | undefined {
     const start = this.valueStarts[i];
     if (start === NO_VALUE) return undefined;
@@ -102,9 +107,9 @@ export class EntrySample {
       this.suffixCount++;
     }
     this.shared.push(shared);
-    const value = cursor.kind === EntryKind.put ? cursor.value() : undefined;
-    if (value !== undefined) this.bytes += value.length;
-    if (value !== undefined && value.length < LARGE_VALUE_BYTES) {
+    const value = cursor.kind === EntryKind.put ? cursor.storedValue() : undefined;
+    if (value instanceof Uint8Array && value.length < this.largeValueBytes) {
+      this.bytes += value.length;
       this.valueStarts.push(this.values.length);
       this.valueLengths.push(value.length);
       this.values.append(value);

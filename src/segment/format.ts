@@ -1,5 +1,5 @@
 /**
- * Byte layout of a segment file: its header, its sections and its footer.
+ * Byte layout of a segment file: its header, its sections and its footer. Value logs have the same header.
  *
  * Value blocks are written as entries stream in; what is known only at the end (key index, filter,
  * block index and so on) follows them, and the footer says how long each section is. A reader
@@ -21,7 +21,7 @@
  *        +-------+---------+----------+------------+------------+--------+
  *        | magic | version | reserved | fileNumber | databaseId | xxh32  |
  *        +-------+---------+----------+------------+------------+--------+
- * magic       8 bytes "memkvseg"
+ * magic       8 bytes "memkvseg"; "memkvval" for a value log
  * version     u32 LE   FORMAT_VERSION
  * reserved    8 bytes  zero
  * fileNumber  u53 LE   in 8 bytes
@@ -46,8 +46,8 @@
  *        | keyCount | tombstoneCount | keyBytes | valueBytes | firstSeqno | lastSeqno |
  *        +----------+----------------+----------+------------+------------+-----------+
  *        +----------+---------+------------+----------+
- *        | firstKey | lastKey | coverStart | coverEnd |
- *        +----------+---------+------------+----------+
+ *        | firstKey | lastKey | coverStart | coverEnd | logCount | fileNumber | bytes | ...
+ *        +----------+---------+------------+----------+----------+------------+-------+-----
  * keyCount        u32 LE   entries, tombstones included; 1 to MAX_KEY_COUNT
  * tombstoneCount  u32 LE   at most keyCount
  * keyBytes        u53 LE   sum of the lengths of all keys
@@ -55,6 +55,9 @@
  * ...Seqno        u53 LE   in 8 bytes: the writes that the entries come from are [first, last];
  *                          1 <= first <= last
  * ...Key, cover.. u32 LE length, and so many bytes; at most MAX_KEY_BYTES, coverEnd one more
+ * logCount        u32 LE   value logs that entries refer to; for each, in ascending order,
+ * fileNumber      u53 LE   in 8 bytes: its number, at least 1
+ * bytes           u53 LE   in 8 bytes: stored bytes of the values there that are referred to
  *
  * A segment *covers* the keys in [coverStart, coverEnd): what it says of one of them, be it nothing,
  * is all there is of the writes [firstSeqno, lastSeqno]. So a segment that was merged into this one
@@ -67,21 +70,33 @@
  * Tombstones: one bit an ordinal, lowest bit first, in (keyCount + 7) >> 3 bytes; empty if there
  * are none. The bits beyond keyCount are zero.
  *
- * The other sections are drawn where they are written: value blocks in value-block.ts, large values
- * in large-value.ts, the block index in block-index.ts, the filter in filter.ts, the key index in
- * keys.ts and the symbols in symbols.ts.
+ * The other sections are drawn where they are written: value blocks in value-block.ts, the block
+ * index in block-index.ts, the filter in filter.ts, the key index in keys.ts and the symbols in
+ * symbols.ts.
  */
 import { checksum } from "../bytes/checksum.ts";
 import { compareBytes } from "../bytes/compare.ts";
 import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
-import { type FileIdentity, MAX_KEY_BYTES, MAX_SEQNO, type SeqnoRange } from "../entry.ts";
+import {
+  type FileIdentity,
+  MAX_KEY_BYTES,
+  MAX_SEQNO,
+  type SeqnoRange,
+  type ValueLogUse,
+} from "../entry.ts";
 import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
 
 /** On disk: raised by one with every change of the format. */
 export const FORMAT_VERSION = 1;
 
-const HEADER_MAGIC: Uint8Array = new TextEncoder().encode("memkvseg");
+/** The kinds of file that begin with this header. */
+export type HeaderKind = "segment" | "value log";
+
+const HEADER_MAGICS: Readonly<Record<HeaderKind, Uint8Array>> = {
+  segment: new TextEncoder().encode("memkvseg"),
+  "value log": new TextEncoder().encode("memkvval"),
+};
 const FOOTER_MAGIC: Uint8Array = new TextEncoder().encode("memkvend");
 const MAGIC_BYTES = 8;
 const SECTION_ALIGNMENT = 8;
@@ -121,7 +136,8 @@ const FIRST_SEQNO_OFFSET = VALUE_BYTES_OFFSET + 8;
 const LAST_SEQNO_OFFSET = FIRST_SEQNO_OFFSET + 8;
 const KEYS_OFFSET = LAST_SEQNO_OFFSET + 8;
 const KEY_LENGTH_BYTES = 4;
-const MIN_PROPERTIES_BYTES = KEYS_OFFSET + 4 * KEY_LENGTH_BYTES;
+const MIN_PROPERTIES_BYTES = KEYS_OFFSET + 4 * KEY_LENGTH_BYTES + 4;
+const VALUE_LOG_USE_BYTES = 8 + 8;
 
 /** Ordinals stay small integers in V8, and bit positions of ordinals stay u32. */
 export const MAX_KEY_COUNT: number = 2 ** 30;
@@ -145,6 +161,8 @@ export interface Properties extends SeqnoRange {
   /** Keys in [coverStart, coverEnd) have no entry of those writes but the ones that are here. */
   readonly coverStart: Uint8Array;
   readonly coverEnd: Uint8Array;
+  /** By ascending file number. */
+  readonly valueLogs: readonly ValueLogUse[];
 }
 
 /** The first multiple of the section alignment at or after `offset`. */
@@ -152,9 +170,9 @@ export function alignSection(offset: number): number {
   return Math.ceil(offset / SECTION_ALIGNMENT) * SECTION_ALIGNMENT;
 }
 
-export function encodeHeader(identity: FileIdentity): Uint8Array {
+export function encodeHeader(identity: FileIdentity, kind: HeaderKind = "segment"): Uint8Array {
   const header = new Uint8Array(HEADER_BYTES);
-  header.set(HEADER_MAGIC);
+  header.set(HEADER_MAGICS[kind]);
   writeU32(header, VERSION_OFFSET, FORMAT_VERSION);
   writeU53(header, FILE_NUMBER_OFFSET, identity.fileNumber);
   header.set(identity.databaseId, DATABASE_ID_OFFSET);
@@ -162,15 +180,24 @@ export function encodeHeader(identity: FileIdentity): Uint8Array {
   return header;
 }
 
-/** Checks that `header` begins a segment, and that one. Throws CorruptionError or UnsupportedVersionError. */
-export function checkHeader(header: Uint8Array, identity: FileIdentity, file: string): void {
-  expectMagic(header, 0, HEADER_MAGIC, "segment header", file, 0);
+/**
+ * Checks that `header` begins a file of that kind, and that one. Throws CorruptionError or
+ * UnsupportedVersionError.
+ */
+export function checkHeader(
+  header: Uint8Array,
+  identity: FileIdentity,
+  file: string,
+  kind: HeaderKind = "segment",
+): void {
+  const what = `${kind} header`;
+  expectMagic(header, 0, HEADER_MAGICS[kind], what, file, 0);
   const version = readU32(header, VERSION_OFFSET);
   if (version > FORMAT_VERSION) {
     throw new UnsupportedVersionError(file, version, FORMAT_VERSION);
   }
-  expectNumber(version, FORMAT_VERSION, "segment version", file, VERSION_OFFSET);
-  expectChecksum(header, 0, HEADER_SUM_OFFSET, headerSum(header), "segment header", file, 0);
+  expectNumber(version, FORMAT_VERSION, `${kind} version`, file, VERSION_OFFSET);
+  expectChecksum(header, 0, HEADER_SUM_OFFSET, headerSum(header), what, file, 0);
   expectNumber(readU53(header, RESERVED_OFFSET), 0, "reserved bytes", file, RESERVED_OFFSET);
   const fileNumber = readU53(header, FILE_NUMBER_OFFSET);
   expectNumber(fileNumber, identity.fileNumber, "file number", file, FILE_NUMBER_OFFSET);
@@ -247,6 +274,11 @@ export function encodeProperties(writer: ByteWriter, properties: Properties): vo
     writer.u32(key.length);
     writer.append(key);
   }
+  writer.u32(properties.valueLogs.length);
+  for (const { fileNumber, bytes } of properties.valueLogs) {
+    writer.u53(fileNumber);
+    writer.u53(bytes);
+  }
 }
 
 /** Decodes the section, whose checksum the caller has checked. Throws CorruptionError. */
@@ -277,7 +309,10 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
   const lastKey = nextKey("last key", MAX_KEY_BYTES);
   const coverStart = nextKey("start of the cover", MAX_KEY_BYTES);
   const coverEnd = nextKey("end of the cover", MAX_KEY_BYTES + 1);
-  expectNumber(pos, end, "end of the properties", file, fileOffset);
+  const logsStart = pos + 4;
+  expectAtMost(logsStart, end, "end of the keys", file, fileOffset);
+  const logBytes = readU32(bytes, pos) * VALUE_LOG_USE_BYTES;
+  expectNumber(logsStart + logBytes, end, "end of the properties", file, fileOffset);
   const isCovered = compareBytes(coverStart, firstKey) <= 0 && compareBytes(lastKey, coverEnd) < 0;
   expectNumber(isCovered ? 1 : 0, 1, "that it covers its own keys", file, fileOffset);
   return {
@@ -291,7 +326,25 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
     lastKey,
     coverStart,
     coverEnd,
+    valueLogs: decodeValueLogs(bytes, logsStart, file, fileOffset),
   };
+}
+
+function decodeValueLogs(
+  bytes: Uint8Array,
+  start: number,
+  file: string,
+  fileOffset: number,
+): ValueLogUse[] {
+  const uses: ValueLogUse[] = [];
+  let least = 1;
+  for (let pos = start; pos < bytes.length; pos += VALUE_LOG_USE_BYTES) {
+    const fileNumber = readU53(bytes, pos);
+    expectAtLeast(fileNumber, least, "number of a value log", file, fileOffset);
+    uses.push({ fileNumber, bytes: readU53(bytes, pos + 8) });
+    least = fileNumber + 1;
+  }
+  return uses;
 }
 
 /** Throws CorruptionError unless bytes[start, end) have the checksum `expected`. */

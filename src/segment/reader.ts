@@ -3,11 +3,12 @@
  *
  * Everything behind the value blocks (key index, filter, block index, symbols, tombstones) is read
  * at open into one SharedArrayBuffer, checked against its checksums, and read in place from there.
- * Value blocks are read on demand through the block cache, and each is checked when it is read.
+ * Value blocks are read on demand through the block cache, and each is checked when it is read. Large
+ * values lie in value logs, which others keep open.
  *
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
-import { EntryKind, type FileIdentity } from "../entry.ts";
+import { EntryKind, type FileIdentity, type ValuePlace } from "../entry.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import { BlockCache } from "./block-cache.ts";
 import { BlockIndex } from "./block-index.ts";
@@ -26,6 +27,7 @@ import { KeyIndex, type KeyIndexSizes } from "./keys.ts";
 import { ResidentSections } from "./resident-sections.ts";
 import { SymbolTable } from "./symbols.ts";
 import { Tombstones } from "./tombstones.ts";
+import type { ChunkReader, ValueLogSource } from "./value-log.ts";
 import { ValueReader } from "./value-reader.ts";
 import { type VerifiedSegment, verifyEntries } from "./verify.ts";
 import type { FinishedSegment } from "./writer.ts";
@@ -39,6 +41,8 @@ export interface SegmentOpenOptions {
   readonly identity: FileIdentity;
   /** Shared by the segments of a database. */
   readonly blockCache: BlockCache;
+  /** Has the logs that the segment refers to, as long as values are read. */
+  readonly valueLogs: ValueLogSource;
 }
 
 /** Bytes that an open segment holds in memory, by part. Blocks in the cache are not among them. */
@@ -59,6 +63,7 @@ export class Segment {
   private readonly file: File;
   private readonly identity: FileIdentity;
   private readonly blockCache: BlockCache;
+  private readonly valueLogs: ValueLogSource;
   private readonly keys: KeyIndex;
   private readonly filter: Filter;
   private readonly tombstones: Tombstones;
@@ -72,7 +77,8 @@ export class Segment {
     const file = await options.fileSystem.open(options.path, "read");
     try {
       const resident = await ResidentSections.load(file, options.identity);
-      return new Segment(file, resident, options.identity, options.blockCache);
+      const { identity, blockCache, valueLogs } = options;
+      return new Segment(file, resident, identity, blockCache, valueLogs);
     } catch (error) {
       await file.close();
       throw error;
@@ -84,12 +90,14 @@ export class Segment {
     resident: ResidentSections,
     identity: FileIdentity,
     blockCache: BlockCache,
+    valueLogs: ValueLogSource,
   ) {
     const { path } = file;
     const { places } = resident;
     this.file = file;
     this.identity = identity;
     this.blockCache = blockCache;
+    this.valueLogs = valueLogs;
     this.sections = places;
 
     const propertiesOffset = places[Section.properties].offset;
@@ -102,6 +110,7 @@ export class Segment {
       tombstoneCount,
       firstKey,
       lastKey,
+      valueLogs: this.properties.valueLogs,
     };
 
     const keyOffset = places[Section.keyIndex].offset;
@@ -145,6 +154,7 @@ export class Segment {
       symbols,
       dictionary,
       blockCache,
+      valueLogs,
     );
     this.memory = {
       keyIndex: this.keys.memoryBytes,
@@ -188,11 +198,22 @@ export class Segment {
   /**
    * The value at `ordinal`, whose entry has key[0, keyLength); empty for a tombstone. A view, valid
    * until the next value that is read from a segment with the same block cache. At most one read of
-   * the file, more for a large value. Throws CorruptionError.
+   * the file, and as many of a value log as the value takes. Throws CorruptionError.
    */
   valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
     if (this.tombstones.has(ordinal)) return NO_VALUE;
     return this.values.valueAt(ordinal, key, keyLength);
+  }
+
+  /** The same, but a value in a value log is not read: the answer is where it lies. */
+  storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
+    if (this.tombstones.has(ordinal)) return NO_VALUE;
+    return this.values.storedValueAt(ordinal, key, keyLength);
+  }
+
+  /** The chunks of a value whose place `storedValueAt` gave. Throws CorruptionError. */
+  chunksOf(place: ValuePlace): ChunkReader {
+    return this.values.chunksOf(place);
   }
 
   /** Number of keys that sort before key[0, length). */
@@ -221,15 +242,15 @@ export class Segment {
   }
 
   /**
-   * Reads the whole file again, past memory and cache, and checks every checksum, the order of keys,
-   * ordinals, counts and what the properties say. Throws CorruptionError at the first damage. Pauses
-   * for other work; `onProgress` is told of the bytes of the file checked so far. Meanwhile the
+   * Reads the whole file again, past memory and cache, and the values in value logs that it refers to,
+   * and checks every checksum, the order of keys, ordinals, counts and what the properties say. Throws CorruptionError at the first damage. Pauses
+   * for other work; `onProgress` is told of the bytes checked so far, those in value logs included. Meanwhile the
    * segment's index is in memory twice.
    */
   async verify(onProgress?: (bytes: number) => void): Promise<VerifiedSegment> {
-    const { file, identity } = this;
+    const { file, identity, valueLogs } = this;
     const resident = await ResidentSections.load(file, identity);
-    const again = new Segment(file, resident, identity, new BlockCache(0));
+    const again = new Segment(file, resident, identity, new BlockCache(0), valueLogs);
     const { keys, filter, tombstones, values, properties } = again;
     const parts = { file, keys, filter, tombstones, values, properties };
     return await verifyEntries(parts, onProgress ?? (() => {}));

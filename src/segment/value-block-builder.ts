@@ -6,8 +6,9 @@
  */
 import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";
-import { writeU16, writeU32, writeU53 } from "../bytes/fixed.ts";
+import { writeU16, writeU32 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
+import type { ValuePlace } from "../entry.ts";
 import { deflate } from "./deflate.ts";
 import { appendPacked, integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
@@ -16,7 +17,6 @@ import {
   BlockEncoding,
   GROUP_MASK,
   GROUP_SHIFT,
-  type LargeValuePlace,
   LONG_BARE,
   MAX_BLOCK_BYTES,
   MAX_SHORT_SIZE,
@@ -25,6 +25,7 @@ import {
   SIZE_LONG,
   SIZE_SAME,
   type ValueCoders,
+  writePointer,
 } from "./value-block.ts";
 
 /** A block is closed at this size: a point read reads 4 KiB, or inflates 8 (bench/values.ts). */
@@ -76,7 +77,7 @@ export class ValueBlockBuilder {
     return this.bytes >= this.targetBytes;
   }
 
-  /** Adds a value shorter than LARGE_VALUE_BYTES, of the entry with key[0, keyLength). */
+  /** Adds a value shorter than VALUE_LIMIT_BYTES, of the entry with key[0, keyLength). */
   add(value: Uint8Array, key: Uint8Array, keyLength: number): void {
     const { symbols } = this;
     if (this.encoding === BlockEncoding.integers) this.addInteger(integerOf(value));
@@ -114,8 +115,8 @@ export class ValueBlockBuilder {
     this.coded.addStored(0, false);
   }
 
-  /** Adds a pointer to a large value. */
-  addPointer(place: LargeValuePlace): void {
+  /** Adds a pointer to a value in a value log. */
+  addPointer(place: ValuePlace): void {
     this.count++;
     this.previousStart = -1;
     this.raw.addPointer(place);
@@ -287,11 +288,9 @@ class BodyBuilder {
     this.valuesEnd = this.lastStart;
   }
 
-  addPointer(place: LargeValuePlace): void {
+  addPointer(place: ValuePlace): void {
     const start = this.reserve(POINTER_BYTES);
-    writeU53(this.buffer, start, place.offset);
-    writeU32(this.buffer, start + 8, place.length);
-    writeU32(this.buffer, start + 12, place.storedLength);
+    writePointer(this.buffer, start, place);
     this.addSize(SIZE_LARGE);
     this.valuesEnd = start + POINTER_BYTES;
   }

@@ -22,8 +22,9 @@
  *                               never the first of a group
  *                        LONG   u16 LE in front of the stored value: its bytes in the low 15 bits;
  *                               the top bit (BARE) is set where a text block's value is no text
- *                        LARGE  the stored value is a pointer (large-value.ts): u53 LE offset in
- *                               the file, u32 LE bytes of the value, u32 LE bytes of its chunks
+ *                        LARGE  the stored value says where the value lies in a value log: u53 LE
+ *                               file number, u53 LE offset in the file, each in 8 bytes; u32 LE
+ *                               bytes of the value, u32 LE bytes of its chunks
  *
  * What the stored bytes of a value are is up to the encoding: themselves; or symbol codes and key
  * tokens (symbols.ts), decoded with the entry's key; or, in a text block, the codes of a msgpack
@@ -37,7 +38,8 @@
  *
  * A value's position is its group's start plus at most 15 sizes: one byte a value instead of two.
  */
-import { readU16, readU32, readU53 } from "../bytes/fixed.ts";
+import { readU16, readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
+import type { ValuePlace } from "../entry.ts";
 import { inflateInto } from "./deflate.ts";
 import { expectAtMost, expectChecksum, expectNumber } from "./format.ts";
 import type { SymbolTable } from "./symbols.ts";
@@ -46,12 +48,12 @@ import type { SymbolTable } from "./symbols.ts";
 export const BlockEncoding = { raw: 1, deflate: 2, symbols: 3, text: 4, integers: 5 } as const;
 export type BlockEncoding = (typeof BlockEncoding)[keyof typeof BlockEncoding];
 
-/** Values of this length and more lie outside of blocks. */
-export const LARGE_VALUE_BYTES = 4096;
+/** Values in blocks are shorter than this; others lie in value logs. */
+export const VALUE_LIMIT_BYTES = 8192;
 
 /**
- * Above the size at which a block is closed by more than the largest stored value. Starts within it
- * fit a u16.
+ * Above the size at which a block is closed by more than the largest stored value: codes take at most
+ * twice the value. Starts within it fit a u16.
  */
 export const MAX_BLOCK_BYTES = 32_768;
 
@@ -64,17 +66,7 @@ export const SIZE_LONG = 254;
 export const SIZE_LARGE = 255;
 export const MAX_SHORT_SIZE = 252;
 export const LONG_BARE = 0x8000;
-export const POINTER_BYTES: number = 8 + 4 + 4;
-
-/** Where a large value lies. */
-export interface LargeValuePlace {
-  /** Of its first chunk in the file. */
-  readonly offset: number;
-  /** Bytes of the value. */
-  readonly length: number;
-  /** Bytes of all its chunks. */
-  readonly storedLength: number;
-}
+export const POINTER_BYTES: number = 8 + 8 + 4 + 4;
 
 /** How the values of a segment are coded. */
 export interface ValueCoders {
@@ -162,12 +154,21 @@ export class ValueLocation {
 }
 
 /** The pointer at `pos` of an image. */
-export function readPointer(bytes: Uint8Array, pos: number): LargeValuePlace {
+export function readPointer(bytes: Uint8Array, pos: number): ValuePlace {
   return {
-    offset: readU53(bytes, pos),
-    length: readU32(bytes, pos + 8),
-    storedLength: readU32(bytes, pos + 12),
+    fileNumber: readU53(bytes, pos),
+    offset: readU53(bytes, pos + 8),
+    length: readU32(bytes, pos + 16),
+    storedLength: readU32(bytes, pos + 20),
   };
+}
+
+/** Writes a pointer to target[pos, pos + POINTER_BYTES). */
+export function writePointer(target: Uint8Array, pos: number, place: ValuePlace): void {
+  writeU53(target, pos, place.fileNumber);
+  writeU53(target, pos + 8, place.offset);
+  writeU32(target, pos + 16, place.length);
+  writeU32(target, pos + 20, place.storedLength);
 }
 
 /** Values in the block; 0 for an image too short to say. */

@@ -5,30 +5,25 @@
  * scratch space, valid until its next call. Whoever promises a view for longer has a decoder of its
  * own: a point reader one, each cursor one.
  */
+import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import { packedAt, writeInteger } from "./packed-integers.ts";
 import { MAX_STRING_HEADER_BYTES, writeStringHeader } from "./string-header.ts";
 import type { SymbolTable } from "./symbols.ts";
-import {
-  BlockEncoding,
-  LARGE_VALUE_BYTES,
-  type LargeValuePlace,
-  readPointer,
-  ValueLocation,
-} from "./value-block.ts";
+import { BlockEncoding, readPointer, VALUE_LIMIT_BYTES, ValueLocation } from "./value-block.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
 export class ValueDecoder {
-  /** Where the large value lies that made `decode` return undefined last. */
-  place: LargeValuePlace;
+  /** Where the value lies for which `decode` returned undefined last. */
+  place: ValuePlace;
   private readonly symbols: SymbolTable | undefined;
   private readonly location: ValueLocation;
   /** A coded value is decoded to here, behind room for its header. Made at first use. */
   private decoded: Uint8Array;
 
   constructor(symbols: SymbolTable | undefined) {
-    this.place = { offset: 0, length: 0, storedLength: 0 };
+    this.place = { fileNumber: 0, offset: 0, length: 0, storedLength: 0 };
     this.symbols = symbols;
     this.location = new ValueLocation();
     this.decoded = NO_BYTES;
@@ -36,7 +31,7 @@ export class ValueDecoder {
 
   /**
    * Value `position` of the image in bytes[start, end), whose entry has key[0, keyLength); undefined
-   * for a large value, whose `place` is set then. `file` and `fileOffset` (of the block) are for errors.
+   * for one in a value log, whose `place` is set then. `file` and `fileOffset` (of the block) are for errors.
    */
   decode(
     bytes: Uint8Array,
@@ -78,7 +73,7 @@ export class ValueDecoder {
 
   private scratch(): Uint8Array {
     if (this.decoded.length === 0) {
-      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + LARGE_VALUE_BYTES);
+      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + VALUE_LIMIT_BYTES);
     }
     return this.decoded;
   }

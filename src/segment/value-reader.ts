@@ -2,17 +2,19 @@
  * ValueReader: the value of an ordinal, read through the block cache.
  *
  * A read finds the block's image in the cache, or reads, checks and inflates it into there, then
- * decodes the one value. Large values are read exactly, and cached only if they are a small part of
- * the budget.
+ * decodes the one value. Values in a value log are read exactly, and cached only if they are a small
+ * part of the budget.
  */
+import type { ValuePlace } from "../entry.ts";
+import { CorruptionError } from "../errors.ts";
 import type { File } from "../io/file-system.ts";
 import type { BlockCache } from "./block-cache.ts";
 import type { BlockIndex } from "./block-index.ts";
 import { expectNumber } from "./format.ts";
-import { readLargeValue } from "./large-value.ts";
 import type { SymbolTable } from "./symbols.ts";
-import { blockImage, imageCount, type LargeValuePlace } from "./value-block.ts";
+import { blockImage, imageCount } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
+import type { ChunkReader, ValueLog, ValueLogSource } from "./value-log.ts";
 
 /** Large values above this part of the budget are not cached. */
 const MAX_CACHED_LARGE_PART = 256;
@@ -26,6 +28,7 @@ export class ValueReader {
   readonly dictionary: Uint8Array;
   private readonly fileNumber: number;
   private readonly cache: BlockCache;
+  private readonly valueLogs: ValueLogSource;
   private readonly decoder: ValueDecoder;
   /** Where a stored block is read to before it is checked. */
   private stored: Uint8Array;
@@ -39,6 +42,7 @@ export class ValueReader {
     symbols: SymbolTable | undefined,
     dictionary: Uint8Array,
     cache: BlockCache,
+    valueLogs: ValueLogSource,
   ) {
     this.file = file;
     this.index = index;
@@ -46,6 +50,7 @@ export class ValueReader {
     this.dictionary = dictionary;
     this.fileNumber = fileNumber;
     this.cache = cache;
+    this.valueLogs = valueLogs;
     this.decoder = new ValueDecoder(symbols);
     this.stored = new Uint8Array(8192);
     this.uncached = this.stored;
@@ -56,6 +61,30 @@ export class ValueReader {
    * this reader or of another with the same cache. Throws CorruptionError.
    */
   valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
+    return this.inlineValueAt(ordinal, key, keyLength) ?? this.largeValue(ordinal);
+  }
+
+  /** The same, but a value in a value log is not read: the answer is where it lies. */
+  storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
+    return this.inlineValueAt(ordinal, key, keyLength) ?? this.decoder.place;
+  }
+
+  /** A whole value out of its value log, in a new array. Throws CorruptionError. */
+  readLarge(place: ValuePlace): Uint8Array {
+    return this.valueLog(place).read(place);
+  }
+
+  /** The chunks of a value in a value log. Throws CorruptionError. */
+  chunksOf(place: ValuePlace): ChunkReader {
+    return this.valueLog(place).chunks(place);
+  }
+
+  /** The value, unless it lies in a value log, which the decoder's `place` says then. */
+  private inlineValueAt(
+    ordinal: number,
+    key: Uint8Array,
+    keyLength: number,
+  ): Uint8Array | undefined {
     const { cache, index } = this;
     const block = index.find(ordinal);
     const position = ordinal - index.firstOrdinals[block];
@@ -65,8 +94,7 @@ export class ValueReader {
     const end = slot < 0 ? bytes.length : cache.end(slot);
     const { decoder, file } = this;
     const offset = index.offsets[block];
-    const value = decoder.decode(bytes, start, end, position, key, keyLength, file.path, offset);
-    return value ?? this.largeValue(decoder.place, ordinal);
+    return decoder.decode(bytes, start, end, position, key, keyLength, file.path, offset);
   }
 
   /** A copy of the block's image, through the cache, in `target` if that is large enough. */
@@ -120,16 +148,29 @@ export class ValueReader {
     return target.subarray(0, bytes.length);
   }
 
-  /** Large values are cached under negative block numbers, which stand for their ordinals. */
-  private largeValue(place: LargeValuePlace, ordinal: number): Uint8Array {
-    const { cache, file, fileNumber, dictionary } = this;
-    if (place.length > cache.capacityBytes / MAX_CACHED_LARGE_PART) {
-      return readLargeValue(file, place, dictionary);
-    }
+  private valueLog(place: ValuePlace): ValueLog {
+    const log = this.valueLogs.get(place.fileNumber);
+    if (log !== undefined) return log;
+    throw new CorruptionError("a value's place", {
+      file: this.file.path,
+      offset: 0,
+      expected: "a value log that the manifest names",
+      actual: `${place.fileNumber}`,
+    });
+  }
+
+  /**
+   * Reads the value at the decoder's `place`. Such values are cached under negative block numbers,
+   * which stand for their ordinals.
+   */
+  private largeValue(ordinal: number): Uint8Array {
+    const { cache, fileNumber } = this;
+    const { place } = this.decoder;
+    if (place.length > cache.capacityBytes / MAX_CACHED_LARGE_PART) return this.readLarge(place);
     const block = -1 - ordinal;
     const found = cache.find(fileNumber, block);
     if (found >= 0) return cache.memory.subarray(cache.start(found), cache.end(found));
-    const value = readLargeValue(file, place, dictionary);
+    const value = this.readLarge(place);
     const slot = cache.insert(fileNumber, block, value.length);
     if (slot >= 0) cache.memory.set(value, cache.start(slot));
     return value;

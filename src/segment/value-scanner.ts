@@ -7,7 +7,7 @@
  * if they are there, and otherwise read ahead past it, in windows that double: a scan evicts nothing
  * and does not read block by block.
  */
-import { readLargeValue } from "./large-value.ts";
+import type { ValuePlace } from "../entry.ts";
 import { ValueDecoder } from "./value-decoder.ts";
 import type { ValueReader } from "./value-reader.ts";
 
@@ -55,6 +55,12 @@ export class ValueScanner {
    * Throws CorruptionError.
    */
   valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
+    const value = this.storedValueAt(ordinal, key, keyLength);
+    return value instanceof Uint8Array ? value : this.reader.readLarge(value);
+  }
+
+  /** The same, but a value in a value log is not read: the answer is where it lies. */
+  storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
     if (ordinal < this.firstOrdinal || ordinal >= this.endOrdinal) this.moveTo(ordinal);
     const { image, decoder, reader } = this;
     const { path } = reader.file;
@@ -62,7 +68,7 @@ export class ValueScanner {
     const offset = reader.index.offsets[this.block];
     const end = image.length;
     const value = decoder.decode(image, 0, end, position, key, keyLength, path, offset);
-    return value ?? readLargeValue(reader.file, decoder.place, reader.dictionary);
+    return value ?? decoder.place;
   }
 
   private moveTo(ordinal: number): void {

@@ -1,15 +1,17 @@
 /**
- * ValueWriter: the values of a segment, in order, into value blocks and large values.
+ * ValueWriter: the values of a segment, in order, into value blocks. Of a value in a value log there is
+ * a pointer in the block.
  *
  * Output gathers in `output`; the segment's writer takes it from there to the file. Positions are
  * offsets in the file: `outputOffset` is where the first byte of `output` goes.
  */
+
+import { assert } from "../assert.ts";
 import { ByteWriter } from "../bytes/writer.ts";
-import { EntryKind } from "../entry.ts";
+import { EntryKind, type ValueLogUse, type ValuePlace } from "../entry.ts";
 import { appendBlockEntry } from "./block-index.ts";
 import type { SegmentCoders } from "./coders.ts";
-import { writeLargeValue } from "./large-value.ts";
-import { LARGE_VALUE_BYTES } from "./value-block.ts";
+import { VALUE_LIMIT_BYTES } from "./value-block.ts";
 import { ValueBlockBuilder } from "./value-block-builder.ts";
 
 export class ValueWriter {
@@ -18,12 +20,10 @@ export class ValueWriter {
   /** Where the first byte of `output` belongs in the file. */
   outputOffset: number;
   private readonly block: ValueBlockBuilder;
-  private readonly isCompressing: boolean;
-  private readonly dictionary: Uint8Array;
   private readonly entries: ByteWriter;
   private blockCount: number;
-  /** Where the last block ended in the file. */
-  private previousEnd: number;
+  /** By file number, stored bytes of the values that pointers lead to. */
+  private readonly logBytes = new Map<number, number>();
 
   /** The output begins with `header`. */
   constructor(coders: SegmentCoders, header: Uint8Array) {
@@ -31,11 +31,8 @@ export class ValueWriter {
     this.output.append(header);
     this.outputOffset = 0;
     this.block = new ValueBlockBuilder(coders);
-    this.isCompressing = coders.isCompressing;
-    this.dictionary = coders.dictionary;
     this.entries = new ByteWriter();
     this.blockCount = 0;
-    this.previousEnd = header.length;
   }
 
   /** Offset in the file behind all output so far. */
@@ -50,16 +47,25 @@ export class ValueWriter {
 
   add(key: Uint8Array, keyLength: number, kind: EntryKind, value: Uint8Array): void {
     const { block } = this;
-    if (kind === EntryKind.tombstone) {
-      block.addNothing();
-    } else if (value.length < LARGE_VALUE_BYTES) {
-      block.add(value, key, keyLength);
-    } else {
-      const offset = this.end;
-      writeLargeValue(this.output, value, this.isCompressing, this.dictionary);
-      block.addPointer({ offset, length: value.length, storedLength: this.end - offset });
-    }
+    assert(value.length < VALUE_LIMIT_BYTES, "a value in a block is within its limit");
+    if (kind === EntryKind.tombstone) block.addNothing();
+    else block.add(value, key, keyLength);
     if (block.isFull) this.finishBlock();
+  }
+
+  /** Adds a value that lies in a value log. */
+  addPlace(place: ValuePlace): void {
+    const { block, logBytes } = this;
+    block.addPointer(place);
+    const bytes = logBytes.get(place.fileNumber) ?? 0;
+    logBytes.set(place.fileNumber, bytes + place.storedLength);
+    if (block.isFull) this.finishBlock();
+  }
+
+  /** What was added of each value log, by ascending file number. */
+  get valueLogs(): ValueLogUse[] {
+    const uses = [...this.logBytes].map(([fileNumber, bytes]) => ({ fileNumber, bytes }));
+    return uses.sort((a, b) => a.fileNumber - b.fileNumber);
   }
 
   /** Writes the last block. Nothing may be added afterwards. */
@@ -77,8 +83,7 @@ export class ValueWriter {
     const { count } = this.block;
     const start = this.end;
     this.block.finish(this.output);
-    appendBlockEntry(this.entries, count, start - this.previousEnd, this.end - start);
-    this.previousEnd = this.end;
+    appendBlockEntry(this.entries, count, this.end - start);
     this.blockCount++;
   }
 }

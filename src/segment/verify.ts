@@ -1,11 +1,12 @@
 /**
  * verifyEntries: walks every entry of a segment and checks what no checksum can: that keys ascend
  * and have the ordinals they should, that look-ups and filter find them, that every value decodes,
- * large ones included, and that the properties are true. On the way every page of keys, block and
- * chunk is read and its checksum checked.
+ * those in value logs included, and that the properties are true. On the way every page of keys,
+ * every block and every chunk of a value is read and its checksum checked.
  */
 import { setImmediate } from "node:timers/promises";
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
+import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import type { File } from "../io/file-system.ts";
 import { SegmentCursor } from "./cursor.ts";
@@ -20,7 +21,7 @@ const STEP_ENTRIES = 512;
 
 export interface VerifiedSegment {
   readonly keys: number;
-  /** Bytes of the file. */
+  /** Bytes of the file, and of the values in value logs. */
   readonly bytes: number;
 }
 
@@ -46,6 +47,8 @@ export async function verifyEntries(
   let count = 0;
   let keyBytes = 0;
   let valueBytes = 0;
+  const logBytes = new Map<number, number>();
+  let allLogBytes = 0;
   let block = 0;
   for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
     const { key, keyLength } = cursor;
@@ -62,10 +65,18 @@ export async function verifyEntries(
     expectFact(keys.find(key, keyLength) === count, "to find each key", file);
     expectFact(filter.mayContain(keyHash(key, keyLength)), "a filter that passes each key", file);
     keyBytes += keyLength;
-    valueBytes += cursor.value().length;
+    const value = cursor.storedValue();
+    valueBytes += value.length;
+    if (!(value instanceof Uint8Array)) {
+      const report = (bytes: number): void =>
+        onProgress(index.offsets[block] + allLogBytes + bytes);
+      await verifyLarge(values, value, report);
+      logBytes.set(value.fileNumber, (logBytes.get(value.fileNumber) ?? 0) + value.storedLength);
+      allLogBytes += value.storedLength;
+    }
     count++;
     if (count === index.firstOrdinals[block + 1]) {
-      onProgress(index.offsets[block] + index.lengths[block]);
+      onProgress(index.offsets[block] + index.lengths[block] + allLogBytes);
       block++;
     }
     if (count % STEP_ENTRIES === 0) await setImmediate();
@@ -74,7 +85,28 @@ export async function verifyEntries(
   expectFact(count === properties.keyCount, "as many keys as it says", file);
   expectFact(keyBytes === properties.keyBytes, "as many bytes of keys as it says", file);
   expectFact(valueBytes === properties.valueBytes, "as many bytes of values as it says", file);
-  return { keys: count, bytes: file.size() };
+  const { valueLogs } = properties;
+  const areUsesTrue =
+    valueLogs.length === logBytes.size &&
+    valueLogs.every(({ fileNumber, bytes }) => logBytes.get(fileNumber) === bytes);
+  expectFact(areUsesTrue, "the bytes of each value log that it says", file);
+  return { keys: count, bytes: file.size() + allLogBytes };
+}
+
+/** Reads, checks and decodes every chunk of a value. */
+async function verifyLarge(
+  values: ValueReader,
+  place: ValuePlace,
+  onProgress: (bytes: number) => void,
+): Promise<void> {
+  const chunks = values.chunksOf(place);
+  let bytes = 0;
+  while (chunks.next()) {
+    chunks.decodeInto(new Uint8Array(chunks.valueEnd - chunks.valueStart));
+    bytes += chunks.chunk.length;
+    onProgress(bytes);
+    await setImmediate();
+  }
 }
 
 function expectFact(isTrue: boolean, expected: string, file: File): void {

@@ -17,8 +17,9 @@ import {
   EntryKind,
   type FileIdentity,
   MAX_KEY_BYTES,
-  MAX_VALUE_BYTES,
   type SeqnoRange,
+  type ValueLogUse,
+  type ValuePlace,
 } from "../entry.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import type { SegmentCoders } from "./coders.ts";
@@ -45,9 +46,6 @@ import { ValueWriter } from "./value-writer.ts";
 /** About 1 absent key in 100 passes. */
 export const DEFAULT_FILTER_BITS_PER_KEY = 10;
 
-/** An output buffer that one large value made larger than this is not kept. */
-const MAX_KEPT_BUFFER_BYTES = 8 << 20;
-
 /** What a finished segment is, for the manifest. */
 export interface FinishedSegment {
   readonly fileNumber: number;
@@ -56,6 +54,8 @@ export interface FinishedSegment {
   readonly tombstoneCount: number;
   readonly firstKey: Uint8Array;
   readonly lastKey: Uint8Array;
+  /** By ascending file number. */
+  readonly valueLogs: readonly ValueLogUse[];
 }
 
 export interface SegmentWriterOptions {
@@ -141,22 +141,21 @@ export class SegmentWriter {
 
   /**
    * Adds the entry of key[0, keyLength), which must sort after all before it (the key index asserts
-   * it). A tombstone's value is not kept. Both arrays may change after the call.
+   * it), with a value shorter than VALUE_LIMIT_BYTES. A tombstone's value is not kept. Both arrays
+   * may change after the call.
    */
   add(key: Uint8Array, keyLength: number, kind: EntryKind, value: Uint8Array): void {
-    assert(keyLength <= MAX_KEY_BYTES, "a key in a segment is within its limit");
-    assert(value.length <= MAX_VALUE_BYTES, "a value in a segment is within its limit");
-    assert(this.count < MAX_KEY_COUNT, "a segment's keys are within their limit");
-    const ordinal = this.count;
-    if (ordinal === 0) this.firstKey = key.slice(0, keyLength);
-    this.keys.add(key, keyLength);
-    this.filter.add(keyHash(key, keyLength));
+    this.addKey(key, keyLength);
     this.values.add(key, keyLength, kind, value);
-    if (kind === EntryKind.tombstone) this.tombstones.add(ordinal);
+    if (kind === EntryKind.tombstone) this.tombstones.add(this.count - 1);
     else this.valueBytes += value.length;
-    this.keyBytes += keyLength;
-    this.count = ordinal + 1;
-    this.keepLastKey(key, keyLength);
+  }
+
+  /** As `add`, for a put whose value lies in a value log. */
+  addPlaced(key: Uint8Array, keyLength: number, place: ValuePlace): void {
+    this.addKey(key, keyLength);
+    this.values.addPlace(place);
+    this.valueBytes += place.length;
   }
 
   /**
@@ -178,7 +177,7 @@ export class SegmentWriter {
       this.isDraining = false;
     }
     output.reset();
-    this.spare = output.buffer.length > MAX_KEPT_BUFFER_BYTES ? new ByteWriter(0) : output;
+    this.spare = output;
   }
 
   /**
@@ -213,6 +212,7 @@ export class SegmentWriter {
       tombstoneCount: this.tombstones.count,
       firstKey: this.firstKey,
       lastKey: this.lastKey.slice(0, this.lastKeyLength),
+      valueLogs: values.valueLogs,
     };
   }
 
@@ -261,7 +261,19 @@ export class SegmentWriter {
       lastKey,
       coverStart: this.coverStart ?? this.firstKey,
       coverEnd: coverEnd ?? successor(lastKey),
+      valueLogs: this.values.valueLogs,
     };
+  }
+
+  private addKey(key: Uint8Array, keyLength: number): void {
+    assert(keyLength <= MAX_KEY_BYTES, "a key in a segment is within its limit");
+    assert(this.count < MAX_KEY_COUNT, "a segment's keys are within their limit");
+    if (this.count === 0) this.firstKey = key.slice(0, keyLength);
+    this.keys.add(key, keyLength);
+    this.filter.add(keyHash(key, keyLength));
+    this.keyBytes += keyLength;
+    this.count++;
+    this.keepLastKey(key, keyLength);
   }
 
   /** Zeros up to where a section may begin. */

@@ -4,7 +4,7 @@ import { RunWriter } from "../../src/compaction/output.ts";
 import { trainOnCursor } from "../../src/compaction/run.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
 import { ArrayCursor, type ArrayEntry } from "../cursor/array-cursor.ts";
-import { entryOf, Files, tombstoneOf } from "./segments.ts";
+import { entryOf, Files, LARGE_VALUE_BYTES, tombstoneOf } from "./segments.ts";
 
 const SEGMENT_BYTES = 2 ** 16;
 
@@ -14,7 +14,10 @@ const VALUE_BYTES = 60;
 const entries: ArrayEntry[] = Array.from({ length: 8000 }, (_, i) => entryOf(i, VALUE_BYTES));
 
 function codersFor(list: readonly ArrayEntry[]): ReturnType<typeof trainOnCursor> {
-  return trainOnCursor(new ArrayCursor(list), list.length, { compression: "none" });
+  return trainOnCursor(new ArrayCursor(list), list.length, {
+    compression: "none",
+    largeValueBytes: LARGE_VALUE_BYTES,
+  });
 }
 
 describe("RunWriter", () => {
@@ -50,14 +53,14 @@ describe("RunWriter", () => {
     const mixed = [entryOf(1), tombstoneOf(2), entryOf(3), tombstoneOf(4)];
     const kept = new RunWriter(files.output(SEGMENT_BYTES));
     await kept.writeAll(files.source(mixed), codersFor(mixed), false);
-    expect(kept.finish()).toMatchObject([{ keyCount: 4, tombstoneCount: 2 }]);
+    expect((await kept.finish()).run).toMatchObject([{ keyCount: 4, tombstoneCount: 2 }]);
     const dropped = new RunWriter(files.output(SEGMENT_BYTES));
     await dropped.writeAll(files.source(mixed), codersFor(mixed), true);
-    expect(dropped.finish()).toMatchObject([{ keyCount: 2, tombstoneCount: 0 }]);
+    expect((await dropped.finish()).run).toMatchObject([{ keyCount: 2, tombstoneCount: 0 }]);
     const tombstones = [tombstoneOf(2), tombstoneOf(4)];
     const none = new RunWriter(files.output(SEGMENT_BYTES));
     await none.writeAll(files.source(tombstones), codersFor(mixed), true);
-    expect(none.finish()).toEqual([]);
+    expect((await none.finish()).run).toEqual([]);
   });
 
   test("shares out the keys of its source among the segments, dropped tombstones included", async () => {
@@ -66,7 +69,7 @@ describe("RunWriter", () => {
     const writer = new RunWriter(files.output(SEGMENT_BYTES));
     const source = files.source(mixed);
     await writer.writeAll(source, codersFor(mixed), true);
-    const segments = await files.openAll(writer.finish());
+    const segments = await files.openAll((await writer.finish()).run);
     expect(segments.length).toBeGreaterThan(2);
     let covered = source.firstKey;
     for (const { properties } of segments) {
@@ -85,7 +88,7 @@ describe("RunWriter", () => {
     await writer.writeAll(files.source(entries.slice(0, 10)), coders, false);
     writer.carry(carried);
     await writer.writeAll(files.source(entries.slice(20, 30)), coders, false);
-    const run = writer.finish();
+    const { run } = await writer.finish();
     expect(run.map(({ fileNumber }) => fileNumber)).toEqual([2, 1, 3]);
     expect(run[1]).toBe(carried);
     expect(await files.entriesOf(run)).toEqual(entries.slice(0, 30));

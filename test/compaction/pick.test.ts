@@ -8,8 +8,17 @@ function versionOf(sizes: readonly number[]): Version {
   const key = new Uint8Array(1);
   return {
     runs: sizes.map((fileBytes, i) => [
-      { fileNumber: i + 1, fileBytes, keyCount: 1, tombstoneCount: 0, firstKey: key, lastKey: key },
+      {
+        fileNumber: i + 1,
+        fileBytes,
+        keyCount: 1,
+        tombstoneCount: 0,
+        firstKey: key,
+        lastKey: key,
+        valueLogs: [],
+      },
     ]),
+    valueLogs: [],
   };
 }
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
-import { planCompaction, type Unit } from "../../src/compaction/plan.ts";
+import { type PlanOptions, planCompaction, type Unit } from "../../src/compaction/plan.ts";
 import type { Run, SegmentMeta } from "../../src/manifest/version.ts";
 
 const SEGMENT_BYTES = 1000;
@@ -18,6 +18,7 @@ function segment(range: string, fileBytes = SEGMENT_BYTES, tombstoneCount = 0): 
     tombstoneCount,
     firstKey,
     lastKey,
+    valueLogs: [],
   };
 }
 
@@ -31,8 +32,12 @@ function describeUnit(unit: Unit): string {
   return `merge ${unit.segments.map(({ meta, age }) => `${nameOf(meta)}/${age}`).join(" ")}`;
 }
 
+function optionsFor(dropTombstones: boolean): PlanOptions {
+  return { dropTombstones, segmentBytes: SEGMENT_BYTES, leftLogs: new Set() };
+}
+
 function plan(runs: readonly Run[], dropTombstones = false): string[] {
-  return planCompaction(runs, { dropTombstones, segmentBytes: SEGMENT_BYTES }).map(describeUnit);
+  return planCompaction(runs, optionsFor(dropTombstones)).map(describeUnit);
 }
 
 describe("planCompaction", () => {
@@ -97,7 +102,7 @@ describe("planCompaction", () => {
   test("loses nothing, keeps key order, and carries only what overlaps nothing", () => {
     fc.assert(
       fc.property(fc.array(anyRun, { maxLength: 5 }), fc.boolean(), (runs, dropTombstones) => {
-        const units = planCompaction(runs, { dropTombstones, segmentBytes: SEGMENT_BYTES });
+        const units = planCompaction(runs, optionsFor(dropTombstones));
         const segmentsOf = (unit: Unit): SegmentMeta[] =>
           unit.kind === "carry" ? [unit.segment] : unit.segments.map(({ meta }) => meta);
         const numbers = (metas: readonly SegmentMeta[]): number[] =>

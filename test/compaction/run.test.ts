@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
+import type { RunOutput } from "../../src/compaction/output.ts";
 import { runCompaction } from "../../src/compaction/run.ts";
-import type { SegmentMeta } from "../../src/manifest/version.ts";
+import type { SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { entryOf, Files, tombstoneOf } from "./segments.ts";
 
@@ -21,12 +22,24 @@ async function compact(
   files: Files,
   runs: readonly (readonly SegmentMeta[])[],
   dropTombstones: boolean,
-): Promise<SegmentMeta[]> {
+): Promise<readonly SegmentMeta[]> {
+  return (await compactAll(files, runs, dropTombstones, [])).run;
+}
+
+async function compactAll(
+  files: Files,
+  runs: readonly (readonly SegmentMeta[])[],
+  dropTombstones: boolean,
+  valueLogs: readonly ValueLogMeta[],
+): Promise<RunOutput> {
   return await runCompaction({
     runs: await Promise.all(runs.map((run) => files.openAll(run))),
     dropTombstones,
     compression: "none",
     output: files.output(SEGMENT_BYTES),
+    valueLogs,
+    maxGarbageShare: 1 / 2,
+    openValueLog: (meta) => files.openValueLog(meta),
   });
 }
 
@@ -53,7 +66,7 @@ describe("runCompaction", () => {
         fc.boolean(),
         async (runs, dropTombstones) => {
           const files = new Files();
-          const inputs: SegmentMeta[][] = [];
+          const inputs: (readonly SegmentMeta[])[] = [];
           for (const run of runs) inputs.push(await files.write(run, SEGMENT_BYTES));
           const result = await compact(files, inputs, dropTombstones);
           const found = await files.entriesOf(result);
@@ -112,7 +125,7 @@ describe("runCompaction", () => {
     const lists = [1, 2].map((length) =>
       Array.from({ length: 8000 }, (_, i) => entryOf(i, 50 + length)),
     );
-    const runs: SegmentMeta[][] = [];
+    const runs: (readonly SegmentMeta[])[] = [];
     for (const list of lists) runs.push(await files.write(list, SEGMENT_BYTES));
     const before = await files.names();
     files.pauses = 0;

@@ -1,15 +1,25 @@
 /** Segments for tests of compaction: written and read for real, over the file system in memory. */
-import { type OutputOptions, RunWriter, type Source } from "../../src/compaction/output.ts";
+import {
+  type OutputOptions,
+  type RunOutput,
+  RunWriter,
+  type Source,
+} from "../../src/compaction/output.ts";
 import { trainOnCursor } from "../../src/compaction/run.ts";
 import { ConcatCursor } from "../../src/cursor/concat.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { Segment } from "../../src/segment/reader.ts";
+import { ValueLog } from "../../src/segment/value-log.ts";
+import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
 import { ArrayCursor, type ArrayEntry, read } from "../cursor/array-cursor.ts";
 
 const databaseId = Uint8Array.from({ length: 16 }, (_, i) => i);
+
+/** Values of this length and more go into value logs here. */
+export const LARGE_VALUE_BYTES = 300;
 
 export class Files {
   readonly fileSystem: MemoryFileSystem = new MemoryFileSystem();
@@ -19,10 +29,27 @@ export class Files {
   private nextFileNumber = 1;
   private nextSeqno = 1;
   private readonly blockCache = new BlockCache(2 ** 16);
+  /** Value logs that are open. */
+  private readonly valueLogs = new Map<number, ValueLog>();
 
   output(segmentBytes: number): OutputOptions {
+    const pause = async (): Promise<void> => {
+      this.pauses++;
+      this.onPause();
+    };
     return {
       segmentBytes,
+      largeValueBytes: LARGE_VALUE_BYTES,
+      createValueLog: () => {
+        const fileNumber = this.nextFileNumber++;
+        return ValueLogWriter.create({
+          fileSystem: this.fileSystem,
+          path: `${fileNumber}`,
+          identity: { databaseId, fileNumber },
+          isCompressing: true,
+          pause,
+        });
+      },
       create: (coders, seqnos, coverStart) => {
         const fileNumber = this.nextFileNumber++;
         return SegmentWriter.create({
@@ -35,20 +62,26 @@ export class Files {
         });
       },
       remove: ({ fileNumber }) => this.fileSystem.remove(`${fileNumber}`),
-      pause: async () => {
-        this.pauses++;
-        this.onPause();
-      },
+      removeValueLog: ({ fileNumber }) => this.fileSystem.remove(`${fileNumber}`),
+      pause,
     };
   }
 
-  /** A run of the entries. */
-  async write(entries: readonly ArrayEntry[], segmentBytes: number): Promise<SegmentMeta[]> {
+  /** A run of the entries, none of them large. */
+  async write(
+    entries: readonly ArrayEntry[],
+    segmentBytes: number,
+  ): Promise<readonly SegmentMeta[]> {
+    return (await this.writeAll(entries, segmentBytes)).run;
+  }
+
+  /** A run of the entries, and its value logs. */
+  async writeAll(entries: readonly ArrayEntry[], segmentBytes: number): Promise<RunOutput> {
     const writer = new RunWriter(this.output(segmentBytes));
-    const options = { compression: "none" } as const;
+    const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES } as const;
     const coders = trainOnCursor(new ArrayCursor(entries), entries.length, options);
     await writer.writeAll(this.source(entries), coders, false);
-    return writer.finish();
+    return await writer.finish();
   }
 
   /** The entries as those of writes that come after all before. */
@@ -63,13 +96,23 @@ export class Files {
     };
   }
 
-  open(meta: SegmentMeta): Promise<Segment> {
+  async openValueLog({ fileNumber }: { readonly fileNumber: number }): Promise<ValueLog> {
+    const { fileSystem } = this;
+    const identity = { databaseId, fileNumber };
+    return await ValueLog.open({ fileSystem, path: `${fileNumber}`, identity });
+  }
+
+  async open(meta: SegmentMeta): Promise<Segment> {
     const { fileNumber } = meta;
-    return Segment.open({
+    for (const log of meta.valueLogs) {
+      this.valueLogs.set(log.fileNumber, await this.openValueLog(log));
+    }
+    return await Segment.open({
       fileSystem: this.fileSystem,
       path: `${fileNumber}`,
       identity: { databaseId, fileNumber },
       blockCache: this.blockCache,
+      valueLogs: this.valueLogs,
     });
   }
 

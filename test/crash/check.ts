@@ -21,6 +21,7 @@ export function openTest(fileSystem: FileSystem): Promise<TestDatabase> {
     durability: "os",
     memtableBytes: 2 ** 17,
     segmentBytes: 2 ** 16,
+    largeValueBytes: 300,
     blockCacheBytes: 2 ** 16,
     compactionTrigger: 2,
     compression: "none",
@@ -158,14 +159,18 @@ async function checkReads(
 export async function checkFiles(disk: FileSystem): Promise<void> {
   const manifest = await readManifest(disk, DIRECTORY);
   if (manifest === undefined) throw new Violation("no manifest after open");
-  const live = new Set(manifest.version.runs.flat().map((meta) => meta.fileNumber));
+  const { runs, valueLogs } = manifest.version;
+  const live = new Set(runs.flat().map((meta) => meta.fileNumber));
+  const liveLogs = new Set(valueLogs.map((meta) => meta.fileNumber));
   for (const name of await disk.list(DIRECTORY)) {
     const number = Number.parseInt(name, 10);
     const isNamed =
       name === "MANIFEST" ||
       (name.endsWith(".seg") && live.delete(number)) ||
+      (name.endsWith(".vlog") && liveLogs.delete(number)) ||
       (name.endsWith(".wal") && number >= manifest.oldestWal);
     if (!isNamed) throw new Violation(`${name} was left behind`);
   }
   if (live.size > 0) throw new Violation(`segments ${[...live].join()} are missing`);
+  if (liveLogs.size > 0) throw new Violation(`value logs ${[...liveLogs].join()} are missing`);
 }

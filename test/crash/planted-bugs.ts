@@ -75,10 +75,31 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "",
   ),
   bug(
+    "a value log is installed before its bytes are synced",
+    "crash",
+    "segment/value-log-writer.ts",
+    "await this.file.sync();",
+    "",
+  ),
+  bug(
+    "a value log is removed while segments refer to it",
+    "crash",
+    "engine/sources.ts",
+    "for (const meta of version.valueLogs) valueLogs.hold(meta);",
+    "",
+  ),
+  bug(
+    "the checksum of a part of a large value is not checked",
+    "damage",
+    "segment/value-log-format.ts",
+    "expectChecksum(chunk, LENGTH_OFFSET, length, readU32(chunk, 0), what, file, fileOffset);",
+    "readU32(chunk, 0);",
+  ),
+  bug(
     "a segment is installed before its name is synced",
     "crash",
     "engine/versions.ts",
-    "if (added.length > 0) await fileSystem.syncDirectory(directory);",
+    "if (added.segments.length > 0) await fileSystem.syncDirectory(directory);",
     "",
   ),
   {
@@ -87,9 +108,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     changes: [
       {
         file: "engine/background.ts",
-        find: "    await this.install(\n      run,\n      (runs) => (run.length",
+        find: "    await this.install(\n      output,\n      (runs) => (run.length",
         replace:
-          "    await host.removeLogsBelow(oldestWal);\n    await this.install(\n      run,\n      (runs) => (run.length",
+          "    await host.removeLogsBelow(oldestWal);\n    await this.install(\n      output,\n      (runs) => (run.length",
       },
     ],
   },

@@ -40,6 +40,10 @@ export class ArrayCursor implements Cursor {
     return this.valueBuffer.subarray(0, value.length);
   }
 
+  storedValue(): Uint8Array {
+    return this.value();
+  }
+
   seekToFirst(): void {
     this.moveTo(0);
   }

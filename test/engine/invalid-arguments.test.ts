@@ -241,6 +241,8 @@ describe("an option", () => {
     ["memtableBytes", "64MB", /whole number.*, not string 64MB/],
     ["blockCacheBytes", -1, /whole number from 0/],
     ["segmentBytes", Number.NaN, /whole number/],
+    ["largeValueBytes", 63, /whole number from 64 to 8192/],
+    ["largeValueBytes", 8193, /whole number from 64 to 8192/],
     ["compactionTrigger", 1, /whole number from 2/],
     ["compression", "zstd", /"deflate"/],
     ["background", "thread", /"worker" or "inline"/],

@@ -40,7 +40,7 @@ describe("stats", () => {
     expect(sum(disk.keyIndexParts)).toBe(disk.keyIndex);
     let fileBytes = 0;
     for (const name of await fileSystem.list("db")) {
-      const isCounted = name.endsWith(".seg") || name.endsWith(".wal");
+      const isCounted = /\.(seg|vlog|wal)$/.test(name);
       if (isCounted) fileBytes += (await fileSystem.stat(`db/${name}`))?.size ?? 0;
     }
     expect(disk.total).toBe(fileBytes);

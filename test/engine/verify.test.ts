@@ -66,7 +66,8 @@ describe("verify", () => {
     const manifest = await readManifest(fileSystem, DIRECTORY);
     assert(manifest !== undefined, "a manifest");
     const runs = manifest.version.runs.toReversed();
-    await writeManifest(fileSystem, DIRECTORY, { ...manifest, version: { runs } });
+    const version = { runs, valueLogs: [] };
+    await writeManifest(fileSystem, DIRECTORY, { ...manifest, version });
     const database = await open(DIRECTORY, { fileSystem, compactionTrigger: 8 });
     await expect(database.verify()).rejects.toThrow(/newer than its run/);
     await database.close();

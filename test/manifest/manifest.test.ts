@@ -10,7 +10,7 @@ import {
   readManifest,
   writeManifest,
 } from "../../src/manifest/manifest.ts";
-import type { Run, SegmentMeta } from "../../src/manifest/version.ts";
+import type { Run, SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
 import { SAMPLE, segment } from "./sample.ts";
 
 const DIRECTORY = "db";
@@ -39,7 +39,22 @@ function resealed(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
-const withRuns = (...runs: Run[]): Manifest => ({ ...SAMPLE, version: { runs } });
+const withRuns = (...runs: Run[]): Manifest => withLogs([], ...runs);
+
+const withLogs = (valueLogs: ValueLogMeta[], ...runs: Run[]): Manifest => ({
+  ...SAMPLE,
+  version: { runs, valueLogs },
+});
+
+/** A segment that uses 100 bytes of each of some value logs. */
+const user = (...logs: number[]): SegmentMeta =>
+  segment(
+    5,
+    "f",
+    "m",
+    logs.map((fileNumber) => ({ fileNumber, bytes: 100 })),
+  );
+const log = (fileNumber: number): ValueLogMeta => ({ fileNumber, fileBytes: 150 });
 
 const NEW: Manifest = {
   ...withRuns(),
@@ -63,6 +78,7 @@ describe("a manifest", () => {
   test.each([
     ["with runs", SAMPLE],
     ["without runs", withRuns()],
+    ["with a value log", withLogs([log(2)], [user(2)])],
     ["with the longest key", withRuns([with65536()])],
     ["of a new database", NEW],
     ["at the limits", { ...withRuns(), lastSeqno: 2 ** 53 - 1, nextFileNumber: 2 ** 53 - 1 }],
@@ -101,6 +117,18 @@ describe("a manifest that breaks an invariant", () => {
     ["no keys", withRuns([{ ...valid, keyCount: 0, tombstoneCount: 0 }])],
     ["more tombstones than keys", withRuns([{ ...valid, tombstoneCount: 51 }])],
     ["an empty file", withRuns([{ ...valid, fileBytes: 0 }])],
+    ["a value log that nothing uses", withLogs([log(2)], [valid])],
+    ["a value log that is missing", withLogs([], [user(2)])],
+    ["value logs out of order", withLogs([log(3), log(2)], [user(2, 3)])],
+    ["uses out of order", withLogs([log(2), log(3)], [user(3, 2)])],
+    ["a use twice", withLogs([log(2)], [user(2, 2)])],
+    [
+      "more of a value log than it has",
+      withLogs([log(2)], [user(2)], [{ ...user(2), fileNumber: 7 }]),
+    ],
+    ["a use of nothing", withLogs([log(2)], [segment(5, "f", "m", [{ fileNumber: 2, bytes: 0 }])])],
+    ["a value log from the future", withLogs([log(20)], [user(20)])],
+    ["a value log with a segment's number", withLogs([log(5)], [user(5)])],
     ["too long a key", withRuns([{ ...valid, lastKey: new Uint8Array(65_537).fill(0x7a) }])],
   ];
 

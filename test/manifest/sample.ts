@@ -4,7 +4,12 @@ import type { SegmentMeta } from "../../src/manifest/version.ts";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 
-export function segment(fileNumber: number, first: string, last: string): SegmentMeta {
+export function segment(
+  fileNumber: number,
+  first: string,
+  last: string,
+  valueLogs: SegmentMeta["valueLogs"] = [],
+): SegmentMeta {
   return {
     fileNumber,
     fileBytes: 1000 + fileNumber,
@@ -12,6 +17,7 @@ export function segment(fileNumber: number, first: string, last: string): Segmen
     tombstoneCount: 1,
     firstKey: text(first),
     lastKey: text(last),
+    valueLogs,
   };
 }
 
@@ -26,8 +32,20 @@ export const SAMPLE: Manifest = {
   newestWalEnd: 2 ** 32 - 1,
   version: {
     runs: [
-      [segment(11, "b", "k")],
-      [segment(3, "", "c"), segment(9, "d", "d"), segment(4, "da", "zzz")],
+      [segment(11, "b", "k", [{ fileNumber: 10, bytes: 5000 }])],
+      [
+        segment(3, "", "c", [
+          { fileNumber: 2, bytes: 4100 },
+          { fileNumber: 6, bytes: 1 },
+        ]),
+        segment(9, "d", "d", [{ fileNumber: 2, bytes: 8200 }]),
+        segment(4, "da", "zzz"),
+      ],
+    ],
+    valueLogs: [
+      { fileNumber: 2, fileBytes: 12_400 },
+      { fileNumber: 6, fileBytes: 2 ** 33 },
+      { fileNumber: 10, fileBytes: 5048 },
     ],
   },
 };

@@ -65,4 +65,5 @@ export const anyOptions: fc.Arbitrary<SystemOptions> = fc.record({
   blockCacheBytes: fc.constantFrom(0, 2 ** 14, 2 ** 16),
   memtableBytes: fc.constant(2 ** 17),
   segmentBytes: fc.constant(2 ** 16),
+  largeValueBytes: fc.constantFrom(64, 1000, 8192),
 });

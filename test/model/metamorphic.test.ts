@@ -22,8 +22,8 @@ const VARIANTS: readonly (() => Options)[] = [
   () => ({ fileSystem: new MemoryFileSystem() }),
   () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), durability: "os", compactionTrigger: 2 }),
   () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), compression: "none", blockCacheBytes: 0 }),
-  () => ({ ...SMALL, background: "inline", compression: "symbols", durability: "os" }),
-  () => ({ ...SMALL, background: "worker", compression: "deflate", compactionTrigger: 2 }),
+  () => ({ ...SMALL, background: "inline", compression: "symbols", largeValueBytes: 8192 }),
+  () => ({ ...SMALL, background: "worker", compression: "deflate", largeValueBytes: 64 }),
 ];
 
 type Step =

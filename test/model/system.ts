@@ -46,7 +46,7 @@ export class System {
   snapshots: OpenSnapshot[] = [];
   iterations: OpenIteration[] = [];
   private readonly counts: Counts;
-  private readonly options: SystemOptions;
+  readonly options: SystemOptions;
   private readonly failures: unknown[] = [];
 
   private constructor(

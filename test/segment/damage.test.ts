@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
+import type { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import type { ValueCompression } from "../../src/segment/coders.ts";
 import { FOOTER_BYTES, FORMAT_VERSION } from "../../src/segment/format.ts";
@@ -17,6 +18,7 @@ import {
   lookUp,
   openSegment,
   PATH,
+  VALUE_LOG_PATH,
   write,
 } from "./segments.ts";
 
@@ -50,11 +52,15 @@ const INTEGERS: readonly Entry[] = SHORT.map(({ key }, i) => ({
 const ABSENT = ["", "name-0000", "name-030x", "zzz"].map(bytesOf);
 
 /**
- * Opens the bytes as a segment and reads it in every way. All answers must be right, or the reading
+ * Opens the bytes as a segment, with those of its value log, and reads it in every way. All answers must be right, or the reading
  * must end in CorruptionError or UnsupportedVersionError; anything else fails. Returns how it ended.
  */
-async function readAll(bytes: Uint8Array, entries: readonly Entry[]): Promise<"right" | "refused"> {
-  const fileSystem = await fileSystemWith(bytes);
+async function readAll(
+  bytes: Uint8Array,
+  entries: readonly Entry[],
+  logBytes?: Uint8Array,
+): Promise<"right" | "refused"> {
+  const fileSystem = await fileSystemWith(bytes, logBytes);
   const wrong: string[] = [];
   const expectRight = (isRight: boolean, what: string): void => {
     if (!isRight) wrong.push(what);
@@ -100,6 +106,12 @@ async function readAll(bytes: Uint8Array, entries: readonly Entry[]): Promise<"r
   return outcome;
 }
 
+/** The bytes of the value log beside a segment, if there is one. */
+async function logBytes(fileSystem: MemoryFileSystem): Promise<Uint8Array | undefined> {
+  const facts = await fileSystem.stat(VALUE_LOG_PATH);
+  return facts === undefined ? undefined : await fileBytes(fileSystem, VALUE_LOG_PATH);
+}
+
 const SHAPES: readonly [string, readonly Entry[], ValueCompression][] = [
   ["raw values", SHORT, "none"],
   ["symbols", MIXED, "symbols"],
@@ -110,16 +122,23 @@ const SHAPES: readonly [string, readonly Entry[], ValueCompression][] = [
 describe.each(SHAPES)("a small segment of %s", (_, entries, compression) => {
   test("is read right as it is", async () => {
     const { fileSystem } = await write(entries, { compression });
-    expect(await readAll(await fileBytes(fileSystem), entries)).toBe("right");
+    const log = await logBytes(fileSystem);
+    expect(await readAll(await fileBytes(fileSystem), entries, log)).toBe("right");
   });
 
   test("with any byte changed gives right answers or refuses, and verify always refuses", async () => {
     const { fileSystem } = await write(entries, { compression });
     const bytes = await fileBytes(fileSystem);
+    const log = await logBytes(fileSystem);
     for (let i = 0; i < bytes.length; i++) {
       const damaged = bytes.slice();
       damaged[i] ^= 1 << (i % 8);
-      expect(await readAll(damaged, entries), `byte ${i}`).toBe("refused");
+      expect(await readAll(damaged, entries, log), `byte ${i}`).toBe("refused");
+    }
+    for (let i = 0; i < (log?.length ?? 0); i++) {
+      const damaged = log?.slice() ?? new Uint8Array(0);
+      damaged[i] ^= 1 << (i % 8);
+      expect(await readAll(bytes, entries, damaged), `byte ${i} of the log`).toBe("refused");
     }
   }, 120_000);
 
@@ -143,9 +162,9 @@ describe("a segment that is another than expected", () => {
   ])("by its %s is refused at open", async (_, identity) => {
     const { fileSystem } = await write(SHORT);
     const blockCache = new BlockCache(1 << 16);
-    await expect(Segment.open({ fileSystem, path: PATH, identity, blockCache })).rejects.toThrow(
-      CorruptionError,
-    );
+    const valueLogs = new Map();
+    const opening = Segment.open({ fileSystem, path: PATH, identity, blockCache, valueLogs });
+    await expect(opening).rejects.toThrow(CorruptionError);
   });
 
   test("by its version says which is found and supported", async () => {

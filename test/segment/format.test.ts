@@ -16,6 +16,10 @@ const VALID: Properties = {
   lastKey: bytesOf("m"),
   coverStart: bytesOf(""),
   coverEnd: bytesOf("n"),
+  valueLogs: [
+    { fileNumber: 3, bytes: 5000 },
+    { fileNumber: 2 ** 40, bytes: 2 ** 50 },
+  ],
 };
 
 function encode(properties: Properties): Uint8Array {
@@ -29,6 +33,7 @@ const decode = (bytes: Uint8Array): Properties => decodeProperties(bytes, "00000
 describe("the properties of a segment", () => {
   test.each<[string, Partial<Properties>]>([
     ["with a wide cover", {}],
+    ["without value logs", { valueLogs: [] }],
     ["of one write", { firstSeqno: 9, lastSeqno: 9 }],
     ["with nothing but the empty key", { firstKey: bytesOf(""), lastKey: bytesOf("") }],
     [
@@ -51,6 +56,8 @@ describe("the properties of a segment", () => {
     ["a last write before the first", { firstSeqno: 8, lastSeqno: 7 }],
     ["a first key outside its cover", { coverStart: bytesOf("c") }],
     ["a last key outside its cover", { coverEnd: bytesOf("m") }],
+    ["value log 0", { valueLogs: [{ fileNumber: 0, bytes: 1 }] }],
+    ["value logs out of order", { valueLogs: VALID.valueLogs.toReversed() }],
     ["a key too long", { lastKey: new Uint8Array(MAX_KEY_BYTES + 1).fill(0x62) }],
     ["a cover too long", { coverEnd: new Uint8Array(MAX_KEY_BYTES + 2).fill(0x6e) }],
   ])("with %s are damaged", (_, change) => {

@@ -16,6 +16,7 @@ import {
   isSame,
   lookUp,
   openSegment,
+  VALUE_LOG_PATH,
   write,
 } from "./segments.ts";
 
@@ -49,6 +50,8 @@ const GOLDEN: readonly {
   { compression: "deflate", entries: [...SHORT_ENTRIES, LARGE_ENTRY], isExact: false },
 ];
 
+const LOG_DUMP = new URL("golden/value-log.txt", import.meta.url);
+
 describe.each(GOLDEN)("the golden segment compressed by $compression", (golden) => {
   const { compression, entries, isExact } = golden;
   const path = new URL(`golden/segment-${compression}.txt`, import.meta.url);
@@ -59,30 +62,47 @@ describe.each(GOLDEN)("the golden segment compressed by $compression", (golden) 
     const dump = annotate(await fileBytes(fileSystem), await openSegment(fileSystem));
     if (isUpdating) writeFileSync(path, dump);
     expect(dump).toBe(readFileSync(path, "utf8"));
+    if (isUpdating && !isExact) {
+      writeFileSync(LOG_DUMP, annotateLog(await fileBytes(fileSystem, VALUE_LOG_PATH)));
+    }
   });
 
   test("is read as it was written", async () => {
     const bytes = parseDump(readFileSync(path, "utf8"));
-    const segment = await openSegment(await fileSystemWith(bytes));
+    const logBytes = parseDump(readFileSync(LOG_DUMP, "utf8"));
+    const segment = await openSegment(await fileSystemWith(bytes, logBytes));
     expect(segment.meta.keyCount).toBe(entries.length);
     for (const entry of entries) expect(isSame(lookUp(segment, entry.key), entry)).toBe(true);
     await segment.verify();
   });
 });
 
-/** The file in hex, 16 bytes a line, a heading before each part. */
+/** Bytes [start, end) in hex, 16 a line, under a heading. */
+function linesOf(name: string, bytes: Uint8Array, start: number, end: number): string[] {
+  const lines = [`# ${name}: ${end - start} bytes`];
+  for (let pos = start; pos < end; pos += 16) {
+    const row = bytes.subarray(pos, Math.min(end, pos + 16));
+    const hex = Array.from(row, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+    const ascii = Array.from(row, (byte) =>
+      byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".",
+    ).join("");
+    lines.push(`${String(pos).padStart(6)}  ${hex.padEnd(47)}  ${ascii}`);
+  }
+  return lines;
+}
+
+/** A value log with one value of one chunk. */
+function annotateLog(bytes: Uint8Array): string {
+  const header = linesOf("header", bytes, 0, HEADER_BYTES);
+  const chunk = linesOf("a value of one chunk", bytes, HEADER_BYTES, bytes.length);
+  return `${[...header, ...chunk].join("\n")}\n`;
+}
+
+/** A segment, a heading before each part. */
 function annotate(bytes: Uint8Array, segment: Segment): string {
   const lines: string[] = [];
   const part = (name: string, start: number, end: number): void => {
-    lines.push(`# ${name}: ${end - start} bytes`);
-    for (let pos = start; pos < end; pos += 16) {
-      const row = bytes.subarray(pos, Math.min(end, pos + 16));
-      const hex = Array.from(row, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-      const ascii = Array.from(row, (byte) =>
-        byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".",
-      ).join("");
-      lines.push(`${String(pos).padStart(6)}  ${hex.padEnd(47)}  ${ascii}`);
-    }
+    lines.push(...linesOf(name, bytes, start, end));
   };
   part("header", 0, HEADER_BYTES);
   let pos = HEADER_BYTES;

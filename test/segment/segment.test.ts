@@ -9,7 +9,7 @@ import { BlockCache } from "../../src/segment/block-cache.ts";
 import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { keyHash } from "../../src/segment/filter.ts";
-import { Section } from "../../src/segment/format.ts";
+import { HEADER_BYTES, Section } from "../../src/segment/format.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
@@ -24,9 +24,12 @@ import {
   isSame,
   lookUp,
   openSegment,
+  openValueLogs,
   PATH,
   SEQNOS,
   sorted,
+  VALUE_LOG_NUMBER,
+  VALUE_LOG_PATH,
   write,
 } from "./segments.ts";
 
@@ -97,6 +100,8 @@ describe.each(COMPRESSIONS)("a segment compressed by %s", (compression) => {
   test.each(SHAPES)("holds %s", async (_, entries) => {
     const { fileSystem, finished } = await write(entries, { compression });
     const tombstones = entries.filter(({ value }) => value === undefined);
+    const logFileBytes = (await fileSystem.stat(VALUE_LOG_PATH))?.size;
+    const logBytes = logFileBytes === undefined ? 0 : logFileBytes - HEADER_BYTES;
     expect(finished).toEqual({
       fileNumber: IDENTITY.fileNumber,
       fileBytes: (await fileBytes(fileSystem)).length,
@@ -104,10 +109,12 @@ describe.each(COMPRESSIONS)("a segment compressed by %s", (compression) => {
       tombstoneCount: tombstones.length,
       firstKey: new Uint8Array(entries[0].key),
       lastKey: new Uint8Array(entries[entries.length - 1].key),
+      valueLogs: logBytes === 0 ? [] : [{ fileNumber: VALUE_LOG_NUMBER, bytes: logBytes }],
     });
     const segment = await openSegment(fileSystem);
     expect(segment.meta).toEqual(finished);
-    expect(await segment.verify()).toEqual({ keys: entries.length, bytes: finished.fileBytes });
+    const bytes = finished.fileBytes + logBytes;
+    expect(await segment.verify()).toEqual({ keys: entries.length, bytes });
     let before = 0;
     for (const [i, entry] of entries.entries()) {
       expect(segment.find(entry.key, entry.key.length)).toBe(i);
@@ -332,7 +339,7 @@ describe("the file of a segment", () => {
     const [segment, readings] = await watched(entries);
     expect(isSame(lookUp(segment, entries[1].key), entries[1])).toBe(true);
     expect(readings.map(([, length]) => length).slice(1)).toEqual([70_000 + 2 * 9]);
-    expect(readings[0][1]).toBeLessThan(100);
+    expect(readings[0][1]).toBeLessThan(150);
   });
 });
 
@@ -350,12 +357,14 @@ describe("segments that share a cache", () => {
     const blockCache = new BlockCache(1 << 16);
     const open = async (i: number): Promise<Segment> => {
       const identity = { ...IDENTITY, fileNumber: i };
-      return await Segment.open({ fileSystem, path: `db/${i}.seg`, identity, blockCache });
+      const path = `db/${i}.seg`;
+      return await Segment.open({ fileSystem, path, identity, blockCache, valueLogs });
     };
     for (const [i, entries] of sets.entries()) {
       const compression = COMPRESSIONS[1 + i];
       await write(entries, { fileSystem, compression, fileNumber: i, path: `db/${i}.seg` });
     }
+    const valueLogs = await openValueLogs(fileSystem);
     const segments = await Promise.all(sets.map((_, i) => open(i)));
     const cursors = segments.map((segment) => segment.cursor());
     let state = 1;

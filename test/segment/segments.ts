@@ -7,6 +7,8 @@ import { BlockCache } from "../../src/segment/block-cache.ts";
 import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { Segment } from "../../src/segment/reader.ts";
+import { ValueLog } from "../../src/segment/value-log.ts";
+import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
 import { type FinishedSegment, SegmentWriter } from "../../src/segment/writer.ts";
 
 export interface Entry {
@@ -16,6 +18,13 @@ export interface Entry {
 }
 
 export const PATH = "db/000012.seg";
+export const VALUE_LOG_NUMBER = 112;
+export const VALUE_LOG_PATH = "db/000112.vlog";
+
+/** Values of this length and more go into a value log here. */
+export const LARGE_VALUE_BYTES = 4096;
+/** The value log of segment 12 is file 112. */
+const VALUE_LOG_OFFSET = 100;
 
 export const IDENTITY: FileIdentity = {
   databaseId: Uint8Array.from({ length: 16 }, (_, i) => 0xd0 + i),
@@ -91,6 +100,10 @@ export class EntryCursor implements Cursor {
   value(): Uint8Array {
     return this.entries[this.position].value ?? NO_BYTES;
   }
+
+  storedValue(): Uint8Array {
+    return this.value();
+  }
 }
 
 export interface BuildOptions {
@@ -124,19 +137,51 @@ export async function write(
     seqnos: SEQNOS,
     filterBitsPerKey,
   });
+  const logNumber = VALUE_LOG_OFFSET + (options.fileNumber ?? IDENTITY.fileNumber);
+  let log: ValueLogWriter | undefined;
   for (const { key, value } of entries) {
     const kind = value === undefined ? EntryKind.tombstone : EntryKind.put;
-    writer.add(key, key.length, kind, value ?? NO_BYTES);
+    if (value !== undefined && value.length >= LARGE_VALUE_BYTES) {
+      log ??= await ValueLogWriter.create({
+        fileSystem,
+        path: `db/000${logNumber}.vlog`,
+        identity: { ...IDENTITY, fileNumber: logNumber },
+        isCompressing: compression !== "none",
+        pause: () => Promise.resolve(),
+      });
+      writer.addPlaced(key, key.length, await log.append(value));
+    } else {
+      writer.add(key, key.length, kind, value ?? NO_BYTES);
+    }
     if (writer.pendingBytes > 1 << 16) await writer.drain();
   }
+  await log?.finish();
   return { fileSystem, finished: await writer.finish() };
+}
+
+/** Opens every value log there is. */
+export async function openValueLogs(fileSystem: MemoryFileSystem): Promise<Map<number, ValueLog>> {
+  const logs = new Map<number, ValueLog>();
+  for (const name of await fileSystem.list("db")) {
+    if (!name.endsWith(".vlog")) continue;
+    const fileNumber = Number.parseInt(name, 10);
+    const identity = { ...IDENTITY, fileNumber };
+    logs.set(fileNumber, await ValueLog.open({ fileSystem, path: `db/${name}`, identity }));
+  }
+  return logs;
 }
 
 export async function openSegment(
   fileSystem: MemoryFileSystem,
   blockCache: BlockCache = new BlockCache(1 << 20),
 ): Promise<Segment> {
-  return await Segment.open({ fileSystem, path: PATH, identity: IDENTITY, blockCache });
+  return await Segment.open({
+    fileSystem,
+    path: PATH,
+    identity: IDENTITY,
+    blockCache,
+    valueLogs: await openValueLogs(fileSystem),
+  });
 }
 
 /** Writes and opens. */
@@ -147,23 +192,38 @@ export async function build(
   return await openSegment((await write(entries, options)).fileSystem);
 }
 
-/** All bytes of the file at PATH. */
-export async function fileBytes(fileSystem: MemoryFileSystem): Promise<Uint8Array> {
-  const file = await fileSystem.open(PATH, "read");
+/** All bytes of a file. */
+export async function fileBytes(
+  fileSystem: MemoryFileSystem,
+  path: string = PATH,
+): Promise<Uint8Array> {
+  const file = await fileSystem.open(path, "read");
   const bytes = new Uint8Array(file.size());
   file.readSync(bytes, 0);
   await file.close();
   return bytes;
 }
 
-/** A file system in which PATH holds `bytes`. */
-export async function fileSystemWith(bytes: Uint8Array): Promise<MemoryFileSystem> {
+/** A file system in which PATH holds `bytes`, and VALUE_LOG_PATH those of a value log if there is one. */
+export async function fileSystemWith(
+  bytes: Uint8Array,
+  logBytes?: Uint8Array,
+): Promise<MemoryFileSystem> {
   const fileSystem = new MemoryFileSystem();
   await fileSystem.createDirectory("db");
-  const file = await fileSystem.open(PATH, "create");
+  await create(fileSystem, PATH, bytes);
+  if (logBytes !== undefined) await create(fileSystem, VALUE_LOG_PATH, logBytes);
+  return fileSystem;
+}
+
+async function create(
+  fileSystem: MemoryFileSystem,
+  path: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  const file = await fileSystem.open(path, "create");
   file.writeSync(bytes, 0);
   await file.close();
-  return fileSystem;
 }
 
 /** The entry as point lookups see it: what `find`, `kindAt` and `valueAt` say of the key. */

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
+import type { ValuePlace } from "../../src/entry.ts";
 import { CorruptionError } from "../../src/errors.ts";
 import { SymbolSampler, trainSymbols } from "../../src/segment/symbol-training.ts";
 import type { SymbolTable } from "../../src/segment/symbols.ts";
@@ -9,14 +10,13 @@ import {
   BlockEncoding,
   blockImage,
   imageCount,
-  LARGE_VALUE_BYTES,
-  type LargeValuePlace,
   MAX_BLOCK_BYTES,
+  VALUE_LIMIT_BYTES,
 } from "../../src/segment/value-block.ts";
 import { ValueBlockBuilder } from "../../src/segment/value-block-builder.ts";
 import { ValueDecoder } from "../../src/segment/value-decoder.ts";
 
-type Entry = readonly [key: string, value: Uint8Array | LargeValuePlace];
+type Entry = readonly [key: string, value: Uint8Array | ValuePlace];
 
 const packr = new Packr({ useRecords: false });
 const pack = (value: unknown): Uint8Array => new Uint8Array(packr.pack(value));
@@ -92,7 +92,7 @@ const SHAPES: [string, readonly Entry[]][] = [
   ],
   [
     "the longest inline values",
-    [1, 2].map((n) => [`${n}`, new Uint8Array(LARGE_VALUE_BYTES - 1).fill(n)] as const),
+    [1, 2].map((n) => [`${n}`, new Uint8Array(VALUE_LIMIT_BYTES - 1).fill(n)] as const),
   ],
   [
     "integers",
@@ -102,9 +102,9 @@ const SHAPES: [string, readonly Entry[]][] = [
     "pointers between values",
     [
       ["a", pack("text")],
-      ["b", { offset: 2 ** 40 + 5, length: 2 ** 30, storedLength: 2 ** 30 + 9 }],
+      ["b", { fileNumber: 2 ** 45, offset: 2 ** 40 + 5, length: 2 ** 30, storedLength: 2 ** 30 }],
       ["c", pack("text")],
-      ["d", { offset: 48, length: 4096, storedLength: 100 }],
+      ["d", { fileNumber: 7, offset: 48, length: 4096, storedLength: 100 }],
     ],
   ],
 ];
@@ -139,7 +139,7 @@ describe.each(ENCODINGS)("a block of encoding %s", (_, encoding) => {
   });
 
   test("stays within its limit with the largest of values", () => {
-    const random = new Uint8Array(LARGE_VALUE_BYTES - 1);
+    const random = new Uint8Array(VALUE_LIMIT_BYTES - 1);
     for (let i = 0; i < random.length; i++) random[i] = Math.imul(i, 0x9e3779b1) >>> 24;
     const entries = Array.from({ length: 20 }, (_, i) => [`${i}`, random.slice(i)] as const);
     expect(store(encoding, entries)[0].length).toBeLessThanOrEqual(MAX_BLOCK_BYTES);
@@ -159,7 +159,7 @@ describe.each(ENCODINGS)("a block of encoding %s", (_, encoding) => {
 describe("a block of integers", () => {
   test("falls back to raw where one value is none, or is large", () => {
     const numbers = Array.from({ length: 20 }, (_, i) => [`${i}`, pack(i * 1000)] as const);
-    const place = { offset: 48, length: 4096, storedLength: 4105 };
+    const place = { fileNumber: 7, offset: 48, length: 4096, storedLength: 4105 };
     const encodingOf = (entries: readonly Entry[]): number =>
       store(BlockEncoding.integers, entries)[0][8];
     expect(encodingOf(numbers)).toBe(BlockEncoding.integers);
