@@ -119,7 +119,7 @@ class LevelCursor<T> {
   }
 
   private iterate(formats: Formats, ends: IterationRange<Data>): Iterator<T> {
-    const view = this.moment.views.of(formats);
+    const view = this.moment.of(formats);
     return this.reading.read(view, { ...ends, reverse: this.range.reverse })[Symbol.iterator]();
   }
 

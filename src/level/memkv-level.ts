@@ -97,7 +97,7 @@ declare module "abstract-level" {
 }
 
 interface ReadOptions extends Formats {
-  readonly snapshot?: LevelSnapshot | null;
+  readonly snapshot?: LevelSnapshot | null | undefined;
 }
 
 interface PutOperation extends Formats {
@@ -112,6 +112,8 @@ interface DelOperation extends Formats {
 }
 
 type Operation = PutOperation | DelOperation;
+
+const BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
 
 /** Keys that `clear` removes in one batch, where it cannot be one range. */
 const CLEAR_BATCH_KEYS = 1000;
@@ -242,15 +244,16 @@ export class MemkvLevel<K = string, V = string> extends AbstractLevel<Data, K, V
     const { reverse, limit, snapshot } = options;
     // As bytes: other encodings may have written keys that are no text.
     const range = { ...toBytesRange(lowerEnd(options)), ...toBytesRange(upperEnd(options)) };
-    const view = snapshot == null ? this.live : snapshot.moment.snapshot;
-    let batch: BatchOperation<Uint8Array, Uint8Array>[] = [];
+    const view = this.readView({ ...BYTES, snapshot });
+    const target = this.view(BYTES);
+    let batch: BatchOperation<Data, Data>[] = [];
     for (const key of view.keys({ ...range, reverse, limit })) {
       batch.push({ type: "delete", key });
       if (batch.length < CLEAR_BATCH_KEYS) continue;
-      await this.live.batch(batch, writeOptions(options));
+      await target.batch(batch, writeOptions(options));
       batch = [];
     }
-    if (batch.length > 0) await this.live.batch(batch, writeOptions(options));
+    if (batch.length > 0) await target.batch(batch, writeOptions(options));
   }
 
   _iterator(range: LevelRange): LevelIterator<K, V> {
@@ -270,17 +273,19 @@ export class MemkvLevel<K = string, V = string> extends AbstractLevel<Data, K, V
   }
 
   _snapshot(options: { owner: unknown }): LevelSnapshot {
-    return new LevelSnapshot(new Moment(this.live.snapshot()), options);
+    const formats = { keyEncoding: "utf8", valueEncoding: "utf8" };
+    return new LevelSnapshot(new Moment(this.view(formats).snapshot(), formats), options);
   }
 
   /** The user's snapshot, or a moment of now that the iterator lets go of. */
-  private momentOf({ snapshot }: LevelRange): Moment {
-    return snapshot?.moment ?? new Moment(this.live.snapshot());
+  private momentOf(range: LevelRange): Moment {
+    const { snapshot } = range;
+    return snapshot?.moment ?? new Moment(this.view(range).snapshot(), range);
   }
 
   private readView(options: ReadOptions): View | SnapshotView {
     const { snapshot } = options;
-    return snapshot == null ? this.view(options) : snapshot.moment.views.of(options);
+    return snapshot == null ? this.view(options) : snapshot.moment.of(options);
   }
 
   private view(formats: Formats): View {

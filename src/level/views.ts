@@ -41,20 +41,26 @@ export class Views<T> {
   }
 
   of(formats: Formats): T {
-    const key = formats.keyEncoding === "view" ? 1 : 0;
-    const value = formats.valueEncoding === "view" ? 1 : 0;
-    const index = 2 * key + value;
+    const index = indexOf(formats);
     const existing = this.views[index];
     if (existing !== undefined) return existing;
-    const created = this.create(FORMATS[key], FORMATS[value]);
+    const created = this.create(FORMATS[index >> 1], FORMATS[index & 1]);
     this.views[index] = created;
     return created;
+  }
+
+  add(formats: Formats, view: T): void {
+    this.views[indexOf(formats)] = view;
   }
 
   /** Those that were asked for so far. */
   get made(): readonly T[] {
     return this.views.filter((view) => view !== undefined);
   }
+}
+
+function indexOf({ keyEncoding, valueEncoding }: Formats): number {
+  return (keyEncoding === "view" ? 2 : 0) + (valueEncoding === "view" ? 1 : 0);
 }
 
 export function viewsOf(database: Database<Uint8Array, Uint8Array>): Views<View> {
@@ -65,19 +71,21 @@ export function viewsOf(database: Database<Uint8Array, Uint8Array>): Views<View>
 
 /** One moment of a database, in whichever formats it is read. */
 export class Moment {
-  readonly views: Views<SnapshotView>;
-  readonly snapshot: Snapshot<Uint8Array, Uint8Array>;
+  private readonly views: Views<SnapshotView>;
 
-  /** Takes over the snapshot. */
-  constructor(snapshot: Snapshot<Uint8Array, Uint8Array>) {
-    this.snapshot = snapshot;
+  /** Takes over a snapshot whose encodings are those of the formats. */
+  constructor(snapshot: SnapshotView, formats: Formats) {
     this.views = new Views((key, value) =>
       snapshot.withEncodings({ keyEncoding: ENCODINGS[key], valueEncoding: ENCODINGS[value] }),
     );
+    this.views.add(formats, snapshot);
+  }
+
+  of(formats: Formats): SnapshotView {
+    return this.views.of(formats);
   }
 
   release(): void {
-    this.snapshot.close();
     for (const view of this.views.made) view.close();
   }
 }
