@@ -2,6 +2,7 @@
  * Everything a user of `memkv` may import. Exports only.
  */
 export type { CompactionEvent, FlushEvent, StallEvent } from "./engine/background.ts";
+export type { CheckpointProgress, CheckpointReport } from "./engine/checkpoint.ts";
 export {
   type BatchOperation,
   Database,

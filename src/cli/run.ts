@@ -7,6 +7,7 @@
 import { Command, CommanderError } from "commander";
 import { DatabaseError } from "../index.ts";
 import { addBuild } from "./build.ts";
+import { addCheckpoint } from "./checkpoint.ts";
 import { addCompact } from "./compact.ts";
 import {
   type Context,
@@ -70,6 +71,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
   addStats(program, context);
   addVerify(program, context, outcome);
   addCompact(program, context);
+  addCheckpoint(program, context);
   addExport(program, context);
   addFst(program, context, outcome);
   return program;

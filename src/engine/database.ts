@@ -10,6 +10,7 @@ import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
+import { type CheckpointProgress, type CheckpointReport, checkpointStore } from "./checkpoint.ts";
 import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Codecs, Pin } from "./iteration.ts";
@@ -174,6 +175,30 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   async compact(): Promise<void> {
     this.store.checkWritable();
     await withUserErrors("compaction", () => this.store.compact());
+  }
+
+  /**
+   * Makes another database in `directory` with what this one holds now: a backup that opens, or a
+   * copy to try things on. `directory` is created if need be, and must be empty.
+   *
+   * Flushes, and then gives the files a second name where the file system can (on the same device),
+   * which takes no time and no space; otherwise it copies them. Reads and writes go on meanwhile.
+   * Files that are shared share the disk's faults too: a backup against those is to be copied away.
+   *
+   * @throws DatabaseError MEMKV_EXISTS if there is something in the directory.
+   * @throws ClosedError if the database is closed before it is done; no database is left there.
+   */
+  async checkpoint(
+    directory: string,
+    options?: { readonly onProgress?: ((progress: CheckpointProgress) => void) | undefined },
+  ): Promise<CheckpointReport> {
+    this.store.checkWritable();
+    if (typeof directory !== "string" || directory === "") {
+      throw new InvalidArgumentError(`directory must be a path, not ${describe(directory)}`);
+    }
+    return withUserErrors("checkpoint", () =>
+      checkpointStore(this.store, directory, options?.onProgress),
+    );
   }
 
   /**

@@ -143,22 +143,35 @@ export function notFound(directory: string): DatabaseError {
   );
 }
 
-/**
- * Writes the first log, then the first manifest: so there is no manifest without the log that it
- * calls the oldest needed, and a log that is missing is always noticed.
- */
-async function createDatabase(
+function createDatabase(
   fileSystem: FileSystem,
   directory: string,
-  { databaseId, keyEncoding, valueEncoding }: Founding,
+  founding: Founding,
 ): Promise<Manifest> {
-  const path = joinPath(directory, walFileName(FIRST_FILE_NUMBER));
-  if ((await fileSystem.stat(path)) !== undefined) await fileSystem.remove(path);
-  const log = await WalWriter.create({
+  const version = { runs: [], valueLogs: [] };
+  return foundDatabase(
     fileSystem,
-    path,
-    identity: { databaseId, fileNumber: FIRST_FILE_NUMBER },
-  });
+    directory,
+    { ...founding, lastSeqno: 0, version },
+    FIRST_FILE_NUMBER,
+  );
+}
+
+/**
+ * Makes a directory a database whose segments and value logs, if any, are in it and synced. Writes the
+ * first log, then the manifest: so there is no manifest without the log that it calls the oldest
+ * needed, and a log that is missing is always noticed. `logNumber` is above all file numbers in use.
+ */
+export async function foundDatabase(
+  fileSystem: FileSystem,
+  directory: string,
+  content: Founding & Pick<Manifest, "lastSeqno" | "version">,
+  logNumber: number,
+): Promise<Manifest> {
+  const path = joinPath(directory, walFileName(logNumber));
+  if ((await fileSystem.stat(path)) !== undefined) await fileSystem.remove(path);
+  const identity = { databaseId: content.databaseId, fileNumber: logNumber };
+  const log = await WalWriter.create({ fileSystem, path, identity });
   try {
     await log.sync();
   } finally {
@@ -166,22 +179,18 @@ async function createDatabase(
   }
   await fileSystem.syncDirectory(directory);
   const manifest: Manifest = {
-    databaseId,
-    keyEncoding,
-    valueEncoding,
-    nextFileNumber: FIRST_FILE_NUMBER + 1,
-    lastSeqno: 0,
-    oldestWal: FIRST_FILE_NUMBER,
-    newestWal: FIRST_FILE_NUMBER,
+    ...content,
+    nextFileNumber: logNumber + 1,
+    oldestWal: logNumber,
+    newestWal: logNumber,
     newestWalEnd: HEADER_BYTES,
-    version: { runs: [], valueLogs: [] },
   };
   await writeManifest(fileSystem, directory, manifest);
   return manifest;
 }
 
 /** Names in the directory that neither a lock nor an interrupted founding accounts for. */
-async function strangersIn(fileSystem: FileSystem, directory: string): Promise<string[]> {
+export async function strangersIn(fileSystem: FileSystem, directory: string): Promise<string[]> {
   const strangers: string[] = [];
   for (const name of await fileSystem.list(directory)) {
     if (isLockName(name) || name === `MANIFEST${TEMPORARY_SUFFIX}`) continue;
@@ -321,7 +330,7 @@ function checkVersion(directory: string, manifest: Manifest, names: readonly str
 }
 
 /** Names of the segments and value logs of a manifest's Version. */
-function namesIn({ version }: Manifest): string[] {
+export function namesIn({ version }: Pick<Manifest, "version">): string[] {
   return [
     ...version.runs.flat().map((meta) => segmentFileName(meta.fileNumber)),
     ...version.valueLogs.map((meta) => valueLogFileName(meta.fileNumber)),

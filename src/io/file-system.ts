@@ -97,6 +97,13 @@ export interface FileSystem {
 
   /** Renames a file, replacing `to` if it exists. */
   rename(from: string, to: string): Promise<void>;
+
+  /**
+   * Gives a file a second name, which must not exist yet; both are the same file. Optional: who
+   * calls it copies the file where it is missing or rejects.
+   */
+  link?(existing: string, path: string): Promise<void>;
+
   /** Removes a file's name; handles that are open on it go on working. */
   remove(path: string): Promise<void>;
 

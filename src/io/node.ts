@@ -46,6 +46,10 @@ export class NodeFileSystem implements FileSystem {
     }
   }
 
+  async link(existing: string, filePath: string): Promise<void> {
+    await fsp.link(existing, filePath);
+  }
+
   createSync(filePath: string): File {
     return new NodeFile(filePath, fs.openSync(filePath, OPEN_FLAGS.create, 0o644));
   }

@@ -267,3 +267,14 @@ describe("stats, verify and compact", () => {
     expect(await output(["compact", directory])).toMatch(/ before, .* after\n$/);
   });
 });
+
+test("checkpoint makes a second store", async () => {
+  const directory = await storeOf(PAIRS);
+  const target = join(temporaryDirectory(), "copy");
+  const report = JSON.parse(await output(["checkpoint", directory, target, "--json"])) as object;
+  expect(report).toMatchObject({ files: 1, lastSeqno: 4 });
+  expect(await output(["export", target, "-"])).toBe(await output(["export", directory, "-"]));
+  const again = await memkv(["checkpoint", directory, target]);
+  expect(again.exitCode).toBe(1);
+  expect(again.stderr).toContain("is not empty");
+});
