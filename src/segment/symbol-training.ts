@@ -21,7 +21,15 @@ import {
   ONE_BYTE_CODES,
   type SymbolList,
 } from "./symbol-codes.ts";
-import { LABEL_MASK, LABEL_USED, SYMBOL_SHIFT, SymbolTrie } from "./symbol-trie.ts";
+import {
+  BASE_SHIFT,
+  CODE_SHIFT,
+  COST_MASK,
+  LABEL_MASK,
+  LABEL_USED,
+  NO_SYMBOL,
+  SymbolTrie,
+} from "./symbol-trie.ts";
 import { orderSymbols, type SymbolTable } from "./symbols.ts";
 
 /** Strings to learn from: string i is bytes[ends[i - 1] (or 0), ends[i]). */
@@ -137,6 +145,8 @@ class SymbolTrainer {
   /** Cells of two: first << 14 | second, and count; a count of 0 is an empty cell. */
   private readonly pairs: Int32Array;
   private readonly pairShift: number;
+  /** How many candidates have each gain; the last bar counts those above, too. */
+  private readonly histogram: Int32Array;
 
   constructor(sample: SymbolSample, maxSymbols: number) {
     this.sample = sample;
@@ -148,6 +158,8 @@ class SymbolTrainer {
     while (cellBits < MAX_PAIR_CELL_BITS && 1 << cellBits < this.sampleBytes) cellBits++;
     this.pairs = new Int32Array(2 << cellBits);
     this.pairShift = 32 - cellBits;
+    // No gain is above twice the sample: a small one needs no large histogram.
+    this.histogram = new Int32Array(Math.min(MAX_HISTOGRAM_GAIN, 2 * this.sampleBytes) + 1);
   }
 
   train(): SymbolTable {
@@ -182,16 +194,16 @@ class SymbolTrainer {
       let previous = -1;
       while (pos < end) {
         let cell = bytes[pos++] << 1;
-        let symbol = (cells[cell + 1] >> SYMBOL_SHIFT) - 1;
+        let symbol = cells[cell + 1] >> CODE_SHIFT;
         let symbolEnd = pos;
-        for (let base = cells[cell]; base !== 0 && pos < end; base = cells[cell]) {
+        while (pos < end) {
           const byte = bytes[pos];
-          cell = (base + byte) << 1;
-          const entry = cells[cell + 1];
-          if ((entry & LABEL_MASK) !== (byte | LABEL_USED)) break;
+          cell = ((cells[cell] >> BASE_SHIFT) + byte) << 1;
+          if ((cells[cell] & LABEL_MASK) !== (byte | LABEL_USED)) break;
           pos++;
-          if (entry >> SYMBOL_SHIFT > 0) {
-            symbol = (entry >> SYMBOL_SHIFT) - 1;
+          const entry = cells[cell + 1];
+          if ((entry & COST_MASK) < NO_SYMBOL) {
+            symbol = entry >> CODE_SHIFT;
             symbolEnd = pos;
           }
         }
@@ -244,19 +256,21 @@ class SymbolTrainer {
   private gainThreshold(): number {
     const { counts, pairs, symbols } = this;
     const { lengths } = symbols;
-    const histogram = new Int32Array(MAX_HISTOGRAM_GAIN + 1);
+    const { histogram } = this;
+    const maxGain = histogram.length - 1;
+    histogram.fill(0);
     for (let s = MIN_SYMBOLS; s < symbols.count; s++) {
-      histogram[Math.min(gainOf(counts[s], lengths[s]), MAX_HISTOGRAM_GAIN)]++;
+      histogram[Math.min(gainOf(counts[s], lengths[s]), maxGain)]++;
     }
     for (let cell = 0; cell < pairs.length; cell += 2) {
       const count = pairs[cell + 1];
       if (count < MIN_PAIR_COUNT) continue;
       const len = lengths[pairs[cell] >>> 14] + lengths[pairs[cell] & 0x3fff];
-      if (len <= MAX_SYMBOL_BYTES) histogram[Math.min(gainOf(count, len), MAX_HISTOGRAM_GAIN)]++;
+      if (len <= MAX_SYMBOL_BYTES) histogram[Math.min(gainOf(count, len), maxGain)]++;
     }
     const wanted = (this.maxSymbols - MIN_SYMBOLS) * 1.25;
     let reached = 0;
-    let gain = MAX_HISTOGRAM_GAIN;
+    let gain = maxGain;
     while (gain > 1 && reached < wanted) reached += histogram[gain--];
     return gain;
   }

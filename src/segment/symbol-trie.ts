@@ -8,32 +8,42 @@
  * and half as fast.
  *
  * Every single byte is a symbol; cell b, for b below 256, is the node of byte b, where walks begin.
+ * A node without children has a base behind which no cell is used, so that a walk ends in one way
+ * only: the processor guesses one branch a byte, and wrongly once a walk. For the same reason a node
+ * where no symbol ends has one all the same, of a cost that no parse chooses.
+ *
  * `cells` is public because the two loops that walk it (training and encoding) are too hot for a
  * call per step. A walk is:
  *
  *   let cell = source[pos++] << 1;
- *   for (let base = cells[cell]; base !== 0 && pos < end; base = cells[cell]) {
- *     cell = (base + source[pos]) << 1;
- *     if ((cells[cell + 1] & LABEL_MASK) !== (source[pos] | LABEL_USED)) break;
+ *   while (pos < end) {
+ *     const byte = source[pos];
+ *     cell = ((cells[cell] >> BASE_SHIFT) + byte) << 1;
+ *     if ((cells[cell] & LABEL_MASK) !== (byte | LABEL_USED)) break;
  *     pos++;
- *     // (cells[cell + 1] >> SYMBOL_SHIFT) - 1 is the symbol that ends here, or -1
+ *     // cells[cell + 1] >> CODE_SHIFT is the symbol that ends here, and its low bits are the bytes
+ *     // of its code; or these are NO_SYMBOL
  *   }
  */
 
-import type { SymbolList } from "./symbol-codes.ts";
+import { ONE_BYTE_CODES, type SymbolList } from "./symbol-codes.ts";
 
 /** Cells of byte 0 to 255 begin the array; children lie behind them, so no base is 0. */
 const ROOTS = 256;
 /** A used cell's label is byte | LABEL_USED; an unused cell is 0 and matches no byte. */
 export const LABEL_USED = 0x100;
 export const LABEL_MASK = 0x1ff;
-export const SYMBOL_SHIFT = 9;
+export const BASE_SHIFT = 9;
+export const CODE_SHIFT = 16;
+export const COST_MASK = 0xffff;
+/** The cost of a node where no symbol ends: above that of any window of an encoder. */
+export const NO_SYMBOL = 0x7fff;
 
 /** A search for siblings that looked at more cells moves the start of the next one forward. */
 const SIBLING_SEARCH_CELLS = 256;
 
 export class SymbolTrie {
-  /** Pairs: base (0 without children), (symbol + 1) << 9 | label. Zeros for 256 cells at the end. */
+  /** Pairs: base << BASE_SHIFT | label; symbol << CODE_SHIFT | bytes of its code. */
   readonly cells: Int32Array;
 
   constructor(symbols: SymbolList) {
@@ -94,12 +104,15 @@ function placeNodes(trie: LinkedTrie): Int32Array {
     }
   }
   // A child has a higher number than its parent, so its cell is known before its own children's.
-  const cells = new Int32Array((space.end + 256) * 2);
+  const cells = new Int32Array((space.end + ROOTS) * 2);
   const cellOf = new Int32Array(nodeCount);
   for (let node = 0; node < nodeCount; node++) {
     const cell = node < ROOTS ? node : cellOf[node];
-    cells[cell * 2] = bases[node];
-    cells[cell * 2 + 1] = (trie.symbols[node] << SYMBOL_SHIFT) | LABEL_USED | labels[node];
+    const base = firstChild[node] === 0 ? space.end : bases[node];
+    const symbol = trie.symbols[node] - 1;
+    const cost = symbol < 0 ? NO_SYMBOL : symbol < ONE_BYTE_CODES ? 1 : 2;
+    cells[cell * 2] = (base << BASE_SHIFT) | LABEL_USED | labels[node];
+    cells[cell * 2 + 1] = (Math.max(symbol, 0) << CODE_SHIFT) | cost;
     for (let child = firstChild[node]; child !== 0; child = nextSibling[child]) {
       cellOf[child] = bases[node] + labels[child];
     }
