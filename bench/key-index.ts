@@ -101,7 +101,7 @@ function build(): Uint8Array {
     for (let j = 0; j < length; j++) key[j] = source[starts[i] + j];
     builder.add(key, length);
   }
-  return builder.finish();
+  return new Uint8Array(Buffer.concat(builder.finish()));
 }
 
 function mapLookups(keys: readonly string[], areThere: boolean): void {

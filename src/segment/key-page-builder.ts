@@ -34,6 +34,7 @@ export class KeyPageBuilder {
   private sharedWithPrevious: number;
   /** The block being filled: what each key shares with the one before, and its codes. */
   private readonly shared: Uint32Array;
+  private readonly sortedShared: Uint32Array;
   private readonly codeEnds: Uint32Array;
   private readonly codes: ByteWriter;
 
@@ -48,6 +49,7 @@ export class KeyPageBuilder {
     this.blockSeparatorLength = 0;
     this.sharedWithPrevious = 0;
     this.shared = new Uint32Array(BLOCK_KEYS);
+    this.sortedShared = new Uint32Array(BLOCK_KEYS);
     this.codeEnds = new Uint32Array(BLOCK_KEYS);
     this.codes = new ByteWriter(2048);
   }
@@ -114,19 +116,27 @@ export class KeyPageBuilder {
   private closeBlock(count: number): void {
     const { blocks, shared, codeEnds, codes } = this;
     const start = blocks.length;
-    const base = bestBase(shared, count);
+    this.sortedShared.set(shared);
+    const base = bestBase(this.sortedShared, count);
     blocks.varint(base);
     for (let i = 0; i < count; i++) {
       const codeLength = codeEnds[i] - (i === 0 ? 0 : codeEnds[i - 1]);
       const upper = isEscaped(shared[i], base) ? HEADER_ESCAPE : shared[i] - base;
       blocks.u8((upper << 4) | Math.min(codeLength, HEADER_ESCAPE));
     }
+    // Codes are copied together as far as no escape comes between them.
+    let from = 0;
     for (let i = 0; i < count; i++) {
-      const from = i === 0 ? 0 : codeEnds[i - 1];
-      if (isEscaped(shared[i], base)) blocks.varint(shared[i]);
-      if (codeEnds[i] - from >= HEADER_ESCAPE) blocks.varint(codeEnds[i] - from - HEADER_ESCAPE);
-      blocks.append(codes.buffer, from, codeEnds[i]);
+      const codeStart = i === 0 ? 0 : codeEnds[i - 1];
+      const codeLength = codeEnds[i] - codeStart;
+      const isSharedEscaped = isEscaped(shared[i], base);
+      if (!isSharedEscaped && codeLength < HEADER_ESCAPE) continue;
+      blocks.append(codes.buffer, from, codeStart);
+      if (isSharedEscaped) blocks.varint(shared[i]);
+      if (codeLength >= HEADER_ESCAPE) blocks.varint(codeLength - HEADER_ESCAPE);
+      from = codeStart;
     }
+    blocks.append(codes.buffer, from, codes.length);
     codes.reset();
     this.addToDirectory(blocks.length - start);
   }
@@ -153,17 +163,22 @@ function isEscaped(shared: number, base: number): boolean {
   return shared < base || shared - base >= HEADER_ESCAPE;
 }
 
-/** The base with the fewest escapes; the least of these. */
+/** The base with the fewest escapes; the least of these. Reorders `shared`. */
 function bestBase(shared: Uint32Array, count: number): number {
+  for (let i = 1; i < count; i++) {
+    const value = shared[i];
+    let to = i;
+    for (; to > 0 && shared[to - 1] > value; to--) shared[to] = shared[to - 1];
+    shared[to] = value;
+  }
   let best = 0;
-  let bestCount = -1;
-  for (let candidate = 0; candidate < count; candidate++) {
-    const base = shared[candidate];
-    let fitting = 0;
-    for (let i = 0; i < count; i++) if (!isEscaped(shared[i], base)) fitting++;
-    if (fitting > bestCount || (fitting === bestCount && base < best)) {
-      best = base;
-      bestCount = fitting;
+  let bestCount = 0;
+  let end = 0;
+  for (let i = 0; i < count; i++) {
+    while (end < count && !isEscaped(shared[end], shared[i])) end++;
+    if (end - i > bestCount) {
+      best = shared[i];
+      bestCount = end - i;
     }
   }
   return best;

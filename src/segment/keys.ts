@@ -333,8 +333,11 @@ export class KeyIndexBuilder {
     this.keepLastKey(key, shared, length);
   }
 
-  /** The index. The builder is not to be used again. */
-  finish(): Uint8Array {
+  /**
+   * The index, in parts that follow each other: put together they would be there twice. The builder
+   * is not to be used again.
+   */
+  finish(): Uint8Array[] {
     if (this.page.keyCount > 0) this.closePage();
     this.closeChunk();
     const { pageEnds, chunks } = this;
@@ -354,14 +357,7 @@ export class KeyIndexBuilder {
     writeU32(head.buffer, HEAD_BYTES_OFFSET, head.length);
     writeU32(head.buffer, TOTAL_BYTES_OFFSET, totalBytes);
     writeU32(head.buffer, 0, checksum(head.buffer, HEAD_BYTES_OFFSET, head.length));
-    const index = new Uint8Array(totalBytes);
-    index.set(head.bytes);
-    let pos = head.length;
-    for (const chunk of chunks) {
-      index.set(chunk, pos);
-      pos += chunk.length;
-    }
-    return index;
+    return [head.take(), ...chunks];
   }
 
   private closePage(): void {

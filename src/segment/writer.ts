@@ -191,13 +191,17 @@ export class SegmentWriter {
     const lengths: number[] = [values.end - HEADER_BYTES];
     const sums: number[] = [0];
     for (let section = 1; section < SECTION_COUNT; section++) {
-      const bytes = this.section(section as Section, coverEnd);
+      const isKeyIndex = section === Section.keyIndex;
+      const parts = isKeyIndex ? this.keys.finish() : [this.section(section as Section, coverEnd)];
       this.padOutput();
       await this.drain();
-      await this.file.write(bytes, values.outputOffset);
-      values.outputOffset += bytes.length;
-      lengths.push(bytes.length);
-      sums.push(hasSectionSum(section as Section) ? checksum(bytes) : 0);
+      const start = values.outputOffset;
+      for (const part of parts) {
+        await this.file.write(part, values.outputOffset);
+        values.outputOffset += part.length;
+      }
+      lengths.push(values.outputOffset - start);
+      sums.push(hasSectionSum(section as Section) ? checksum(parts[0]) : 0);
     }
     this.padOutput();
     values.output.append(encodeFooter(lengths, sums, this.headerChecksum));
@@ -222,11 +226,10 @@ export class SegmentWriter {
     await this.fileSystem.remove(this.file.path);
   }
 
+  /** The bytes of a section behind the key index. */
   private section(section: Section, coverEnd: Uint8Array | undefined): Uint8Array {
     const writer = new ByteWriter();
     switch (section) {
-      case Section.keyIndex:
-        return this.keys.finish();
       case Section.filter:
         return this.filter.finish(this.filterBitsPerKey);
       case Section.blockIndex:

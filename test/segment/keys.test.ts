@@ -27,7 +27,7 @@ function build(keys: readonly Uint8Array[], symbols: SymbolTable = symbolsFor(ke
     buffer.set(key);
     builder.add(buffer, key.length);
   }
-  return builder.finish();
+  return new Uint8Array(Buffer.concat(builder.finish()));
 }
 
 /** The index on shared memory, at an odd offset, with other bytes around it. */
@@ -213,8 +213,26 @@ describe("KeyIndex", () => {
       const builder = new KeyIndexBuilder(symbolsFor(keys));
       for (const key of keys) builder.add(key, key.length);
       const estimated = builder.estimatedBytes;
-      expect(Math.abs(builder.finish().length - estimated)).toBeLessThan(4096 + estimated / 10);
+      const actual = Buffer.concat(builder.finish()).length;
+      expect(Math.abs(actual - estimated)).toBeLessThan(4096 + estimated / 10);
     }
+  });
+
+  it("hands out an index in parts of a megabyte, never in one", () => {
+    const builder = new KeyIndexBuilder(symbolsFor([]));
+    const key = new Uint8Array(8);
+    const random = seededRandom(5);
+    for (let i = 0; i < 400_000; i++) {
+      new DataView(key.buffer).setUint32(0, i);
+      for (let at = 4; at < 8; at++) key[at] = random(256);
+      builder.add(key, 8);
+    }
+    const parts = builder.finish();
+    expect(parts.length).toBeGreaterThan(3);
+    expect(Math.max(...parts.map((part) => part.length))).toBeLessThan(1.1 * 2 ** 20);
+    const index = open(Buffer.concat(parts));
+    expect(index.keyCount).toBe(400_000);
+    expect(index.find(key, 8)).toBe(399_999);
   });
 
   it("refuses keys that do not ascend", () => {
