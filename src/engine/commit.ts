@@ -33,6 +33,7 @@ import type { WalWriter } from "../wal/writer.ts";
 import { RecordBuilder, RecordReader } from "./batch.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
+import { WritePace } from "./write-pace.ts";
 
 /** What the group commit needs of the store. */
 export interface CommitHost {
@@ -52,6 +53,8 @@ export interface CommitHost {
   /** As `rotate` and as `prepareLog`, blocking the thread; `canRotate`, and the lock is held. */
   rotateSync(record: RecordBuilder): void;
   prepareLogSync(): void;
+  /** Milliseconds of a monotonic clock. */
+  now(): number;
   /** Bytes of writes that may wait. */
   readonly maxPendingBytes: number;
   /** Makes everything applied so far visible to readers. */
@@ -89,7 +92,7 @@ const MAX_GROUP_BYTES = 2 ** 20;
 
 /**
  * Records up to this size are written synchronously: a write into the page cache takes microseconds,
- * the thread pool's round trip 26 of them.
+ * the thread pool's round trip 26 of them. While the disk stalls none are (write-pace.ts).
  */
 const MAX_SYNCHRONOUS_BYTES = 2 ** 18;
 
@@ -111,6 +114,7 @@ export class Committer {
   /** Groups and exclusive tasks, in the order they are to run. */
   private readonly queue: (Group | (() => Promise<void>))[] = [];
   private isRunning = false;
+  private readonly pace = new WritePace();
   /** Whether a group or a task is under way that has to wait: what follows cannot overtake it. */
   private isWaiting = false;
   /** Bytes of groups that are not settled. */
@@ -319,7 +323,7 @@ export class Committer {
     }
     const needsToWait =
       group.needsSync ||
-      record.writer.length > MAX_SYNCHRONOUS_BYTES ||
+      !this.mayBlock(record) ||
       !this.host.lock.isHeld() ||
       !this.host.isLogReady ||
       !this.host.hasRoom(record);
@@ -345,7 +349,7 @@ export class Committer {
         this.checkWritable();
       }
       await this.confirmLock();
-      if (record.writer.length <= MAX_SYNCHRONOUS_BYTES) this.appendSync(record);
+      if (this.mayBlock(record)) this.appendSync(record);
       else await this.append(record);
       if (group.needsSync) await this.syncLog();
       await this.confirmLock();
@@ -408,24 +412,34 @@ export class Committer {
     return this.apply(group);
   }
 
+  /** Whether the record is best written on the calling thread. */
+  private mayBlock(record: RecordBuilder): boolean {
+    return record.writer.length <= MAX_SYNCHRONOUS_BYTES && this.pace.mayBlock(this.host.now());
+  }
+
   /** Appends the record, numbered as the next. On failure it did not happen, or we are poisoned. */
   private appendSync(record: RecordBuilder): void {
     record.number(this.lastSeqno + 1);
+    const start = this.host.now();
     try {
       this.host.wal.appendSync(record.writer.buffer, record.writer.length);
     } catch (error) {
       throw this.appendFailure(error);
     }
+    this.pace.note(start, this.host.now());
   }
 
   /** As `appendSync`, without blocking the thread. */
   private async append(record: RecordBuilder): Promise<void> {
     record.number(this.lastSeqno + 1);
+    const start = this.host.now();
     try {
       await this.host.wal.append(record.writer.buffer, record.writer.length);
     } catch (error) {
       throw this.appendFailure(error);
     }
+    // A large one takes its time on a disk that is well, too.
+    if (record.writer.length <= MAX_SYNCHRONOUS_BYTES) this.pace.note(start, this.host.now());
   }
 
   /** Makes everything appended so far durable. A failed sync is never tried again. */

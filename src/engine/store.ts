@@ -290,6 +290,10 @@ export class Store implements CommitHost, BackgroundHost {
     return this.logs.newest;
   }
 
+  now(): number {
+    return performance.now();
+  }
+
   get maxPendingBytes(): number {
     return Math.max(this.options.memtableBytes, MIN_PENDING_BYTES);
   }

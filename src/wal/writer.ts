@@ -125,7 +125,11 @@ export class WalWriter {
   appendSync(record: Uint8Array, length: number): void {
     this.#frame(record, length);
     try {
-      this.#preallocate(length);
+      const allocated = this.#toAllocate(length);
+      if (allocated > this.#allocated) {
+        this.#file.writeSync(ZERO, allocated - 1);
+        this.#allocated = allocated;
+      }
       this.#file.writeSync(record.subarray(0, length), this.#size);
     } catch (error) {
       this.#failed(record, length);
@@ -138,7 +142,11 @@ export class WalWriter {
   async append(record: Uint8Array, length: number): Promise<void> {
     this.#frame(record, length);
     try {
-      this.#preallocate(length);
+      const allocated = this.#toAllocate(length);
+      if (allocated > this.#allocated) {
+        await this.#file.write(ZERO, allocated - 1);
+        this.#allocated = allocated;
+      }
       await this.#file.write(record.subarray(0, length), this.#size);
     } catch (error) {
       this.#failed(record, length);
@@ -206,12 +214,11 @@ export class WalWriter {
     frameRecord(record, length, this.#salt, this.#size, this.#durableSize);
   }
 
-  #preallocate(length: number): void {
+  /** The length that the file is to have before a record of `length` bytes is written. */
+  #toAllocate(length: number): number {
     const end = this.#size + length;
-    if (this.#preallocateBytes === 0 || end <= this.#allocated) return;
-    const allocated = Math.min(end + this.#preallocateBytes, MAX_LOG_BYTES);
-    this.#file.writeSync(ZERO, allocated - 1);
-    this.#allocated = allocated;
+    if (this.#preallocateBytes === 0 || end <= this.#allocated) return this.#allocated;
+    return Math.min(end + this.#preallocateBytes, MAX_LOG_BYTES);
   }
 
   #appended(length: number): void {

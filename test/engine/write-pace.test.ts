@@ -1,0 +1,210 @@
+import { describe, expect, test } from "vitest";
+import { loadChecksum } from "../../src/bytes/checksum.ts";
+import { type CommitHost, Committer } from "../../src/engine/commit.ts";
+import { createMemtable } from "../../src/engine/memtable.ts";
+import { WritePace } from "../../src/engine/write-pace.ts";
+import type { File } from "../../src/io/file-system.ts";
+import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { WalWriter } from "../../src/wal/writer.ts";
+
+describe("WritePace", () => {
+  /** Writes as [start, duration], and whether one at `then` may block. */
+  const cases: [string, readonly (readonly [number, number])[], number, boolean][] = [
+    ["before any write", [], 0, true],
+    [
+      "after writes that are quick",
+      [
+        [0, 1],
+        [1, 4],
+        [5, 5],
+        [10, 5],
+        [15, 5],
+      ],
+      20,
+      true,
+    ],
+    [
+      "after two slow writes",
+      [
+        [0, 6],
+        [10, 6],
+      ],
+      16,
+      true,
+    ],
+    [
+      "after three slow writes",
+      [
+        [0, 6],
+        [10, 6],
+        [20, 6],
+      ],
+      26,
+      false,
+    ],
+    [
+      "after three, of which the last is a second after the first",
+      [
+        [0, 6],
+        [10, 6],
+        [1001, 6],
+      ],
+      1007,
+      true,
+    ],
+    [
+      "after three within a second",
+      [
+        [0, 6],
+        [10, 6],
+        [1000, 6],
+      ],
+      1006,
+      false,
+    ],
+    [
+      "after quick ones between three slow ones",
+      [
+        [0, 6],
+        [7, 1],
+        [10, 6],
+        [17, 1],
+        [20, 6],
+      ],
+      26,
+      false,
+    ],
+    ["after one very slow write", [[0, 101]], 101, false],
+    ["after one write that is not quite as slow", [[0, 100]], 100, true],
+    ["a second after a stall", [[0, 101]], 1101, true],
+    ["less than a second after a stall", [[0, 101]], 1100.5, false],
+    [
+      "a second after the first of two slow writes in a stall",
+      [
+        [0, 101],
+        [600, 6],
+      ],
+      1101,
+      false,
+    ],
+    [
+      "a second after the last of them",
+      [
+        [0, 101],
+        [600, 6],
+      ],
+      1606,
+      true,
+    ],
+    [
+      "after a stall in which writes were quick",
+      [
+        [0, 101],
+        [600, 1],
+      ],
+      1101,
+      true,
+    ],
+  ];
+
+  test.each(cases)("%s", (_, writes, then, mayBlock) => {
+    const pace = new WritePace();
+    for (const [start, duration] of writes) pace.note(start, start + duration);
+    expect(pace.mayBlock(then)).toBe(mayBlock);
+  });
+});
+
+/** A disk whose writes take as long as the clock is told. */
+class SlowFile {
+  time = 0;
+  writeMs = 0;
+  readonly calls: ("writeSync" | "write")[] = [];
+
+  wrap(file: File): File {
+    const write = (kind: "writeSync" | "write", source: Uint8Array, position: number): void => {
+      this.calls.push(kind);
+      this.time += this.writeMs;
+      file.writeSync(source, position);
+    };
+    return {
+      path: file.path,
+      size: () => file.size(),
+      readSync: (target, position) => file.readSync(target, position),
+      writeSync: (source, position) => write("writeSync", source, position),
+      write: async (source, position) => write("write", source, position),
+      sync: () => file.sync(),
+      syncSync: () => file.syncSync(),
+      truncate: (length) => file.truncate(length),
+      close: () => file.close(),
+    };
+  }
+}
+
+class SlowFileSystem extends MemoryFileSystem {
+  readonly slow: SlowFile;
+
+  constructor(slow: SlowFile) {
+    super();
+    this.slow = slow;
+  }
+
+  override createSync(path: string): File {
+    return this.slow.wrap(super.createSync(path));
+  }
+}
+
+test("a stalled disk does not stall the thread, and is tried again later", async () => {
+  await loadChecksum();
+  const slow = new SlowFile();
+  const wal = WalWriter.createSync({
+    fileSystem: new SlowFileSystem(slow),
+    path: "1.wal",
+    identity: { databaseId: new Uint8Array(16), fileNumber: 1 },
+  });
+  const memtable = createMemtable(2 ** 20, 0, 0, 0);
+  const published: number[] = [];
+  const host: CommitHost = {
+    memtable,
+    wal,
+    isLogReady: true,
+    prepareLog: () => Promise.resolve(),
+    prepareLogSync: () => {},
+    lock: {
+      isHeld: () => true,
+      confirm: () => Promise.resolve(),
+      release: () => Promise.resolve(),
+    },
+    hasRoom: () => true,
+    canRotate: () => false,
+    rotate: () => Promise.resolve(),
+    rotateSync: () => {},
+    maxPendingBytes: 2 ** 20,
+    now: () => slow.time,
+    publish: (lastSeqno) => published.push(lastSeqno),
+  };
+  const committer = new Committer(host, 0);
+  const key = Uint8Array.of(1);
+  const write = async (count: number): Promise<string[]> => {
+    slow.calls.length = 0;
+    for (let i = 0; i < count; i++) {
+      await committer.write((record) => record.put(key, 1, key), "os");
+    }
+    return slow.calls;
+  };
+  const repeat = (kind: string, count: number): string[] => new Array<string>(count).fill(kind);
+  expect(await write(5)).toEqual(repeat("writeSync", 5));
+  slow.writeMs = 20;
+  expect(await write(8)).toEqual([...repeat("writeSync", 3), ...repeat("write", 5)]);
+  // As long as they are slow there, no other way is tried.
+  expect(await write(100)).toEqual(repeat("write", 100));
+  slow.writeMs = 0;
+  expect(await write(3)).toEqual(repeat("write", 3));
+  slow.time += 1000;
+  expect(await write(3)).toEqual(repeat("writeSync", 3));
+  // Blocking writes block, and tell how the disk is.
+  slow.writeMs = 500;
+  committer.writeSync((record) => record.delete(key, 1), "os");
+  expect(await write(2)).toEqual(repeat("write", 2));
+  // In their order.
+  expect(published).toEqual(Array.from({ length: 122 }, (_, i) => i + 1));
+});
