@@ -39,8 +39,8 @@ export interface OutputOptions {
   remove(meta: SegmentMeta): Promise<void>;
   /** Removes a finished value log that will not be used. */
   removeValueLog(meta: ValueLogMeta): Promise<void>;
-  /** Lets other work run; rejects when the job is cancelled. */
-  pause(): Promise<void>;
+  /** Lets other work run; told of the entries since the last time. Rejects when the job is cancelled. */
+  pause(entryCount: number): Promise<void>;
 }
 
 /** Where entries come from: all writes of a range of sequence numbers to a range of keys. */
@@ -99,8 +99,10 @@ export class RunWriter {
     const { cursor, seqnos, firstKey, lastKey } = source;
     let coverStart: Uint8Array | undefined = firstKey;
     let work = 0;
+    let entryCount = 0;
     for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
       const kind = cursor.kind;
+      entryCount++;
       work += cursor.keyLength + ENTRY_COST_BYTES;
       if (!(dropTombstones && kind === EntryKind.tombstone)) {
         if (this.isFull) {
@@ -119,10 +121,12 @@ export class RunWriter {
         }
       }
       if (work >= PAUSE_BYTES) {
+        await this.rest(entryCount);
         work = 0;
-        await this.rest();
+        entryCount = 0;
       }
     }
+    await this.options.pause(entryCount);
     await this.cut(successor(lastKey));
   }
 
@@ -170,13 +174,13 @@ export class RunWriter {
     return this.log;
   }
 
-  private async rest(): Promise<void> {
+  private async rest(entryCount: number): Promise<void> {
     const writer = this.writer;
     if (writer !== undefined) {
       if (writer.estimatedBytes >= this.options.segmentBytes) this.isFull = true;
       if (writer.pendingBytes >= DRAIN_BYTES) await writer.drain();
     }
-    await this.options.pause();
+    await this.options.pause(entryCount);
   }
 
   /** Ends the segment being written, which answers for the keys below `coverEnd`. */

@@ -1,25 +1,38 @@
 /**
  * Which runs to merge: a Version in, a choice out. Pure; `run.ts` carries the choice out.
  *
- * The policy is tiered (size-tiered, "universal" in RocksDB's words): runs of like size are merged
- * into one, so each entry is rewritten about log(data / memtable) times. Only neighbours in age may
- * be merged, since newer hides older. Three rules, the first that applies:
+ * The policy is tiered ("universal" in RocksDB's words, whose option names it has): runs of like size
+ * are merged into one, so each entry is rewritten about log(data / memtable) times. Only neighbours
+ * in age may be merged, since newer hides older. Three rules, the first that applies; all but the
+ * part about tombstones wait until there are `compactionTrigger` runs:
  *
- * 1. Space: if everything newer than the oldest run is at least `maxSpaceAmplification` of it, merge
- *    all. Bounds what overwritten and deleted entries may cost on disk.
- * 2. Size: from the newest run on, take runs as long as the next is no larger than `sizeRatio` times
- *    those taken; merge if at least `trigger` were taken.
- * 3. Count: over `maxRuns` runs, merge the cheapest neighbours that bring the count down. Bounds
- *    what a read has to look through.
+ * 1. Space: if what might be hidden is at least `maxSizeAmplificationPercent` of what certainly lives,
+ *    merge all. Bounds what overwritten and deleted entries may cost on disk.
+ * 2. Size: from the newest run on, take runs as long as the next is at most `sizeRatio` percent larger
+ *    than those taken, and at most `maxMergeWidth`; merge if at least `minMergeWidth` were taken.
+ * 3. Count: over three times `compactionTrigger` runs, merge the cheapest neighbours that bring the
+ *    count down. Bounds what a read has to look through.
  *
- * A tombstone is kept as long as a run older than the merge may hold its key, so rule 1, which
- * reaches the oldest run, is also what makes deleted space come back.
+ * What might be hidden is every byte newer than the oldest run, as far as the sizes tell, and of the
+ * oldest run a share for each newer tombstone. A tombstone is kept as long as a run older than the
+ * merge may hold its key, so only rule 1, which reaches the oldest run, makes deleted space come
+ * back; hence it does not wait where tombstones alone are reason enough. It costs a rewrite of the
+ * oldest run for each time that so large a share of it was deleted.
+ *
+ * Source: RocksDB's db/compaction/compaction_picker_universal.cc, for the rules and their order.
  */
 import type { Run, SegmentMeta, Version } from "../manifest/version.ts";
 
 export interface PickOptions {
-  /** Runs of like size that are worth a merge. */
-  readonly trigger: number;
+  /** Runs from which on any are merged. */
+  readonly compactionTrigger: number;
+  /** Percent by which a run may be larger than those before it together, to be merged with them. */
+  readonly sizeRatio: number;
+  /** Runs of like size that are worth a merge, and that one takes at most. */
+  readonly minMergeWidth: number;
+  readonly maxMergeWidth: number;
+  /** Percent of what certainly lives that what might be hidden may take. */
+  readonly maxSizeAmplificationPercent: number;
 }
 
 /** Merge runs [start, end) of the Version, newest first. */
@@ -30,47 +43,67 @@ export interface Choice {
   readonly reason: "space" | "size" | "count" | "manual";
 }
 
-/** Bytes newer than the oldest run, as a share of it, from which all is merged. */
-const MAX_SPACE_AMPLIFICATION = 1;
-/** A run joins a merge if it is at most this many times what was taken already. */
-const SIZE_RATIO = 1.5;
 /** More runs than this slow reads too much, whatever their sizes: a multiple of the trigger. */
 const MAX_RUNS_PER_TRIGGER = 3;
 
+/** Runs of a Version for which nothing is due, at most. */
+export function maxRunCount(compactionTrigger: number): number {
+  return compactionTrigger * MAX_RUNS_PER_TRIGGER;
+}
+
 /** What to merge now, or undefined where nothing is due. */
 export function pickCompaction(version: Version, options: PickOptions): Choice | undefined {
+  if (version.runs.length < 2) return undefined;
   const sizes = version.runs.map(runBytes);
-  const count = sizes.length;
-  if (count < 2) return undefined;
-  return (
-    pickBySpace(sizes, options.trigger) ??
-    pickBySize(sizes, options.trigger) ??
-    pickByCount(sizes, options.trigger * MAX_RUNS_PER_TRIGGER)
-  );
+  return pickBySpace(version, options) ?? pickBySize(sizes, options) ?? pickByCount(sizes, options);
 }
 
-function pickBySpace(sizes: readonly number[], trigger: number): Choice | undefined {
-  const count = sizes.length;
-  if (count < trigger) return undefined;
-  const oldest = sizes[count - 1];
-  const newer = sum(sizes, 0, count - 1);
-  if (newer < oldest * MAX_SPACE_AMPLIFICATION) return undefined;
-  return { start: 0, end: count, reason: "space" };
+/** Of the bytes of all runs, those that may be hidden by newer ones, and those that certainly are not. */
+export interface SpaceEstimate {
+  /** Bytes newer than the oldest run. */
+  readonly newerBytes: number;
+  /** Of the oldest run, what the tombstones above it may hide, and the rest. */
+  readonly deletedBytes: number;
+  readonly liveBytes: number;
 }
 
-function pickBySize(sizes: readonly number[], trigger: number): Choice | undefined {
-  for (let start = 0; start + trigger <= sizes.length; start++) {
+export function estimateSpace({ runs }: Version): SpaceEstimate {
+  const oldest = runs.at(-1);
+  if (oldest === undefined) return { newerBytes: 0, deletedBytes: 0, liveBytes: 0 };
+  const newer = runs.slice(0, -1).flat();
+  const oldestBytes = runBytes(oldest);
+  const tombstones = newer.reduce((total, { tombstoneCount }) => total + tombstoneCount, 0);
+  const keys = oldest.reduce((total, { keyCount }) => total + keyCount, 0);
+  const deletedBytes = oldestBytes * Math.min(1, tombstones / keys);
+  return { newerBytes: runBytes(newer), deletedBytes, liveBytes: oldestBytes - deletedBytes };
+}
+
+function pickBySpace(version: Version, options: PickOptions): Choice | undefined {
+  const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version);
+  const end = version.runs.length;
+  const hiddenBytes = end < options.compactionTrigger ? deletedBytes : newerBytes + deletedBytes;
+  const isDue =
+    hiddenBytes > 0 && hiddenBytes * 100 >= liveBytes * options.maxSizeAmplificationPercent;
+  return isDue ? { start: 0, end, reason: "space" } : undefined;
+}
+
+function pickBySize(sizes: readonly number[], options: PickOptions): Choice | undefined {
+  const { compactionTrigger, sizeRatio, minMergeWidth, maxMergeWidth } = options;
+  if (sizes.length < compactionTrigger) return undefined;
+  for (let start = 0; start + minMergeWidth <= sizes.length; start++) {
+    const limit = Math.min(start + maxMergeWidth, sizes.length);
     let end = start + 1;
     let taken = sizes[start];
-    while (end < sizes.length && sizes[end] <= taken * SIZE_RATIO) taken += sizes[end++];
-    if (end - start >= trigger) return { start, end, reason: "size" };
+    while (end < limit && sizes[end] * 100 <= taken * (100 + sizeRatio)) taken += sizes[end++];
+    if (end - start >= minMergeWidth) return { start, end, reason: "size" };
   }
   return undefined;
 }
 
-/** Of all stretches that bring the count down to `maxRuns`, the one with the fewest bytes. */
-function pickByCount(sizes: readonly number[], maxRuns: number): Choice | undefined {
-  const width = sizes.length - maxRuns + 1;
+/** Of all stretches that bring the count down to the most that is allowed, the one with the fewest bytes. */
+function pickByCount(sizes: readonly number[], options: PickOptions): Choice | undefined {
+  const tooMany = sizes.length - maxRunCount(options.compactionTrigger);
+  const width = Math.min(tooMany + 1, options.maxMergeWidth);
   if (width < 2) return undefined;
   let best = 0;
   for (let start = 1; start + width <= sizes.length; start++) {

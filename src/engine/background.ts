@@ -9,10 +9,12 @@
  */
 
 import type { RunOutput } from "../compaction/output.ts";
-import { type Choice, pickCompaction } from "../compaction/pick.ts";
+import { type Choice, type PickOptions, pickCompaction } from "../compaction/pick.ts";
 import { garbageLogs } from "../compaction/value-logs.ts";
 import { ClosedError } from "../errors.ts";
 import { type Run, versionOf } from "../manifest/version.ts";
+import { SLOW_BYTES_PER_MS, type StallReason, slowReason, stopReason } from "./back-pressure.ts";
+import { JobControl } from "./job-control.ts";
 import type { JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Sources } from "./sources.ts";
@@ -39,9 +41,29 @@ export interface CompactionEvent {
   readonly outputBytes: number;
 }
 
-/** Reported when writers begin to wait for a flush. */
+/** Reported when writers begin or cease to be held back. */
 export interface StallEvent {
+  readonly state: "begin" | "end";
+  /** Whether writes take longer, or wait. A stop lies within a slow-down, unless its begin was skipped. */
+  readonly kind: "slow" | "stop";
+  /** What there is, or was, too much of: sealed memtables, for flushes; runs, for compaction. */
+  readonly reason: StallReason;
   readonly sealedMemtables: number;
+  readonly runs: number;
+}
+
+/** A flush or compaction under way. */
+export interface JobProgress {
+  /** Entries that go in. */
+  readonly entryCount: number;
+  /** How many of them have been gone through; those that newer ones hide are not counted. */
+  readonly entriesDone: number;
+}
+
+export interface CompactionProgress extends JobProgress {
+  readonly reason: Choice["reason"];
+  readonly runCount: number;
+  readonly inputBytes: number;
 }
 
 export interface BackgroundEvents {
@@ -56,19 +78,21 @@ export interface BackgroundHost {
   readonly versions: VersionStore;
   /** Who does the work of flushes and compactions. */
   readonly jobs: JobRunner;
-  readonly compactionTrigger: number;
+  readonly policy: PickOptions;
   readonly sources: Sources;
   replaceSources(sources: Sources): void;
   /** File number of the oldest log that holds writes of the memtable. */
   firstLogOf(memtable: Memtable): number;
   /** Removes logs below a number: their writes are all in runs. */
   removeLogsBelow(fileNumber: number): Promise<void>;
+  /** Resolves after so many milliseconds. */
+  delay(milliseconds: number): Promise<void>;
   /** Called when it is unknown what a crash would find on disk. */
   poison(cause: unknown): void;
 }
 
-/** Sealed memtables that may wait; a write that would seal another waits with them. */
-const MAX_SEALED_MEMTABLES = 2;
+/** Writes are delayed by whole milliseconds: what less would delay them adds up first. */
+const MIN_DELAY_MS = 2;
 
 /** What share of a value log may be garbage before a compaction clears it, and before `compact` does. */
 const MAX_GARBAGE_SHARE = 1 / 2;
@@ -80,6 +104,19 @@ export class Background {
   private flushing: Promise<void> | undefined;
   private compacting: Promise<void> | undefined;
   private readonly cancellation = new AbortController();
+  /** Bytes of files that flushes and compactions have installed since the open. */
+  flushedBytes = 0;
+  compactedBytes = 0;
+  private flushUnderWay: { readonly entryCount: number; readonly control: JobControl } | undefined;
+  private compactionUnderWay:
+    | (Omit<CompactionProgress, "entriesDone"> & {
+        readonly control: JobControl;
+      })
+    | undefined;
+  /** The stalls that have begun, as they were reported. */
+  private readonly stalls = new Map<StallEvent["kind"], StallReason>();
+  /** Bytes written during a slow-down that have not been waited for. */
+  private unpaidBytes = 0;
 
   constructor(host: BackgroundHost, events: BackgroundEvents) {
     this.host = host;
@@ -92,18 +129,53 @@ export class Background {
     // Both report their failures themselves, once, however many wait for them.
     if (this.sealedCount > 0) this.flushSealed().catch(ignore);
     if (this.pick() !== undefined) this.compactDue().catch(ignore);
+    this.reportSlowDown();
   }
 
   /** Whether another memtable may be sealed. */
   get hasRoom(): boolean {
-    return this.sealedCount < MAX_SEALED_MEMTABLES;
+    return this.stopReason === undefined;
   }
 
-  /** Resolves when another memtable may be sealed; rejects if flushing fails. */
+  /** Resolves when another memtable may be sealed; rejects if flushing, or compaction, fails. */
   async waitForRoom(): Promise<void> {
     if (this.hasRoom) return;
-    this.events.stall({ sealedMemtables: this.sealedCount });
-    while (!this.hasRoom) await this.flushSealed();
+    try {
+      for (let reason = this.stopReason; reason !== undefined; reason = this.stopReason) {
+        this.reportStall("stop", reason);
+        await (reason === "memtables" ? this.flushSealed() : this.compactDue());
+      }
+    } finally {
+      this.reportStall("stop", undefined);
+    }
+  }
+
+  /** Whether writes are to take longer, because the background falls behind. */
+  get isSlowed(): boolean {
+    return this.stalls.has("slow");
+  }
+
+  /** Waits for as long as a write of so many bytes may take while writes are slowed down. */
+  async slowDown(bytes: number): Promise<void> {
+    this.unpaidBytes += bytes;
+    const delayMs = Math.floor(this.unpaidBytes / SLOW_BYTES_PER_MS);
+    if (delayMs < MIN_DELAY_MS) return;
+    this.unpaidBytes = 0;
+    await this.host.delay(delayMs);
+  }
+
+  /** The flush under way. */
+  get flushProgress(): JobProgress | undefined {
+    if (this.flushUnderWay === undefined) return undefined;
+    const { entryCount, control } = this.flushUnderWay;
+    return { entryCount, entriesDone: control.entryCount };
+  }
+
+  /** The compaction under way. */
+  get compactionProgress(): CompactionProgress | undefined {
+    if (this.compactionUnderWay === undefined) return undefined;
+    const { control, ...facts } = this.compactionUnderWay;
+    return { ...facts, entriesDone: control.entryCount };
   }
 
   /** Flushes every sealed memtable, oldest first. */
@@ -148,6 +220,32 @@ export class Background {
     return this.host.sources.memtables.length - 1;
   }
 
+  private get runCount(): number {
+    return this.host.versions.current.version.runs.length;
+  }
+
+  private get stopReason(): StallReason | undefined {
+    return stopReason(this.sealedCount, this.runCount, this.host.policy.compactionTrigger);
+  }
+
+  private reportSlowDown(): void {
+    const { compactionTrigger } = this.host.policy;
+    this.reportStall("slow", slowReason(this.sealedCount, this.runCount, compactionTrigger));
+  }
+
+  /** Tells of a stall that begins, or ends, with what its reason is now. */
+  private reportStall(kind: StallEvent["kind"], reason: StallReason | undefined): void {
+    const before = this.stalls.get(kind);
+    if (before === reason) return;
+    const facts = { kind, sealedMemtables: this.sealedCount, runs: this.runCount };
+    if (before !== undefined) this.events.stall({ state: "end", reason: before, ...facts });
+    if (reason === undefined) this.stalls.delete(kind);
+    else {
+      this.stalls.set(kind, reason);
+      this.events.stall({ state: "begin", reason, ...facts });
+    }
+  }
+
   private report(error: unknown): void {
     if (!(error instanceof ClosedError)) this.events.error(error);
   }
@@ -170,7 +268,13 @@ export class Background {
     const { memtables } = host.sources;
     const memtable = memtables[memtables.length - 1];
     const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);
-    const output = await host.jobs.flush(memtable, host.versions.current.version.runs.length === 0);
+    const control = new JobControl();
+    this.flushUnderWay = { entryCount: memtable.keyCount, control };
+    const output = await host.jobs
+      .flush(memtable, host.versions.current.version.runs.length === 0, control)
+      .finally(() => {
+        this.flushUnderWay = undefined;
+      });
     const { run, valueLogs } = output;
     await this.install(
       output,
@@ -178,6 +282,7 @@ export class Background {
       { oldestWal, lastSeqno: Math.max(memtable.lastSeqno, host.versions.manifest.lastSeqno) },
       (sources) => sources.memtables.filter((other) => other !== memtable),
     );
+    this.flushedBytes += total(run, "fileBytes") + total(valueLogs, "fileBytes");
     await host.removeLogsBelow(oldestWal);
     this.events.flush({
       keyCount: total(run, "keyCount"),
@@ -187,8 +292,8 @@ export class Background {
   }
 
   private pick(): Choice | undefined {
-    const { versions, compactionTrigger } = this.host;
-    return pickCompaction(versions.current.version, { trigger: compactionTrigger });
+    const { versions, policy } = this.host;
+    return pickCompaction(versions.current.version, policy);
   }
 
   private compactDue(): Promise<void> {
@@ -216,10 +321,21 @@ export class Background {
 
   private async compact(choice: Choice): Promise<void> {
     const { host } = this;
+    const { signal } = this.cancellation;
     const inputs = host.versions.current;
     inputs.hold();
+    const control = new JobControl();
+    const cancel = (): void => control.cancel();
+    signal.addEventListener("abort", cancel);
     try {
       const chosen = inputs.version.runs.slice(choice.start, choice.end);
+      this.compactionUnderWay = {
+        reason: choice.reason,
+        runCount: chosen.length,
+        entryCount: total(chosen.flat(), "keyCount"),
+        inputBytes: total(chosen.flat(), "fileBytes"),
+        control,
+      };
       const { run, valueLogs } = await host.jobs.compact(
         inputs.runs.slice(choice.start, choice.end),
         {
@@ -228,11 +344,12 @@ export class Background {
           maxGarbageShare:
             choice.reason === "manual" ? MAX_GARBAGE_SHARE_MANUAL : MAX_GARBAGE_SHARE,
         },
-        this.cancellation.signal,
+        control,
       );
       const existing = new Set(chosen.flat().map((meta) => meta.fileNumber));
+      const written = run.filter((meta) => !existing.has(meta.fileNumber));
       await this.install(
-        { run: run.filter((meta) => !existing.has(meta.fileNumber)), valueLogs },
+        { run: written, valueLogs },
         (runs) => {
           // Flushes may have put newer runs in front meanwhile; the chosen ones still stand together.
           const start = runs.indexOf(chosen[0]);
@@ -242,6 +359,7 @@ export class Background {
         {},
         (sources) => sources.memtables,
       );
+      this.compactedBytes += total(written, "fileBytes") + total(valueLogs, "fileBytes");
       this.events.compaction({
         reason: choice.reason,
         runCount: chosen.length,
@@ -250,7 +368,12 @@ export class Background {
         inputBytes: total(chosen.flat(), "fileBytes"),
         outputBytes: total(run, "fileBytes"),
       });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
     } finally {
+      this.compactionUnderWay = undefined;
+      signal.removeEventListener("abort", cancel);
       inputs.release();
     }
   }
@@ -275,6 +398,7 @@ export class Background {
         },
         (version) => {
           host.replaceSources({ memtables: remainingMemtables(host.sources), version });
+          this.reportSlowDown();
         },
       );
     } catch (error) {

@@ -53,6 +53,9 @@ export interface CommitHost {
   /** As `rotate` and as `prepareLog`, blocking the thread; `canRotate`, and the lock is held. */
   rotateSync(record: RecordBuilder): void;
   prepareLogSync(): void;
+  /** Whether writes are held back, so that each waits for `slowDown`. */
+  readonly isSlowed: boolean;
+  slowDown(bytes: number): Promise<void>;
   /** Milliseconds of a monotonic clock. */
   now(): number;
   /** Bytes of writes that may wait. */
@@ -109,6 +112,9 @@ const GROUP_COST_BYTES = 2 ** 8;
 
 export class Committer {
   private readonly host: CommitHost;
+  /** Bytes of the keys and values of acknowledged writes, and of their records, since the open. */
+  userBytes = 0;
+  logBytes = 0;
   /** The group that takes new writes, if it has any; always the last in the queue. */
   private open: Group | undefined;
   /** Groups and exclusive tasks, in the order they are to run. */
@@ -326,6 +332,7 @@ export class Committer {
       !this.mayBlock(record) ||
       !this.host.lock.isHeld() ||
       !this.host.isLogReady ||
+      this.host.isSlowed ||
       !this.host.hasRoom(record);
     if (needsToWait) return this.commitSlowly(group);
     try {
@@ -343,6 +350,7 @@ export class Committer {
     const { record } = group;
     this.isWaiting = true;
     try {
+      if (this.host.isSlowed) await this.host.slowDown(record.writer.length);
       if (!this.host.isLogReady) await this.host.prepareLog();
       if (!this.host.hasRoom(record)) {
         await this.host.rotate(record);
@@ -473,6 +481,8 @@ export class Committer {
       return this.settle(group, this.poisonWith(error));
     }
     this.lastSeqno += record.operationCount;
+    this.userBytes += record.keyBytes + record.valueBytes;
+    this.logBytes += record.writer.length;
     this.host.publish(this.lastSeqno);
     return this.settle(group, undefined);
   }

@@ -40,7 +40,7 @@ export interface DatabaseEvents {
   readonly flush: [event: FlushEvent];
   /** Runs were merged. */
   readonly compaction: [event: CompactionEvent];
-  /** Writers began to wait for a flush. */
+  /** Writers began, or ceased, to be held back because flushes or compactions fall behind. */
   readonly stall: [event: StallEvent];
   /**
    * Background work failed, or the lock was lost. The database goes on as far as it can: reads

@@ -10,6 +10,7 @@ import { setImmediate } from "node:timers/promises";
 import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
 import { runCompaction, trainOnCursor } from "../compaction/run.ts";
 import { MAX_SEQNO } from "../entry.ts";
+import { ClosedError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
 import type { ValueLogMeta } from "../manifest/version.ts";
 import type { ValueCompression } from "../segment/coders.ts";
@@ -19,6 +20,7 @@ import { ValueLogWriter } from "../segment/value-log-writer.ts";
 import { SegmentWriter } from "../segment/writer.ts";
 import type { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName, valueLogFileName } from "./files.ts";
+import type { JobControl } from "./job-control.ts";
 import type { Memtable } from "./memtable.ts";
 
 /** What a job needs besides its sources. */
@@ -42,21 +44,21 @@ export interface CompactionTask {
   readonly maxGarbageShare: number;
 }
 
-/** Runs jobs, one flush and one compaction at a time. A failed job leaves no files. */
+/** Runs jobs, one flush and one compaction at a time. A failed job, or a cancelled one, leaves no files. */
 export interface JobRunner {
   /** The run of a sealed memtable. Empty if it has nothing to write. */
-  flush(memtable: Memtable, dropTombstones: boolean): Promise<RunOutput>;
-  /** The union of the runs, newest first hiding older. Rejects once `signal` is aborted. */
+  flush(memtable: Memtable, dropTombstones: boolean, control: JobControl): Promise<RunOutput>;
+  /** The union of the runs, newest first hiding older. */
   compact(
     runs: readonly (readonly Segment[])[],
     task: CompactionTask,
-    signal: AbortSignal,
+    control: JobControl,
   ): Promise<RunOutput>;
   /** No job is running, and none follows. */
   close(): Promise<void>;
 }
 
-/** Gives way to other work; rejects when the job is cancelled. Called about once a millisecond. */
+/** Gives way to other work. Called about once a millisecond. */
 export type Pause = () => Promise<void>;
 
 export async function flushMemtable(
@@ -64,10 +66,11 @@ export async function flushMemtable(
   dropTombstones: boolean,
   context: JobContext,
   pause: Pause,
+  control: JobControl,
 ): Promise<RunOutput> {
   if (memtable.keyCount === 0) return { run: [], valueLogs: [] };
   const coders = trainOnCursor(memtable.cursor(MAX_SEQNO), memtable.keyCount, context);
-  const writer = new RunWriter(outputOf(context, pause));
+  const writer = new RunWriter(outputOf(context, pause, control));
   const cursor = memtable.cursor(MAX_SEQNO);
   cursor.seekToLast();
   const lastKey = cursor.key.slice(0, cursor.keyLength);
@@ -88,6 +91,7 @@ export async function compactRuns(
   task: CompactionTask,
   context: JobContext,
   pause: Pause,
+  control: JobControl,
 ): Promise<RunOutput> {
   const { compression, fileSystem, directory, databaseId } = context;
   const opened: ValueLog[] = [];
@@ -97,7 +101,7 @@ export async function compactRuns(
     opened.push(log);
     return log;
   };
-  const output = outputOf(context, pause);
+  const output = outputOf(context, pause, control);
   try {
     return await runCompaction({ runs, ...task, compression, output, openValueLog });
   } finally {
@@ -105,8 +109,13 @@ export async function compactRuns(
   }
 }
 
-function outputOf(context: JobContext, pause: Pause): OutputOptions {
+function outputOf(context: JobContext, giveWay: Pause, control: JobControl): OutputOptions {
   const { fileSystem, directory, databaseId, fileNumbers } = context;
+  const pause = async (entryCount: number): Promise<void> => {
+    control.advance(entryCount);
+    await giveWay();
+    if (control.isCancelled) throw new ClosedError();
+  };
   const pathOf = (fileNumber: number): string => joinPath(directory, segmentFileName(fileNumber));
   const logPathOf = (fileNumber: number): string =>
     joinPath(directory, valueLogFileName(fileNumber));
@@ -126,7 +135,7 @@ function outputOf(context: JobContext, pause: Pause): OutputOptions {
         path: logPathOf(fileNumber),
         identity: { databaseId, fileNumber },
         isCompressing: context.compression !== "none",
-        pause,
+        pause: () => pause(0),
       });
     },
     remove: (meta) => fileSystem.remove(pathOf(meta.fileNumber)),
@@ -142,19 +151,16 @@ export class InlineRunner implements JobRunner {
     this.context = context;
   }
 
-  flush(memtable: Memtable, dropTombstones: boolean): Promise<RunOutput> {
-    return flushMemtable(memtable, dropTombstones, this.context, () => setImmediate());
+  flush(memtable: Memtable, dropTombstones: boolean, control: JobControl): Promise<RunOutput> {
+    return flushMemtable(memtable, dropTombstones, this.context, () => setImmediate(), control);
   }
 
   compact(
     runs: readonly (readonly Segment[])[],
     task: CompactionTask,
-    signal: AbortSignal,
+    control: JobControl,
   ): Promise<RunOutput> {
-    return compactRuns(runs, task, this.context, async () => {
-      await setImmediate();
-      signal.throwIfAborted();
-    });
+    return compactRuns(runs, task, this.context, () => setImmediate(), control);
   }
 
   close(): Promise<void> {

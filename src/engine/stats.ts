@@ -3,8 +3,10 @@
  * cheap. Memory figures count the bytes that the structures allocate: arenas and buffers, not the
  * process's resident size.
  */
+import { estimateSpace } from "../compaction/pick.ts";
 import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
+import type { CompactionProgress, JobProgress } from "./background.ts";
 import type { Store } from "./store.ts";
 
 /** One run, newest first in `DatabaseStats.runs`. */
@@ -60,6 +62,32 @@ export interface DatabaseStats {
     readonly hits: number;
     readonly misses: number;
   };
+  /** Bytes written since the open. */
+  readonly written: {
+    /** Keys and values of acknowledged writes. */
+    readonly user: number;
+    readonly log: number;
+    readonly flush: number;
+    readonly compaction: number;
+  };
+  readonly amplification: {
+    /** Bytes written for each of the user's, since the open. 0 before the first write. */
+    readonly write: number;
+    /** Memtables and runs that a look-up asks, at most; filters spare it most of the runs. */
+    readonly read: number;
+    /**
+     * Bytes of runs for each that certainly lives, at most: all that is newer than the oldest run
+     * counts as hiding something there. 1 for a single run, or none.
+     */
+    readonly space: number;
+  };
+  /** What the background is doing. */
+  readonly background: {
+    readonly flush: JobProgress | undefined;
+    readonly compaction: CompactionProgress | undefined;
+    /** Memtables that wait for their flush, the one being flushed included. */
+    readonly sealedMemtables: number;
+  };
   /** Sequence number of the newest visible write: how many writes this database has had. */
   readonly lastSeqno: number;
 }
@@ -111,6 +139,17 @@ export function readStats(store: Store): DatabaseStats {
       hits: blockCache.hits,
       misses: blockCache.misses,
     },
+    written: writtenBytes(store),
+    amplification: {
+      write: writeAmplification(store),
+      read: memtables.length + version.version.runs.length,
+      space: spaceAmplification(version.version),
+    },
+    background: {
+      flush: store.background.flushProgress,
+      compaction: store.background.compactionProgress,
+      sealedMemtables: memtables.length - 1,
+    },
     lastSeqno: store.visibleSeqno,
   };
 }
@@ -120,6 +159,26 @@ function statsOfValueLogs({ runs, valueLogs }: Version): DatabaseStats["valueLog
   for (const bytes of usesOf(runs).values()) usedBytes += bytes;
   const fileBytes = valueLogs.reduce((total, log) => total + log.fileBytes, 0);
   return { count: valueLogs.length, fileBytes, usedBytes };
+}
+
+function writtenBytes({ committer, background }: Store): DatabaseStats["written"] {
+  return {
+    user: committer.userBytes,
+    log: committer.logBytes,
+    flush: background.flushedBytes,
+    compaction: background.compactedBytes,
+  };
+}
+
+function writeAmplification(store: Store): number {
+  const { user, log, flush, compaction } = writtenBytes(store);
+  return user === 0 ? 0 : (log + flush + compaction) / user;
+}
+
+function spaceAmplification(version: Version): number {
+  const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version);
+  const bytes = newerBytes + deletedBytes + liveBytes;
+  return bytes === 0 ? 1 : bytes / liveBytes;
 }
 
 function statsOfRun(run: Run): RunStats {

@@ -12,8 +12,10 @@
  * 3. `visibleSeqno` is the newest write that readers see; it never goes back.
  */
 import { randomBytes } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
+import type { PickOptions } from "../compaction/pick.ts";
 import {
   ClosedError,
   CorruptionError,
@@ -290,6 +292,10 @@ export class Store implements CommitHost, BackgroundHost {
     return this.logs.newest;
   }
 
+  delay(milliseconds: number): Promise<void> {
+    return setTimeout(milliseconds);
+  }
+
   now(): number {
     return performance.now();
   }
@@ -320,8 +326,16 @@ export class Store implements CommitHost, BackgroundHost {
     return this.directoryLock;
   }
 
-  get compactionTrigger(): number {
-    return this.options.compactionTrigger;
+  get policy(): PickOptions {
+    return this.options;
+  }
+
+  get isSlowed(): boolean {
+    return this.background.isSlowed;
+  }
+
+  slowDown(bytes: number): Promise<void> {
+    return this.background.slowDown(bytes);
   }
 
   checkOpen(): void {

@@ -32,6 +32,7 @@ export interface FlushRequest {
   readonly id: number;
   readonly memtable: SharedMemtable;
   readonly dropTombstones: boolean;
+  readonly control: SharedArrayBuffer;
 }
 
 export interface CompactRequest {
@@ -40,8 +41,7 @@ export interface CompactRequest {
   /** Newest first. */
   readonly runs: readonly (readonly SegmentMeta[])[];
   readonly task: CompactionTask;
-  /** One word; not zero once the job is cancelled. */
-  readonly cancelled: SharedArrayBuffer;
+  readonly control: SharedArrayBuffer;
 }
 
 export type WorkerRequest = FlushRequest | CompactRequest;

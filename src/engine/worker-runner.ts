@@ -11,6 +11,7 @@ import { DatabaseError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
+import type { JobControl } from "./job-control.ts";
 import type { CompactionTask, JobContext, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import {
@@ -47,32 +48,23 @@ export class WorkerRunner implements JobRunner {
     this.owner = owner;
   }
 
-  flush(memtable: Memtable, dropTombstones: boolean): Promise<RunOutput> {
+  flush(
+    memtable: Memtable,
+    dropTombstones: boolean,
+    { shared: control }: JobControl,
+  ): Promise<RunOutput> {
     const id = this.nextId++;
-    return this.run({ kind: "flush", id, memtable: memtable.share(), dropTombstones });
+    return this.run({ kind: "flush", id, memtable: memtable.share(), dropTombstones, control });
   }
 
-  async compact(
+  compact(
     runs: readonly (readonly Segment[])[],
     task: CompactionTask,
-    signal: AbortSignal,
+    { shared: control }: JobControl,
   ): Promise<RunOutput> {
-    signal.throwIfAborted();
-    const cancelled = new SharedArrayBuffer(4);
-    const cancel = (): void => {
-      Atomics.store(new Int32Array(cancelled), 0, 1);
-    };
-    signal.addEventListener("abort", cancel);
-    try {
-      const metas = runs.map((run) => run.map((segment) => segment.meta));
-      const id = this.nextId++;
-      return await this.run({ kind: "compact", id, runs: metas, task, cancelled });
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error;
-    } finally {
-      signal.removeEventListener("abort", cancel);
-    }
+    const id = this.nextId++;
+    const metas = runs.map((run) => run.map((segment) => segment.meta));
+    return this.run({ kind: "compact", id, runs: metas, task, control });
   }
 
   async close(): Promise<void> {

@@ -10,7 +10,6 @@ import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
 import type { RunOutput } from "../compaction/output.ts";
-import { ClosedError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
@@ -19,6 +18,7 @@ import { Segment } from "../segment/reader.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
+import { JobControl } from "./job-control.ts";
 import { compactRuns, flushMemtable, type JobContext } from "./jobs.ts";
 import { Memtable } from "./memtable.ts";
 import {
@@ -60,8 +60,7 @@ async function giveWay(): Promise<void> {
   if (pauseCount === 0) await setImmediate();
 }
 
-async function compact({ runs, task, cancelled }: CompactRequest): Promise<RunOutput> {
-  const flag = new Int32Array(cancelled);
+async function compact({ runs, task, control }: CompactRequest): Promise<RunOutput> {
   const opened: Segment[] = [];
   try {
     const sources: Segment[][] = [];
@@ -74,10 +73,7 @@ async function compact({ runs, task, cancelled }: CompactRequest): Promise<RunOu
       }
       sources.push(segments);
     }
-    return await compactRuns(sources, task, context, async () => {
-      if (Atomics.load(flag, 0) !== 0) throw new ClosedError();
-      await giveWay();
-    });
+    return await compactRuns(sources, task, context, giveWay, new JobControl(control));
   } finally {
     for (const segment of opened) await segment.close();
   }
@@ -96,7 +92,8 @@ function openSegment({ fileNumber }: SegmentMeta): Promise<Segment> {
 function run(request: WorkerRequest): Promise<RunOutput> {
   if (request.kind === "compact") return compact(request);
   const memtable = Memtable.from(request.memtable);
-  return flushMemtable(memtable, request.dropTombstones, context, giveWay);
+  const control = new JobControl(request.control);
+  return flushMemtable(memtable, request.dropTombstones, context, giveWay, control);
 }
 
 async function answer(request: WorkerRequest): Promise<WorkerResponse> {

@@ -1,18 +1,38 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Choice, pickCompaction, runBytes } from "../../src/compaction/pick.ts";
+import {
+  type Choice,
+  estimateSpace,
+  maxRunCount,
+  type PickOptions,
+  pickCompaction,
+  runBytes,
+} from "../../src/compaction/pick.ts";
 import type { Version } from "../../src/manifest/version.ts";
 
-/** A Version with runs of these sizes, newest first. */
-function versionOf(sizes: readonly number[]): Version {
+/** A run of so many bytes; a key a byte, unless said otherwise. */
+interface RunShape {
+  readonly bytes: number;
+  readonly keys: number;
+  readonly tombstones: number;
+}
+
+const shape = (bytes: number, keys = bytes, tombstones = 0): RunShape => ({
+  bytes,
+  keys,
+  tombstones,
+});
+
+/** A Version with such runs, newest first. */
+function versionOf(shapes: readonly RunShape[]): Version {
   const key = new Uint8Array(1);
   return {
-    runs: sizes.map((fileBytes, i) => [
+    runs: shapes.map(({ bytes, keys, tombstones }, i) => [
       {
         fileNumber: i + 1,
-        fileBytes,
-        keyCount: 1,
-        tombstoneCount: 0,
+        fileBytes: bytes,
+        keyCount: keys,
+        tombstoneCount: tombstones,
         firstKey: key,
         lastKey: key,
         valueLogs: [],
@@ -22,8 +42,22 @@ function versionOf(sizes: readonly number[]): Version {
   };
 }
 
-function pick(sizes: readonly number[], trigger: number): Choice | undefined {
-  return pickCompaction(versionOf(sizes), { trigger });
+const DEFAULTS: PickOptions = {
+  compactionTrigger: 4,
+  sizeRatio: 50,
+  minMergeWidth: 4,
+  maxMergeWidth: 64,
+  maxSizeAmplificationPercent: 100,
+};
+
+/** What is chosen for runs of these sizes. */
+function pick(sizes: readonly number[], options: Partial<PickOptions> = {}): Choice | undefined {
+  const version = versionOf(sizes.map((bytes) => shape(bytes)));
+  return pickCompaction(version, { ...DEFAULTS, ...options });
+}
+
+function all(end: number, reason: Choice["reason"]): Choice {
+  return { start: 0, end, reason };
 }
 
 const doubling = (count: number): number[] => Array.from({ length: count }, (_, i) => 2 ** i);
@@ -52,16 +86,101 @@ describe("pickCompaction", () => {
   ];
 
   test.each(cases)("%s", (_, sizes, choice) => {
-    expect(pick(sizes, 4)).toEqual(choice);
+    expect(pick(sizes)).toEqual(choice);
   });
 
-  function all(end: number, reason: Choice["reason"]): Choice {
-    return { start: 0, end, reason };
-  }
+  const byOptions: [string, Partial<PickOptions>, readonly number[], Choice | undefined][] = [
+    [
+      "sizeRatio 0 at equal runs",
+      { sizeRatio: 0 },
+      [5, 5, 10, 20, 99],
+      { start: 0, end: 4, reason: "size" },
+    ],
+    ["sizeRatio 0 at one byte more", { sizeRatio: 0 }, [5, 6, 12, 24, 99], undefined],
+    [
+      "sizeRatio 200 at thrice what was taken",
+      { sizeRatio: 200 },
+      [1, 3, 12, 48, 199],
+      { start: 0, end: 4, reason: "size" },
+    ],
+    ["sizeRatio 200 above it", { sizeRatio: 200 }, [1, 4, 12, 51, 199], undefined],
+    [
+      "minMergeWidth 2 with enough runs",
+      { minMergeWidth: 2 },
+      [1, 1, 9, 99],
+      { start: 0, end: 2, reason: "size" },
+    ],
+    ["minMergeWidth 2 with too few runs", { minMergeWidth: 2 }, [1, 1, 99], undefined],
+    ["minMergeWidth 6 with five like runs", { minMergeWidth: 6 }, [1, 1, 1, 1, 1, 99], undefined],
+    [
+      "maxMergeWidth 4 with six like runs",
+      { maxMergeWidth: 4 },
+      [1, 1, 1, 1, 1, 1, 99],
+      { start: 0, end: 4, reason: "size" },
+    ],
+    [
+      "maxMergeWidth 4 with too many unlike runs",
+      { maxMergeWidth: 4 },
+      doubling(20),
+      { start: 0, end: 4, reason: "count" },
+    ],
+    [
+      "maxMergeWidth 4 does not bind a merge for space",
+      { maxMergeWidth: 4 },
+      [9, 9, 9, 9, 9, 9],
+      all(6, "space"),
+    ],
+    ["space at 50 percent", { maxSizeAmplificationPercent: 50 }, [5, 15, 30, 100], all(4, "space")],
+    ["space below 50 percent", { maxSizeAmplificationPercent: 50 }, [5, 15, 29, 100], undefined],
+    ["space at 200 percent", { maxSizeAmplificationPercent: 200 }, [20, 60, 119, 100], undefined],
+    [
+      "two runs that the trigger allows",
+      { compactionTrigger: 2, minMergeWidth: 2 },
+      [1, 9],
+      undefined,
+    ],
+    [
+      "two like runs at trigger 2",
+      { compactionTrigger: 2, minMergeWidth: 2 },
+      [9, 9],
+      all(2, "space"),
+    ],
+  ];
+
+  test.each(byOptions)("%s", (_, options, sizes, choice) => {
+    expect(pick(sizes, options)).toEqual(choice);
+  });
+
+  const byTombstones: [string, readonly RunShape[], Choice | undefined][] = [
+    ["half of the oldest run deleted", [shape(1, 50, 50), shape(1000, 100)], all(2, "space")],
+    ["less than half of it deleted", [shape(1, 49, 49), shape(1000, 100)], undefined],
+    ["all of it deleted", [shape(1, 100, 100), shape(1000, 100)], all(2, "space")],
+    ["more deleted than there is", [shape(1, 500, 500), shape(1000, 100)], all(2, "space")],
+    [
+      "deleted in several runs",
+      [shape(1, 30, 20), shape(1, 30, 30), shape(1000, 100)],
+      all(3, "space"),
+    ],
+    [
+      "a third deleted, and a third overwritten, with few runs",
+      [shape(300, 30), shape(1, 33, 33), shape(900, 100)],
+      undefined,
+    ],
+    [
+      "a third deleted, and a third overwritten, with enough runs",
+      [shape(104, 10), shape(104, 10), shape(104, 10), shape(1, 33, 33), shape(900, 100)],
+      all(5, "space"),
+    ],
+    ["tombstones in the oldest run itself", [shape(1, 1), shape(1000, 100, 100)], undefined],
+  ];
+
+  test.each(byTombstones)("with %s", (_, shapes, choice) => {
+    expect(pickCompaction(versionOf(shapes), DEFAULTS)).toEqual(choice);
+  });
 
   test("by count takes the cheapest neighbours", () => {
     const rest = [1, 3, 9, 27, 81, 243, 729, 2187, 6561, 59_049].map((size) => size * 1000);
-    expect(pick([600, 5, 20, ...rest], 4)).toEqual({ start: 1, end: 3, reason: "count" });
+    expect(pick([600, 5, 20, ...rest])).toEqual({ start: 1, end: 3, reason: "count" });
   });
 
   test("chooses neighbours until nothing is due, and then few runs are left", () => {
@@ -69,18 +188,24 @@ describe("pickCompaction", () => {
       fc.property(
         fc.array(fc.integer({ min: 1, max: 2 ** 30 }), { maxLength: 60 }),
         fc.integer({ min: 2, max: 8 }),
-        (initial, trigger) => {
+        fc.integer({ min: 2, max: 8 }),
+        fc.integer({ min: 0, max: 8 }),
+        fc.integer({ min: 0, max: 200 }),
+        (initial, compactionTrigger, minMergeWidth, moreWidth, sizeRatio) => {
+          const maxMergeWidth = minMergeWidth + moreWidth;
+          const options = { compactionTrigger, minMergeWidth, maxMergeWidth, sizeRatio };
           let sizes = initial;
-          for (let choice = pick(sizes, trigger); choice !== undefined; ) {
-            const { start, end } = choice;
+          for (let choice = pick(sizes, options); choice !== undefined; ) {
+            const { start, end, reason } = choice;
             expect(start).toBeGreaterThanOrEqual(0);
             expect(end).toBeLessThanOrEqual(sizes.length);
             expect(end - start).toBeGreaterThanOrEqual(2);
+            if (reason !== "space") expect(end - start).toBeLessThanOrEqual(maxMergeWidth);
             const merged = sizes.slice(start, end).reduce((sum, size) => sum + size, 0);
             sizes = [...sizes.slice(0, start), merged, ...sizes.slice(end)];
-            choice = pick(sizes, trigger);
+            choice = pick(sizes, options);
           }
-          expect(sizes.length).toBeLessThanOrEqual(trigger * 3);
+          expect(sizes.length).toBeLessThanOrEqual(maxRunCount(compactionTrigger));
           expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(
             initial.reduce((sum, size) => sum + size, 0),
           );
@@ -90,6 +215,61 @@ describe("pickCompaction", () => {
   });
 });
 
+describe("what flushes of equal size, merged as chosen, come to", () => {
+  /** Bytes that merges write for each flushed byte, and runs at most, after so many flushes. */
+  function simulate(
+    flushes: number,
+    survivorBytes: (bytes: number, reachesOldest: boolean) => number,
+    options: Partial<PickOptions> = {},
+  ): { readonly rewritten: number; readonly runs: number; readonly space: number } {
+    let sizes: number[] = [];
+    let written = 0;
+    let runs = 0;
+    let space = 0;
+    for (let i = 0; i < flushes; i++) {
+      sizes = [1, ...sizes];
+      for (let choice = pick(sizes, options); choice !== undefined; choice = pick(sizes, options)) {
+        const { start, end } = choice;
+        const bytes = sizes.slice(start, end).reduce((sum, size) => sum + size, 0);
+        const merged = survivorBytes(bytes, end === sizes.length);
+        written += merged;
+        sizes = [...sizes.slice(0, start), merged, ...sizes.slice(end)];
+      }
+      runs = Math.max(runs, sizes.length);
+      space = Math.max(
+        space,
+        sizes.reduce((sum, size) => sum + size, 0),
+      );
+    }
+    return { rewritten: written / flushes, runs, space };
+  }
+
+  test("with new keys alone, each byte is rewritten about log2 of the number of flushes", () => {
+    for (const flushes of [64, 256, 1024, 4096]) {
+      const { rewritten, runs } = simulate(flushes, (bytes) => bytes);
+      expect(rewritten).toBeLessThan(Math.log2(flushes));
+      expect(runs).toBeLessThanOrEqual(maxRunCount(4));
+    }
+  });
+
+  test("with 100 keys overwritten over and over, little is rewritten and space is bounded", () => {
+    const { rewritten, runs, space } = simulate(4096, (bytes) => Math.min(bytes, 100));
+    expect(rewritten).toBeLessThan(4);
+    expect(space).toBeLessThanOrEqual(100 + 100 + 4);
+    expect(runs).toBeLessThanOrEqual(maxRunCount(4));
+  });
+});
+
+test("space is what is newer than the oldest run, and a share of that for each tombstone", () => {
+  expect(estimateSpace({ runs: [], valueLogs: [] })).toEqual({
+    newerBytes: 0,
+    deletedBytes: 0,
+    liveBytes: 0,
+  });
+  const version = versionOf([shape(5, 5, 5), shape(20, 10, 5), shape(100, 40)]);
+  expect(estimateSpace(version)).toEqual({ newerBytes: 25, deletedBytes: 25, liveBytes: 75 });
+});
+
 test("runBytes adds up the files", () => {
-  expect(runBytes(versionOf([1, 2, 4]).runs.flat())).toBe(7);
+  expect(runBytes(versionOf([shape(1), shape(2), shape(4)]).runs.flat())).toBe(7);
 });

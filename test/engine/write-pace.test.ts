@@ -179,6 +179,8 @@ test("a stalled disk does not stall the thread, and is tried again later", async
     rotate: () => Promise.resolve(),
     rotateSync: () => {},
     maxPendingBytes: 2 ** 20,
+    isSlowed: false,
+    slowDown: () => Promise.resolve(),
     now: () => slow.time,
     publish: (lastSeqno) => published.push(lastSeqno),
   };

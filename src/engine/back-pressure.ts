@@ -1,0 +1,41 @@
+/**
+ * How writers are held back when they outrun the background. Pure.
+ *
+ * Two things pile up: sealed memtables, which take memory until they are flushed, and runs, which
+ * slow reads until they are merged. Writers are slowed down before they have to stop, so that most of
+ * them never meet a stop, and memory stays within the memtable being written and those that may wait.
+ */
+import { maxRunCount } from "../compaction/pick.ts";
+
+/** Sealed memtables that may wait; a write that would seal another waits with them. */
+export const MAX_SEALED_MEMTABLES = 2;
+
+/** Runs from which on no memtable is sealed, for each that the policy tolerates. */
+const STOP_RUNS_RATIO = 2;
+
+/** Bytes of writes a millisecond while they are slowed down: 32 MiB a second. */
+export const SLOW_BYTES_PER_MS: number = 2 ** 15;
+
+/** What there is too much of. */
+export type StallReason = "memtables" | "runs";
+
+/** Why writes are slowed down, if they are. */
+export function slowReason(
+  sealedMemtables: number,
+  runCount: number,
+  compactionTrigger: number,
+): StallReason | undefined {
+  if (sealedMemtables >= MAX_SEALED_MEMTABLES) return "memtables";
+  return runCount > maxRunCount(compactionTrigger) ? "runs" : undefined;
+}
+
+/** Why no memtable may be sealed, so that writes stop once the one being written is full. */
+export function stopReason(
+  sealedMemtables: number,
+  runCount: number,
+  compactionTrigger: number,
+): StallReason | undefined {
+  if (sealedMemtables >= MAX_SEALED_MEMTABLES) return "memtables";
+  const isOver = runCount >= maxRunCount(compactionTrigger) * STOP_RUNS_RATIO;
+  return isOver ? "runs" : undefined;
+}

@@ -1,0 +1,33 @@
+/**
+ * JobControl: how the main thread follows, and cancels, a job that may run in another thread.
+ *
+ * Two words of shared memory: whether the job is cancelled, and how many entries it has gone through.
+ */
+export class JobControl {
+  /** Give it to another thread, and make a JobControl of it there. */
+  readonly shared: SharedArrayBuffer;
+  private readonly words: BigInt64Array;
+
+  constructor(shared: SharedArrayBuffer = new SharedArrayBuffer(16)) {
+    this.shared = shared;
+    this.words = new BigInt64Array(shared);
+  }
+
+  /** The job rejects at its next pause. */
+  cancel(): void {
+    Atomics.store(this.words, 0, 1n);
+  }
+
+  get isCancelled(): boolean {
+    return Atomics.load(this.words, 0) !== 0n;
+  }
+
+  advance(entryCount: number): void {
+    Atomics.add(this.words, 1, BigInt(entryCount));
+  }
+
+  /** Entries that the job has gone through. */
+  get entryCount(): number {
+    return Number(Atomics.load(this.words, 1));
+  }
+}
