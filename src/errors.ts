@@ -32,6 +32,8 @@ export type ErrorCode =
   | "MEMKV_BUSY"
   /** The operating system refused a file operation; `cause` has its error. */
   | "MEMKV_IO"
+  /** A transaction read what others wrote meanwhile, at every try; nothing of it was written. */
+  | "MEMKV_CONFLICT"
   /** A bug in memkv: an internal invariant does not hold. */
   | "MEMKV_ASSERTION";
 
@@ -73,6 +75,21 @@ export class ReadOnlyError extends DatabaseError {
     options?: { cause?: unknown },
   ) {
     super("MEMKV_READ_ONLY", message, options);
+  }
+}
+
+/** A transaction that others got in the way of, each time that it was tried. It did not happen. */
+export class ConflictError extends DatabaseError {
+  /** How often the body was run. */
+  readonly attempts: number;
+
+  constructor(attempts: number) {
+    const times = attempts === 1 ? "once" : `${attempts} times`;
+    super(
+      "MEMKV_CONFLICT",
+      `the transaction was tried ${times}, and each time others wrote what it had read before it could commit`,
+    );
+    this.attempts = attempts;
   }
 }
 

@@ -13,20 +13,25 @@ export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";
 export type { KeyEncoding, KeyEncodingOption } from "./engine/key-codec.ts";
 export type {
   Durability,
+  IfAbsent,
+  IfValue,
   Logger,
   OpenOptions,
   RecoveryMode,
   SampleOptions,
+  TransactionOptions,
   WriteOptions,
 } from "./engine/options.ts";
 export type { IterationRange, KeyRange } from "./engine/range.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
 export { Snapshot } from "./engine/snapshot.ts";
 export type { DatabaseStats, RunStats } from "./engine/stats.ts";
+export type { Transaction } from "./engine/transaction.ts";
 export type { ValueEncoding, ValueEncodingOption } from "./engine/value-codec.ts";
 export type { VerifyProgress, VerifyReport } from "./engine/verify.ts";
 export {
   ClosedError,
+  ConflictError,
   CorruptionError,
   type CorruptionFacts,
   DatabaseError,

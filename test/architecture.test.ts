@@ -74,6 +74,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   // For finding a package of the user's.
   "node:module": ["cli/import.ts"],
   "node:url": ["cli/import.ts"],
+  "node:async_hooks": ["engine/transaction.ts"],
   "node:worker_threads": ["compaction/worker.ts", "engine"],
 };
 

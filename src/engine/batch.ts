@@ -94,6 +94,12 @@ export class RecordBuilder {
     }
   }
 
+  /** The mark of a record without operations. */
+  get startMark(): RecordMark {
+    const length = RECORD_HEADER_BYTES + OPERATIONS_OFFSET;
+    return { length, operationCount: 0, keyBytes: 0, valueBytes: 0 };
+  }
+
   mark(): RecordMark {
     return {
       length: this.writer.length,
@@ -107,6 +113,24 @@ export class RecordBuilder {
   number(firstSeqno: number): void {
     writeU53(this.writer.buffer, RECORD_HEADER_BYTES + SEQNO_OFFSET, firstSeqno);
     writeU32(this.writer.buffer, RECORD_HEADER_BYTES + COUNT_OFFSET, this.operationCount);
+  }
+
+  /** Hands the operations between two marks to `target`, numbered as if the record were the first. */
+  read(start: RecordMark, end: RecordMark, target: OperationTarget): void {
+    if (start.operationCount === end.operationCount) return;
+    this.number(1);
+    const reader = new RecordReader(this.writer.bytes.subarray(RECORD_HEADER_BYTES), "<memory>", 0);
+    const pos = start.length - RECORD_HEADER_BYTES;
+    reader.applyFrom(pos, start.operationCount, end.operationCount, target);
+  }
+
+  /** Takes out the operations between two marks. Marks from the second on hold no longer. */
+  remove(start: RecordMark, end: RecordMark): void {
+    this.writer.buffer.copyWithin(start.length, end.length, this.writer.length);
+    this.writer.length -= end.length - start.length;
+    this.operationCount -= end.operationCount - start.operationCount;
+    this.keyBytes -= end.keyBytes - start.keyBytes;
+    this.valueBytes -= end.valueBytes - start.valueBytes;
   }
 
   private appendKey(kind: EntryKind, key: Uint8Array, keyLength: number): void {
@@ -171,11 +195,18 @@ export class RecordReader {
 
   /** Hands every operation to `target`, in order. */
   apply(target: OperationTarget): void {
+    const end = this.payload.length;
+    const pos = this.applyFrom(OPERATIONS_OFFSET, 0, this.operationCount, target);
+    if (pos !== end) throw this.damaged(`the end at ${pos}`, `${end - pos} more bytes`, pos);
+  }
+
+  /** Hands operations [index, endIndex) to `target`, the first of which is at `start`; returns their end. */
+  applyFrom(start: number, index: number, endIndex: number, target: OperationTarget): number {
     const payload = this.payload;
     const end = payload.length;
     const reader = new VarintReader();
-    let pos = OPERATIONS_OFFSET;
-    for (let i = 0; i < this.operationCount; i++) {
+    let pos = start;
+    for (let i = index; i < endIndex; i++) {
       const kind = payload[pos];
       if (pos >= end || (kind !== EntryKind.put && kind !== EntryKind.tombstone)) {
         throw this.damaged("an operation's kind", pos < end ? `${kind}` : "the end", pos);
@@ -198,7 +229,7 @@ export class RecordReader {
         pos,
       );
     }
-    if (pos !== end) throw this.damaged(`the end at ${pos}`, `${end - pos} more bytes`, pos);
+    return pos;
   }
 
   /** A length within `max` whose bytes are all there. */

@@ -18,6 +18,9 @@
  * So readers see only what is as durable as was asked, a batch becomes visible at once, and the
  * order of acknowledgement is the order of the log.
  *
+ * A write may have a condition (group-writes.ts). It is decided when the group's turn has come, so
+ * by every write before it in the log and by nothing else.
+ *
  * A blocking write (`writeSync`) joins the open group, and then does at once, on the calling thread,
  * what would be done to the groups that wait, up to and including its own. It is refused where that
  * takes waiting: while a group or a task is under way, and when no memtable may be sealed.
@@ -26,11 +29,13 @@
  * committed on the calling thread, and where that takes waiting, further ones are refused.
  */
 import { setImmediate } from "node:timers/promises";
+import { assert } from "../assert.ts";
 import { DatabaseError, InvalidArgumentError, LockedError } from "../errors.ts";
 import type { DirectoryLock } from "../io/file-system.ts";
 import { RECORD_HEADER_BYTES } from "../wal/format.ts";
 import type { WalWriter } from "../wal/writer.ts";
-import { RecordBuilder, RecordReader } from "./batch.ts";
+import { RecordBuilder, type RecordMark, RecordReader } from "./batch.ts";
+import { type Condition, ConditionalWrite, decide } from "./group-writes.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
 import { WritePace } from "./write-pace.ts";
@@ -68,6 +73,8 @@ export interface CommitHost {
 class Group {
   readonly record: RecordBuilder;
   needsSync = false;
+  /** Those of its writes that have a condition, in their order. */
+  readonly conditional: ConditionalWrite[] = [];
   resolve: () => void = ignore;
   reject: (reason: unknown) => void = ignore;
   private promise: Promise<void> | undefined;
@@ -92,6 +99,9 @@ function ignore(): void {
 
 /** A group is closed at this size even while it waits, so that no record grows without bound. */
 const MAX_GROUP_BYTES = 2 ** 20;
+
+/** And at this many conditions: each may have to look at every key of the group. */
+const MAX_GROUP_CONDITIONS = 2 ** 8;
 
 /**
  * Records up to this size are written synchronously: a write into the page cache takes microseconds,
@@ -146,18 +156,30 @@ export class Committer {
    * added. The promise is shared by the group and settles when the group does.
    */
   write(encode: (record: RecordBuilder) => void, durability: Durability): Promise<void> {
-    this.checkMayBegin();
-    if (this.pendingBytes >= this.host.maxPendingBytes) {
-      this.commitQueued();
-      if (this.pendingBytes >= this.host.maxPendingBytes) {
-        throw busy("too many writes wait already");
-      }
-    }
-    const group = this.open ?? this.openGroup();
-    const promise = group.settled();
-    this.add(group, encode, durability);
-    if (group.record.writer.length >= MAX_GROUP_BYTES) this.open = undefined;
-    return promise;
+    return this.addToOpen(encode, durability).settled();
+  }
+
+  /**
+   * As `write`, if the condition holds when the write's turn has come; resolves to whether it did.
+   * What the condition throws rejects this write alone.
+   */
+  async writeIf(
+    condition: Condition,
+    encode: (record: RecordBuilder) => void,
+    durability: Durability,
+  ): Promise<boolean> {
+    let start: RecordMark | undefined;
+    const group = this.addToOpen((record) => {
+      start = record.mark();
+      encode(record);
+    }, durability);
+    assert(start !== undefined, "encode was called");
+    const write = new ConditionalWrite(condition, start, group.record.mark());
+    group.conditional.push(write);
+    if (group.conditional.length >= MAX_GROUP_CONDITIONS) this.open = undefined;
+    await group.settled();
+    if (write.failure !== undefined) throw write.failure;
+    return write.isDone;
   }
 
   /**
@@ -234,6 +256,29 @@ export class Committer {
         "a write was begun inside an encoding or a getter of another write: begin it after that one",
       );
     }
+  }
+
+  private addToOpen(encode: (record: RecordBuilder) => void, durability: Durability): Group {
+    this.checkMayBegin();
+    if (this.pendingBytes >= this.host.maxPendingBytes) {
+      this.commitQueued();
+      if (this.pendingBytes >= this.host.maxPendingBytes) {
+        throw busy("too many writes wait already");
+      }
+    }
+    const group = this.open ?? this.openGroup();
+    this.add(group, encode, durability);
+    if (group.record.writer.length >= MAX_GROUP_BYTES) this.open = undefined;
+    return group;
+  }
+
+  /** Leaves in the record what happens of the writes that have a condition. */
+  private decide(group: Group): void {
+    if (group.conditional.length === 0 || !this.isWritable) return;
+    const { record } = group;
+    this.pendingBytes -= record.contentBytes;
+    decide(record, group.conditional);
+    this.pendingBytes += record.contentBytes;
   }
 
   /** Adds what `encode` appends to the group's record, or nothing if it throws. */
@@ -323,6 +368,7 @@ export class Committer {
   /** Settles the group; a promise only where it has to wait for the disk. */
   private commit(group: Group): Promise<void> | undefined {
     const { record } = group;
+    this.decide(group);
     if (record.operationCount === 0 || !this.isWritable) {
       this.settle(group, this.poison);
       return undefined;
@@ -404,6 +450,7 @@ export class Committer {
   private commitNow(group: Group): unknown {
     const { host } = this;
     const { record } = group;
+    this.decide(group);
     if (record.operationCount === 0 || !this.isWritable) return this.settle(group, this.poison);
     try {
       if (!host.isLogReady) host.prepareLogSync();

@@ -5,6 +5,7 @@
  * resolves when the write is as durable as asked; a rejected write did not happen. `open` makes one.
  */
 import { EventEmitter } from "node:events";
+import { compareBytes } from "../bytes/compare.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
@@ -12,20 +13,28 @@ import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { type CheckpointProgress, type CheckpointReport, checkpointStore } from "./checkpoint.ts";
 import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
+import { type Condition, toMapKey } from "./group-writes.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Codecs, Pin } from "./iteration.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import {
+  type IfAbsent,
+  type IfValue,
   type OpenOptions,
   resolveDurability,
   resolveOptions,
+  resolveTransaction,
+  resolveWrite,
+  type TransactionOptions,
   type WriteOptions,
 } from "./options.ts";
 import { type Moment, ReadView } from "./read-view.ts";
+import { findValue } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
 import { Store } from "./store.ts";
+import { runTransaction, Transaction } from "./transaction.ts";
 import type { ValueEncodingOption } from "./value-codec.ts";
 import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts";
 
@@ -90,13 +99,27 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    *   already; this one did not happen. MEMKV_POISONED: a sync failed; whether this write survives is
    *   unknown until the database is reopened, and no later one is taken.
    */
-  put(key: K, value: V, options?: WriteOptions): Promise<void> {
-    return this.write((record) => this.encodePut(record, key, value), options);
+  put(key: K, value: V, options?: WriteOptions): Promise<void>;
+  /**
+   * Stores a value under a key if the key is not there (`ifAbsent: true`), or if it has the value
+   * that `get` returned for it (`ifValue`). Resolves to whether that was so, and so whether the value
+   * was written. Durability and errors as without a condition.
+   *
+   * It is decided when the write's turn comes, by every write before it and by no other: of several
+   * that ask for the same, one is done. Values are compared as they are encoded, so with `"msgpack"`
+   * and `"json"` the order of an object's properties counts.
+   */
+  put(key: K, value: V, options: IfAbsent | IfValue<V>): Promise<boolean>;
+  put(key: K, value: V, options?: WriteOptions & Partial<IfAbsent & IfValue<V>>): Promise<unknown> {
+    return this.writeKey("put", key, options, (record) => this.encodePut(record, key, value));
   }
 
   /** Removes a key; no error if it is not there. Durability and errors as for `put`. */
-  delete(key: K, options?: WriteOptions): Promise<void> {
-    return this.write((record) => this.encodeDelete(record, key), options);
+  delete(key: K, options?: WriteOptions): Promise<void>;
+  /** Removes a key if it has a value, as `put` with `ifValue`; resolves to whether it had. */
+  delete(key: K, options: IfValue<V>): Promise<boolean>;
+  delete(key: K, options?: WriteOptions & Partial<IfValue<V>>): Promise<unknown> {
+    return this.writeKey("delete", key, options, (record) => this.encodeDelete(record, key));
   }
 
   /**
@@ -129,6 +152,44 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   /** As `batch`, blocking the thread. Durability and errors as for `putSync`. */
   batchSync(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): void {
     this.writeSync((record) => this.encodeBatch(record, operations), options);
+  }
+
+  /**
+   * Runs `body` with a transaction, and commits what it wrote, all or none, if nothing that it read
+   * was written by others meanwhile. If something was, the body is run again. Resolves to what the
+   * run that committed returned, as durable as asked.
+   *
+   * Transactions are serializable: each might as well have run alone. That holds for keys and for
+   * ranges that were read, keys that were not there included, and against writes outside of
+   * transactions too. The body reads and writes through the transaction; what it does to anything
+   * else it does at every run. If it throws, nothing is written, and `transaction` rejects with what
+   * it threw.
+   *
+   * Nothing is locked, and writers pay nothing. At the commit, each key and range that was read is
+   * looked up in the memtables written to since the beginning. One that is under way while more than
+   * two memtables are flushed can no longer be judged, and counts as a conflict.
+   *
+   * @throws ConflictError (MEMKV_CONFLICT) when there was a conflict at every try; nothing of it was
+   *   written.
+   * @throws InvalidArgumentError for a transaction within the body of another, an unknown option,
+   *   and where it writes more than a batch may have.
+   * @throws ClosedError, ReadOnlyError, LockedError, DatabaseError as `put`.
+   */
+  async transaction<T>(
+    body: (transaction: Transaction<K, V>) => T | Promise<T>,
+    options?: TransactionOptions,
+  ): Promise<T> {
+    const { store } = this;
+    store.checkWritable();
+    if (typeof body !== "function") {
+      throw new InvalidArgumentError(`transaction takes a function, not ${describe(body)}`);
+    }
+    const begin = (): Transaction<K, V> => {
+      store.checkWritable();
+      return new Transaction(store, this.codecs, this.pin());
+    };
+    const resolved = resolveTransaction(options, store.options.durability);
+    return await runTransaction(store, begin, body, resolved);
   }
 
   /**
@@ -318,6 +379,42 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
       if (i % CHECK_INTERVAL === 0) record.checkBatch(start);
     }
     record.checkBatch(start);
+  }
+
+  private writeKey(
+    kind: "put" | "delete",
+    key: K,
+    options: (WriteOptions & Partial<IfAbsent & IfValue<V>>) | undefined,
+    encode: (record: RecordBuilder) => void,
+  ): Promise<unknown> {
+    try {
+      const { store } = this;
+      store.checkWritable();
+      const { durability, expectation } = resolveWrite(kind, options, store.options.durability);
+      if (expectation === undefined) return store.committer.write(encode, durability);
+      const condition =
+        expectation === "anything" ? () => true : this.isValueOf(key, expectation.value);
+      return store.committer.writeIf(condition, encode, durability);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** That the key has the value, or is not there if that is undefined. */
+  private isValueOf(key: K, value: V | undefined): Condition {
+    const { store } = this;
+    const { key: keyCodec, value: valueCodec } = this.codecs;
+    const expected = value === undefined ? undefined : new Uint8Array(valueCodec.encode(value));
+    const length = keyCodec.encode(key);
+    const bytes = new Uint8Array(keyCodec.buffer.subarray(0, length));
+    const mapKey = toMapKey(bytes, 0, length);
+    return (earlier) => {
+      const actual = earlier.has(mapKey)
+        ? earlier.valueOf(mapKey)
+        : findValue(store.sources, store.visibleSeqno, bytes, length);
+      if (expected === undefined || actual === undefined) return expected === actual;
+      return compareBytes(expected, actual) === 0;
+    };
   }
 
   private encodeOperation(

@@ -16,6 +16,7 @@ import { KeyFilter } from "../search/key-filter.ts";
 import { toUserError } from "./io-error.ts";
 import type { KeyCodec } from "./key-codec.ts";
 import {
+  type Bounds,
   type Iteration,
   isEmptyRange,
   isWithinLower,
@@ -24,16 +25,18 @@ import {
   seekToUpper,
 } from "./range.ts";
 import { cursorOver } from "./reads.ts";
-import type { Sources } from "./sources.ts";
+import type { ReadSources } from "./sources.ts";
 import type { ValueCodec } from "./value-codec.ts";
 
 /** A moment that is held on to: reads of it stay possible until `release`. */
 export interface Pin {
-  readonly sources: Sources;
+  readonly sources: ReadSources;
   readonly seqno: number;
   /** Throws ClosedError once what the pin was taken from is closed. */
   checkOpen(): void;
   release(): void;
+  /** Told of each iteration, if it is to be known how far it went. */
+  observe?(observation: () => Bounds | undefined): void;
 }
 
 /** What to make of the entry that a cursor stands at. */
@@ -83,6 +86,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   /** Entries that may still be yielded. */
   private remaining: number;
   private isStarted: boolean;
+  /** Whether the range was found to have no more entries. */
+  private isAtEnd: boolean;
   private isDone: boolean;
 
   constructor(
@@ -100,7 +105,9 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.filter = filter;
     this.remaining = iteration.limit;
     this.isStarted = false;
+    this.isAtEnd = false;
     this.isDone = false;
+    pin.observe?.(() => this.observed());
   }
 
   next(): IteratorResult<T, undefined> {
@@ -134,6 +141,16 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.return();
   }
 
+  /** The part of the range that was read so far; undefined for none. */
+  private observed(): Bounds | undefined {
+    const { cursor, isStarted, isAtEnd } = this;
+    const { bounds, isReverse } = this.iteration;
+    if (!isStarted) return undefined;
+    if (isAtEnd || !cursor.isValid) return bounds;
+    const last = { key: cursor.key.slice(0, cursor.keyLength), isInclusive: true };
+    return isReverse ? { ...bounds, lower: last } : { ...bounds, upper: last };
+  }
+
   /** Moves to the next entry to yield; false where there is none. */
   private advance(): boolean {
     if (this.remaining <= 0) return false;
@@ -151,6 +168,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
       const isMatch = this.filter === undefined || this.filter.test(cursor.key, cursor.keyLength);
       if (isMatch && cursor.kind === EntryKind.put) return true;
     }
+    this.isAtEnd = true;
     return false;
   }
 

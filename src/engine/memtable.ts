@@ -33,8 +33,9 @@ import { TreeCursor } from "../art/cursor.ts";
 import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import { EntryKind, type SeqnoRange } from "../entry.ts";
+import { EntryKind, MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
 
 /** What `find` returns for a key with no version to be seen. Otherwise a version's reference. */
 export const NO_VERSION = -1;
@@ -205,6 +206,24 @@ export class Memtable {
     return head === NO_VALUE ? NO_VERSION : this.visible(head, seqno);
   }
 
+  /** Whether an entry of the key was written after `seqno`. */
+  isWrittenSince(seqno: number, key: Uint8Array): boolean {
+    const head = this.tree.get(key, 0, key.length);
+    return head !== NO_VALUE && this.seqnoOf(head) > seqno;
+  }
+
+  /** Whether an entry within the bounds was written after `seqno`. Walks those before the first. */
+  isRangeWrittenSince(seqno: number, bounds: Bounds): boolean {
+    if (isEmptyRange(bounds)) return false;
+    const cursor = new MemtableCursor(this, new TreeCursor(this.tree), MAX_SEQNO);
+    seekToLower(cursor, bounds.lower);
+    while (cursor.isValid && isWithinUpper(cursor, bounds.upper)) {
+      if (cursor.entrySeqno > seqno) return true;
+      cursor.next();
+    }
+    return false;
+  }
+
   seqnoOf(ref: number): number {
     const word = ref * UNIT_WORDS;
     return (this.heapWords[word + 2] & 0x1f_ffff) * 0x1_0000_0000 + this.heapWords[word + 1];
@@ -289,6 +308,11 @@ class MemtableCursor implements Cursor {
 
   get kind(): EntryKind {
     return this.memtable.kindOf(this.ref);
+  }
+
+  /** Of the entry that the cursor is at. */
+  get entrySeqno(): number {
+    return this.memtable.seqnoOf(this.ref);
   }
 
   value(): Uint8Array {

@@ -1,6 +1,7 @@
 /**
  * Options of `open`: their meaning, defaults and limits, and the check that says what is wrong.
  */
+import { setTimeout } from "node:timers/promises";
 import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
 import { MAX_ENCODING_NAME_BYTES } from "../manifest/format.ts";
@@ -98,6 +99,32 @@ export interface OpenOptions<K = string, V = unknown> {
 export interface WriteOptions {
   /** Default: the database's. */
   readonly durability?: Durability | undefined;
+}
+
+/** A write that happens only where its key is not there. */
+export interface IfAbsent extends WriteOptions {
+  /** False for no condition. */
+  readonly ifAbsent: boolean;
+}
+
+/** A write that happens only where its key has a value. */
+export interface IfValue<V> extends WriteOptions {
+  /**
+   * What `get` returned for the key: the value, compared as it is encoded, or `undefined` for a key
+   * that is not there.
+   */
+  readonly ifValue: V | undefined;
+}
+
+/** Options of `transaction`. */
+export interface TransactionOptions extends WriteOptions {
+  /** How often the body is run again after a conflict. Default 16; 0 for never. */
+  readonly retries?: number | undefined;
+  /**
+   * Waits before the body is run again; `retry` counts from 1. Default: not at all before the first
+   * time, then a random time below 2, 4, 8, ... up to 64 milliseconds.
+   */
+  readonly backOff?: ((retry: number) => void | Promise<void>) | undefined;
 }
 
 /** Options of `sample`. */
@@ -266,6 +293,67 @@ export function resolveDurability(
   if (options === undefined) return otherwise;
   checkOptions(options, WRITE_CHECKS);
   return options.durability ?? otherwise;
+}
+
+/** What a key must be for a write to happen; undefined where the write has no such option. */
+export type Expectation<V> = { readonly value: V | undefined } | "anything" | undefined;
+
+/** Options of a write to one key, which may have a condition. */
+export interface ResolvedWrite<V> {
+  readonly durability: Durability;
+  readonly expectation: Expectation<V>;
+}
+
+const DELETE_CHECKS: Record<string, Check> = { ...WRITE_CHECKS, ifValue: () => undefined };
+const PUT_CHECKS: Record<string, Check> = { ...DELETE_CHECKS, ifAbsent: boolean };
+
+export function resolveWrite<V>(
+  kind: "put" | "delete",
+  options: (WriteOptions & Partial<IfAbsent & IfValue<V>>) | undefined,
+  otherwise: Durability,
+): ResolvedWrite<V> {
+  if (options === undefined) return { durability: otherwise, expectation: undefined };
+  checkOptions(options, kind === "put" ? PUT_CHECKS : DELETE_CHECKS);
+  const { durability = otherwise, ifAbsent } = options;
+  // `ifValue: undefined` asks for a key that is not there, as `get` says of it.
+  if (Object.hasOwn(options, "ifValue")) {
+    if (ifAbsent !== undefined) {
+      throw new InvalidArgumentError("ifAbsent and ifValue exclude each other: give one of them");
+    }
+    return { durability, expectation: { value: options.ifValue } };
+  }
+  if (ifAbsent === undefined) return { durability, expectation: undefined };
+  return { durability, expectation: ifAbsent ? { value: undefined } : "anything" };
+}
+
+/** Options of a transaction with every default filled in. */
+export interface ResolvedTransactionOptions {
+  readonly durability: Durability;
+  readonly retries: number;
+  readonly backOff: (retry: number) => void | Promise<void>;
+}
+
+const TRANSACTION_CHECKS: Record<keyof TransactionOptions, Check> = {
+  ...WRITE_CHECKS,
+  retries: wholeNumber(0, 2 ** 32),
+  backOff: (value) => (typeof value === "function" ? undefined : "a function"),
+};
+
+export function resolveTransaction(
+  options: TransactionOptions | undefined,
+  otherwise: Durability,
+): ResolvedTransactionOptions {
+  if (options !== undefined) checkOptions(options, TRANSACTION_CHECKS);
+  return {
+    durability: options?.durability ?? otherwise,
+    retries: options?.retries ?? 16,
+    backOff: options?.backOff ?? backOffAtRandom,
+  };
+}
+
+/** Each conflict has let another write through, so the first retry need not wait. */
+async function backOffAtRandom(retry: number): Promise<void> {
+  if (retry > 1) await setTimeout(Math.random() * 2 ** Math.min(retry - 1, 6));
 }
 
 const SAMPLE_CHECKS: Record<keyof SampleOptions, Check> = {

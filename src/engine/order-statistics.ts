@@ -34,7 +34,7 @@ import { KeyBuffer } from "../segment/key-buffer.ts";
 import type { Segment } from "../segment/reader.ts";
 import { type Bounds, isEmptyRange } from "./range.ts";
 import { hasKey, mergedCursor } from "./reads.ts";
-import { type OpenVersion, type Sources, segmentFor } from "./sources.ts";
+import { type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 
 /** A place between keys: just before a key, or just after it. */
 export interface Place {
@@ -55,7 +55,7 @@ export interface KeyOrder {
 const ordersOfRuns = new WeakMap<OpenVersion, KeyOrder>();
 
 /** The keys that the moment sees, in their order. */
-export function orderOver({ memtables, version }: Sources, seqno: number): KeyOrder {
+export function orderOver({ memtables, version }: ReadSources, seqno: number): KeyOrder {
   const runs = ordersOfRuns.get(version) ?? orderOfRuns(version);
   ordersOfRuns.set(version, runs);
   const entryCount = memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0);

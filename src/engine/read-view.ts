@@ -20,12 +20,12 @@ import {
 } from "./order-statistics.ts";
 import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
 import { findStoredValue, findValue, hasKey } from "./reads.ts";
-import type { Sources } from "./sources.ts";
+import type { ReadSources } from "./sources.ts";
 import { valueStream } from "./value-stream.ts";
 
 /** Where and when to read. */
 export interface Moment {
-  readonly sources: Sources;
+  readonly sources: ReadSources;
   /** The newest write that is seen. */
   readonly visibleSeqno: number;
 }
@@ -33,7 +33,10 @@ export interface Moment {
 export abstract class ReadView<K, V> {
   protected readonly codecs: Codecs<K, V>;
   /** What was found out of the order of keys, and at which write. Goes with the sources. */
-  private readonly orders: WeakMap<Sources, { readonly seqno: number; readonly order: KeyOrder }>;
+  private readonly orders: WeakMap<
+    ReadSources,
+    { readonly seqno: number; readonly order: KeyOrder }
+  >;
 
   protected constructor(codecs: Codecs<K, V>) {
     this.codecs = codecs;

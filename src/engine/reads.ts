@@ -12,12 +12,11 @@ import { EntryKind } from "../entry.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ChunkReader } from "../segment/value-log.ts";
-import type { Memtable } from "./memtable.ts";
-import { type Sources, segmentFor } from "./sources.ts";
+import { type NewestEntries, type ReadSources, segmentFor } from "./sources.ts";
 
 /** A view of the value's bytes, valid until the next read; undefined where the key is absent. */
 export function findValue(
-  sources: Sources,
+  sources: ReadSources,
   seqno: number,
   key: Uint8Array,
   length: number,
@@ -49,7 +48,7 @@ export function findValue(
  * log, its chunks, of which none is read yet.
  */
 export function findStoredValue(
-  sources: Sources,
+  sources: ReadSources,
   seqno: number,
   key: Uint8Array,
   length: number,
@@ -72,7 +71,12 @@ export function findStoredValue(
 }
 
 /** Whether the key is there. */
-export function hasKey(sources: Sources, seqno: number, key: Uint8Array, length: number): boolean {
+export function hasKey(
+  sources: ReadSources,
+  seqno: number,
+  key: Uint8Array,
+  length: number,
+): boolean {
   for (const memtable of sources.memtables) {
     const ref = memtable.find(key, length, seqno);
     if (ref >= 0) return memtable.kindOf(ref) === EntryKind.put;
@@ -90,13 +94,13 @@ export function hasKey(sources: Sources, seqno: number, key: Uint8Array, length:
 }
 
 /** A cursor over everything, newest entries hiding older ones; tombstones are still in it. */
-export function cursorOver({ memtables, version }: Sources, seqno: number): Cursor {
+export function cursorOver({ memtables, version }: ReadSources, seqno: number): Cursor {
   return mergedCursor(memtables, version.runs, seqno);
 }
 
 /** A cursor over some memtables and runs, each newest first; all memtables are newer than the runs. */
 export function mergedCursor(
-  memtables: readonly Memtable[],
+  memtables: readonly NewestEntries[],
   runs: readonly (readonly Segment[])[],
   seqno: number,
 ): Cursor {

@@ -13,12 +13,33 @@
  */
 import { compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
+import type { Cursor } from "../cursor/cursor.ts";
+import type { EntryKind } from "../entry.ts";
 import type { Version } from "../manifest/version.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
 import type { Memtable } from "./memtable.ts";
 
-export interface Sources {
+/** What reads ask of a memtable. A transaction's own writes answer it too. */
+export interface NewestEntries {
+  /** Keys, deleted ones included. */
+  readonly keyCount: number;
+  /** Reference of the newest entry of key[0, length) at or below `seqno`, or below 0. */
+  find(key: Uint8Array, length: number, seqno: number): number;
+  kindOf(ref: number): EntryKind;
+  valueOf(ref: number): Uint8Array;
+  /** A cursor over the newest entry at or below `seqno` of each key, tombstones included. */
+  cursor(seqno: number): Cursor;
+}
+
+/** What reads need of sources. */
+export interface ReadSources {
+  /** Newest first. */
+  readonly memtables: readonly NewestEntries[];
+  readonly version: OpenVersion;
+}
+
+export interface Sources extends ReadSources {
   /** The one being written first, then the sealed ones, newest first. */
   readonly memtables: readonly Memtable[];
   readonly version: OpenVersion;

@@ -34,6 +34,7 @@ import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { RecentWrites } from "./recent-writes.ts";
 import {
   findManifest,
   notFound,
@@ -77,6 +78,7 @@ export class Store implements CommitHost, BackgroundHost {
   readonly jobs: JobRunner;
   readonly background: Background;
   readonly committer: Committer;
+  readonly recentWrites: RecentWrites;
   sources: Sources;
   visibleSeqno: number;
   private readonly events: BackgroundEvents;
@@ -114,6 +116,7 @@ export class Store implements CommitHost, BackgroundHost {
     this.sources = { memtables, version: versions.current };
     this.visibleSeqno = recovered.lastSeqno;
     this.committer = new Committer(this, recovered.lastSeqno);
+    this.recentWrites = new RecentWrites();
     const { databaseId } = versions.manifest;
     this.logs = new Logs(
       {
@@ -353,6 +356,9 @@ export class Store implements CommitHost, BackgroundHost {
   }
 
   replaceSources(sources: Sources): void {
+    for (const memtable of this.sources.memtables) {
+      if (!sources.memtables.includes(memtable)) this.recentWrites.retire(memtable);
+    }
     this.sources = sources;
   }
 

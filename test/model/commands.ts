@@ -17,6 +17,7 @@ import { TakeSnapshot } from "./snapshot.ts";
 import { Step } from "./step.ts";
 import type { Model, System, SystemOptions } from "./system.ts";
 import { Together } from "./together.ts";
+import { Transact } from "./transact.ts";
 
 type ModelCommand = AsyncCommand<Model, System>;
 
@@ -47,6 +48,16 @@ const WEIGHTED: readonly { weight: number; arbitrary: fc.Arbitrary<ModelCommand>
   { weight: 2, arbitrary: fc.tuple(anyOperations, anyWait).map((args) => new Reopen(...args)) },
   { weight: 2, arbitrary: fc.tuple(anyOperations, anyWait).map((args) => new Crash(...args)) },
   { weight: 4, arbitrary: fc.tuple(anyOperations, anyWait).map((args) => new Together(...args)) },
+  {
+    weight: 5,
+    arbitrary: fc
+      .tuple(
+        anyBatch,
+        anyRange,
+        fc.constantFrom("commit" as const, "give up" as const, "flush and commit" as const),
+      )
+      .map((args) => new Transact(...args)),
+  },
 ];
 
 /** At least this many commands make up a run. */

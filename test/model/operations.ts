@@ -67,6 +67,7 @@ export type Operation =
     }
   | { readonly type: "delete"; readonly key: string }
   | { readonly type: "batch"; readonly operations: readonly BatchOperation<string, string>[] }
+  | { readonly type: "putIfAbsent"; readonly key: string; readonly value: string }
   | { readonly type: "flush" | "compact" | "sync" };
 
 const PUT = { type: fc.constant<"put">("put"), key: anyKey, value: anyValue };
@@ -82,6 +83,10 @@ const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ ...PUT, isBlocking: fc.boolean() }) },
   { weight: 2, arbitrary: anyDelete },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("batch"), operations: anyBatch }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ type: fc.constant("putIfAbsent"), key: anyKey, value: anyValue }),
+  },
   { weight: 1, arbitrary: fc.record({ type: fc.constantFrom("flush", "compact", "sync") }) },
 );
 
@@ -106,7 +111,7 @@ export async function wait({ turns, microtasks }: Wait): Promise<void> {
   for (let i = 0; i < turns; i++) await setImmediate();
 }
 
-export function issue(database: Database<string, string>, operation: Operation): Promise<void> {
+export function issue(database: Database<string, string>, operation: Operation): Promise<unknown> {
   switch (operation.type) {
     case "put":
       return operation.isBlocking
@@ -116,6 +121,8 @@ export function issue(database: Database<string, string>, operation: Operation):
       return database.delete(operation.key);
     case "batch":
       return database.batch(operation.operations);
+    case "putIfAbsent":
+      return database.put(operation.key, operation.value, { ifAbsent: true });
     default:
       return database[operation.type]();
   }
@@ -140,11 +147,16 @@ export function apply(content: SortedMap, operation: Operation): void {
   else if (operation.type === "delete") content.delete(operation.key);
   else if (operation.type === "batch") {
     for (const each of operation.operations) apply(content, each);
+  } else if (operation.type === "putIfAbsent" && content.get(operation.key) === undefined) {
+    content.put(operation.key, operation.value);
   }
 }
 
 /** What a command shows when a run fails: values by their length. */
 export function describeOperation(operation: Operation): string {
+  if (operation.type === "putIfAbsent") {
+    return `putIfAbsent(${JSON.stringify(operation.key.slice(0, 12))}, ${operation.value.length})`;
+  }
   if (operation.type === "put") {
     return `put${operation.isBlocking ? "Sync" : ""}(${JSON.stringify(operation.key.slice(0, 12))}, ${operation.value.length})`;
   }

@@ -4,7 +4,7 @@ import { CHECK_TIMEOUT_MS, checkModel } from "./check.ts";
 test(
   'with durability "os" a database is a sorted map, whatever happens to it',
   async () => {
-    await checkModel("os", 500);
+    await checkModel("os", 1000);
   },
   CHECK_TIMEOUT_MS,
 );

@@ -1,0 +1,115 @@
+/**
+ * Writes of a group that happen only on a condition, and what such a condition can see.
+ *
+ * Whether a conditional write happens is decided when its group's turn to be committed has come.
+ * Everything before the group is in memtables by then and is read from there; what stands in the
+ * group before the write is not, and is what `GroupWrites` has. So each write is decided by exactly
+ * the writes before it in the log, and a group of conditional writes still shares one sync.
+ *
+ * A write whose condition does not hold is taken out of the record before the record is appended.
+ */
+import { compareBytes } from "../bytes/compare.ts";
+import { EntryKind } from "../entry.ts";
+import type { OperationTarget, RecordBuilder, RecordMark } from "./batch.ts";
+import type { Bounds } from "./range.ts";
+
+/** Whether a write happens, by what is committed and what stands before it in its group. */
+export type Condition = (earlier: GroupWrites) => boolean;
+
+/** A write of a group, from one mark of its record to another. */
+export class ConditionalWrite {
+  readonly condition: Condition;
+  readonly start: RecordMark;
+  readonly end: RecordMark;
+  /** Whether it happens, once that is decided. */
+  isDone: boolean;
+  /** What the condition threw: then the write does not happen. */
+  failure: unknown;
+
+  constructor(condition: Condition, start: RecordMark, end: RecordMark) {
+    this.condition = condition;
+    this.start = start;
+    this.end = end;
+    this.isDone = false;
+    this.failure = undefined;
+  }
+}
+
+/** Decides each write, in their order, and leaves in the record what happens. */
+export function decide(record: RecordBuilder, writes: readonly ConditionalWrite[]): void {
+  const earlier = new GroupWrites();
+  let seen = record.startMark;
+  for (const write of writes) {
+    record.read(seen, write.start, earlier);
+    try {
+      write.isDone = write.condition(earlier);
+    } catch (error) {
+      write.failure = error;
+    }
+    seen = write.isDone ? write.start : write.end;
+  }
+  // From the last to the first, so that the marks of those to come still hold.
+  for (const write of writes.toReversed()) {
+    if (!write.isDone) record.remove(write.start, write.end);
+  }
+}
+
+/** A key as a string of its bytes, to look it up by. */
+export function toMapKey(key: Uint8Array, start: number, end: number): string {
+  return latin1Slice.call(key, start, end);
+}
+
+/** The bytes that `toMapKey` made a string of. */
+export function fromMapKey(text: string): Uint8Array {
+  return Buffer.from(text, "latin1");
+}
+
+const { latin1Slice } = Buffer.prototype as Buffer & {
+  latin1Slice(this: Uint8Array, start: number, end: number): string;
+};
+
+export class GroupWrites implements OperationTarget {
+  /** The newest value of each key, as a view of the record; undefined for a tombstone. */
+  private readonly values = new Map<string, Uint8Array | undefined>();
+
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    _seqno: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    const isPut = kind === EntryKind.put;
+    this.values.set(
+      toMapKey(key, keyStart, keyEnd),
+      isPut ? value.subarray(valueStart, valueEnd) : undefined,
+    );
+  }
+
+  /** Whether the key is written, be it by a tombstone. */
+  has(mapKey: string): boolean {
+    return this.values.has(mapKey);
+  }
+
+  /** The value that the key is given, if `has` says that it is written; undefined if it is deleted. */
+  valueOf(mapKey: string): Uint8Array | undefined {
+    return this.values.get(mapKey);
+  }
+
+  /** Whether a key within the bounds is written. Walks all keys: a group has few. */
+  hasWithin({ lower, upper }: Bounds): boolean {
+    for (const mapKey of this.values.keys()) {
+      const key = fromMapKey(mapKey);
+      const fromLower = lower === undefined ? 1 : compareBytes(key, lower.key);
+      const toUpper = upper === undefined ? -1 : compareBytes(key, upper.key);
+      const isWithin =
+        (fromLower > 0 || (fromLower === 0 && lower?.isInclusive === true)) &&
+        (toUpper < 0 || (toUpper === 0 && upper?.isInclusive === true));
+      if (isWithin) return true;
+    }
+    return false;
+  }
+}

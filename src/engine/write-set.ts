@@ -1,0 +1,193 @@
+/**
+ * WriteSet: the writes of a transaction that is under way, as the newest source of its reads.
+ *
+ * It answers as a memtable does (sources.ts, `NewestEntries`), so every read over memtables and runs
+ * works over it as it is. A reference is the index of a write in `writes`, which only grows; the
+ * newest write of each key is in a map, and in key order in an array that is made when a cursor is
+ * asked for and never changed afterwards: a cursor keeps to the writes made before it.
+ */
+import { compareBytes, compareRanges } from "../bytes/compare.ts";
+import type { Cursor } from "../cursor/cursor.ts";
+import { EntryKind } from "../entry.ts";
+import type { RecordBuilder } from "./batch.ts";
+import { toMapKey } from "./group-writes.ts";
+import { NO_VERSION } from "./memtable.ts";
+import type { NewestEntries } from "./sources.ts";
+
+interface Write {
+  readonly key: Uint8Array;
+  readonly kind: EntryKind;
+  readonly value: Uint8Array;
+}
+
+const NO_VALUE = new Uint8Array(0);
+
+/** Up to this many new writes are put in their places one by one; above it all are sorted anew. */
+const MAX_INSERTIONS = 16;
+
+export class WriteSet implements NewestEntries {
+  private readonly writes: Write[] = [];
+  /** Reference of the newest write of each key. */
+  private readonly newest = new Map<string, number>();
+  /** References of the first `sortedCount` writes, less those overwritten, in key order. */
+  private sorted: readonly number[] = [];
+  private sortedCount = 0;
+
+  get keyCount(): number {
+    return this.newest.size;
+  }
+
+  /** Both are copied. */
+  put(key: Uint8Array, length: number, value: Uint8Array): void {
+    this.add(key, length, EntryKind.put, new Uint8Array(value));
+  }
+
+  delete(key: Uint8Array, length: number): void {
+    this.add(key, length, EntryKind.tombstone, NO_VALUE);
+  }
+
+  /** Whether key[0, length) is written. */
+  has(key: Uint8Array, length: number): boolean {
+    return this.newest.has(toMapKey(key, 0, length));
+  }
+
+  /** Adds the newest write of each key to a commit record. */
+  appendTo(record: RecordBuilder): void {
+    const start = record.mark();
+    for (const ref of this.newest.values()) {
+      const { key, kind, value } = this.writes[ref];
+      if (kind === EntryKind.put) record.put(key, key.length, value);
+      else record.delete(key, key.length);
+    }
+    record.checkBatch(start);
+  }
+
+  find(key: Uint8Array, length: number): number {
+    return this.newest.get(toMapKey(key, 0, length)) ?? NO_VERSION;
+  }
+
+  kindOf(ref: number): EntryKind {
+    return this.writes[ref].kind;
+  }
+
+  valueOf(ref: number): Uint8Array {
+    return this.writes[ref].value;
+  }
+
+  cursor(): Cursor {
+    return new WriteSetCursor(this.writes, this.inOrder());
+  }
+
+  private add(key: Uint8Array, length: number, kind: EntryKind, value: Uint8Array): void {
+    const ref = this.writes.length;
+    this.writes.push({ key: new Uint8Array(key.subarray(0, length)), kind, value });
+    this.newest.set(toMapKey(key, 0, length), ref);
+  }
+
+  /** References of the newest writes in key order: an array of its own after every change. */
+  private inOrder(): readonly number[] {
+    const { writes } = this;
+    if (this.sortedCount === writes.length) return this.sorted;
+    if (writes.length - this.sortedCount > MAX_INSERTIONS) {
+      this.sorted = [...this.newest.values()].sort((a, b) =>
+        compareBytes(writes[a].key, writes[b].key),
+      );
+    } else {
+      const sorted = [...this.sorted];
+      for (let ref = this.sortedCount; ref < writes.length; ref++) {
+        const { key } = writes[ref];
+        const index = firstAtOrAfter(writes, sorted, key, key.length);
+        const isThere = index < sorted.length && compareBytes(writes[sorted[index]].key, key) === 0;
+        sorted.splice(index, isThere ? 1 : 0, ref);
+      }
+      this.sorted = sorted;
+    }
+    this.sortedCount = writes.length;
+    return this.sorted;
+  }
+}
+
+/** Index of the first of the sorted writes at or after key[0, length). */
+function firstAtOrAfter(
+  writes: readonly Write[],
+  sorted: readonly number[],
+  key: Uint8Array,
+  length: number,
+): number {
+  let lo = 0;
+  let hi = sorted.length;
+  while (lo < hi) {
+    const mid = (lo + hi) >>> 1;
+    const other = writes[sorted[mid]].key;
+    if (compareRanges(other, 0, other.length, key, 0, length) < 0) lo = mid + 1;
+    else hi = mid;
+  }
+  return lo;
+}
+
+class WriteSetCursor implements Cursor {
+  private readonly writes: readonly Write[];
+  private readonly sorted: readonly number[];
+  /** In `sorted`; beyond either end when the cursor is. */
+  private index: number;
+
+  constructor(writes: readonly Write[], sorted: readonly number[]) {
+    this.writes = writes;
+    this.sorted = sorted;
+    this.index = -1;
+  }
+
+  get isValid(): boolean {
+    return this.index >= 0 && this.index < this.sorted.length;
+  }
+
+  get key(): Uint8Array {
+    return this.write.key;
+  }
+
+  get keyLength(): number {
+    return this.write.key.length;
+  }
+
+  get kind(): EntryKind {
+    return this.write.kind;
+  }
+
+  value(): Uint8Array {
+    return this.write.value;
+  }
+
+  storedValue(): Uint8Array {
+    return this.value();
+  }
+
+  seekToFirst(): void {
+    this.index = 0;
+  }
+
+  seekToLast(): void {
+    this.index = this.sorted.length - 1;
+  }
+
+  seek(key: Uint8Array, length: number): void {
+    this.index = firstAtOrAfter(this.writes, this.sorted, key, length);
+  }
+
+  seekForPrev(key: Uint8Array, length: number): void {
+    this.seek(key, length);
+    const isAt = this.isValid && compareRanges(this.key, 0, this.keyLength, key, 0, length) === 0;
+    if (!isAt) this.index--;
+  }
+
+  next(): void {
+    this.index++;
+  }
+
+  prev(): void {
+    this.index--;
+  }
+
+  private get write(): Write {
+    return this.writes[this.sorted[this.index]];
+  }
+}

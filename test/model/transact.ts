@@ -1,0 +1,63 @@
+/** A transaction sees the moment it began with its own writes, and is there whole or not at all. */
+import type { AsyncCommand } from "fast-check";
+import { expect } from "vitest";
+import type { BatchOperation, IterationRange } from "../../src/index.ts";
+import { apply, describeOperation } from "./operations.ts";
+import { expectEntries } from "./sorted-map.ts";
+import type { Model, System } from "./system.ts";
+
+class GaveUp extends Error {}
+
+export class Transact implements AsyncCommand<Model, System> {
+  private readonly operations: readonly BatchOperation<string, string>[];
+  private readonly range: IterationRange<string>;
+  private readonly ending: "commit" | "give up" | "flush and commit";
+
+  constructor(
+    operations: readonly BatchOperation<string, string>[],
+    range: IterationRange<string>,
+    ending: "commit" | "give up" | "flush and commit",
+  ) {
+    this.operations = operations;
+    this.range = range;
+    this.ending = ending;
+  }
+
+  check(): boolean {
+    return true;
+  }
+
+  async run(model: Model, system: System): Promise<void> {
+    const { operations, range, ending } = this;
+    const { database } = system;
+    const after = model.content.copy();
+    const transacting = database.transaction(
+      async (transaction) => {
+        for (const operation of operations) {
+          if (operation.type === "put") transaction.put(operation.key, operation.value);
+          else transaction.delete(operation.key);
+          apply(after, operation);
+          expect(transaction.get(operation.key)).toBe(after.get(operation.key));
+        }
+        expectEntries([...transaction.entries(range)], after.entries(range));
+        expect(transaction.count()).toBe(after.entries().length);
+        system.expectContent(model.content);
+        if (ending === "give up") throw new GaveUp();
+        if (ending === "flush and commit") await database.flush();
+      },
+      { retries: 0 },
+    );
+    if (ending === "give up") {
+      await expect(transacting).rejects.toThrow(GaveUp);
+    } else {
+      await transacting;
+      model.content = after;
+    }
+    system.expectContent(model.content);
+  }
+
+  toString(): string {
+    const operations = this.operations.map(describeOperation).join(", ");
+    return `transact(${operations}; ${JSON.stringify(this.range)}; ${this.ending})`;
+  }
+}
