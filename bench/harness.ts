@@ -18,23 +18,32 @@ export interface BenchOptions {
   readonly rounds: number;
   /** At most this many keys of each set. */
   readonly keys: number;
+  /** At most this many look-ups in a round. */
+  readonly lookups: number;
+  /** What else was said, such as the names of sets. */
+  readonly names: readonly string[];
 }
 
-export function readOptions(): BenchOptions {
-  const { values } = parseArgs({
+/** Options of the command line. `--quick` stands for few keys, few look-ups and three rounds. */
+export function readOptions(maxKeys = 2_000_000): BenchOptions {
+  const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
       data: { type: "string" },
       json: { type: "boolean", default: false },
-      rounds: { type: "string", default: "5" },
-      keys: { type: "string", default: "2000000" },
+      quick: { type: "boolean", default: false },
+      rounds: { type: "string" },
+      keys: { type: "string" },
     },
   });
+  const { quick } = values;
   return {
     data: values.data,
     json: values.json,
-    rounds: Number(values.rounds),
-    keys: Number(values.keys),
+    rounds: Number(values.rounds ?? (quick ? 3 : 5)),
+    keys: Number(values.keys ?? (quick ? 100_000 : maxKeys)),
+    lookups: quick ? 100_000 : 1_000_000,
+    names: positionals,
   };
 }
 
@@ -89,7 +98,10 @@ export type DataSet = "urls" | "names" | "paths";
  * Real keys, sorted and distinct: a file of the data directory, else what the bundled sample has.
  * Undefined where there are none. Of more keys than asked for, a uniform part is taken.
  */
-export function loadKeys(name: DataSet, options: BenchOptions): KeySet | undefined {
+export function loadKeys(
+  name: DataSet,
+  options: Pick<BenchOptions, "data" | "keys">,
+): KeySet | undefined {
   let lines: Buffer[];
   if (options.data !== undefined) {
     lines = splitLines(readFileSync(join(options.data, `${name}.txt`)));
@@ -185,7 +197,8 @@ export function interleave(
   return micros.map((total) => (total * 1000) / count);
 }
 
-function cpuMicros(): number {
+/** Microseconds that the process has spent on a CPU. */
+export function cpuMicros(): number {
   const { user, system } = process.cpuUsage();
   return user + system;
 }
@@ -194,6 +207,68 @@ export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >>> 1;
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Throws unless a contender's answer is right. */
+export function expectEqual(actual: unknown, expected: unknown, what: string): void {
+  if (actual !== expected) throw new Error(`${what}: expected ${expected}, found ${actual}`);
+}
+
+/** A key with one byte changed, near its end or anywhere, that is not in the map. */
+export function missOf(key: Uint8Array, map: Map<string, number>, random: Random): Uint8Array {
+  for (;;) {
+    const miss = key.slice();
+    if (miss.length > 0) miss[random.below(miss.length)] = 0x61 + random.below(26);
+    if (!map.has(Buffer.from(miss).toString("latin1"))) return miss;
+    key = miss.length > 0 ? miss : Uint8Array.of(0x61);
+  }
+}
+
+/** What a figure is of. */
+export interface FigureName {
+  /** The keys or values that it was taken on. */
+  readonly set: string;
+  readonly row: string;
+  readonly unit: string;
+  /** What it should reach; undefined where nothing is asked. */
+  readonly bar?: number | undefined;
+  /** Whether less is better. */
+  readonly isCeiling?: boolean;
+}
+
+/** One line of a bench's table: the median over its rounds, and how far they are apart. */
+export interface Figure extends FigureName {
+  readonly median: number;
+  readonly least: number;
+  readonly greatest: number;
+}
+
+export function figureOf(name: FigureName, values: readonly number[]): Figure {
+  const least = Math.min(...values);
+  return { ...name, median: median(values), least, greatest: Math.max(...values) };
+}
+
+/** Prints figures as a table, with the machine that they were taken on. */
+export function printFigures(figures: readonly Figure[], options: BenchOptions): void {
+  const { node, cpu, cpus } = describeMachine();
+  console.log(`Node ${node}, ${cpus} x ${cpu}; medians of ${options.rounds} rounds\n`);
+  printTable(
+    figures.map(({ set, row, unit, bar, isCeiling, median, least, greatest }) => ({
+      keys: set,
+      figure: row,
+      unit,
+      bar: bar === undefined ? "" : `${isCeiling ? "<=" : ">="} ${threeDigits(bar)}`,
+      median: threeDigits(median),
+      least: threeDigits(least),
+      greatest: threeDigits(greatest),
+      met: bar === undefined ? "" : (isCeiling ? median <= bar : median >= bar) ? "yes" : "no",
+    })),
+  );
+}
+
+function threeDigits(value: number): string {
+  const digits = Math.max(0, Math.min(5, 2 - Math.floor(Math.log10(Math.abs(value) || 1))));
+  return value.toFixed(digits);
 }
 
 /** What every result must state about where it was taken. */

@@ -196,7 +196,7 @@ function sumOf(texts: readonly (string | undefined)[]): number {
 function loadPairs(): Pair[] {
   const count = Number(args.pairs);
   if (args.data === undefined) {
-    const keys = loadKeys("urls", { data: undefined, json: false, rounds, keys: count });
+    const keys = loadKeys("urls", { data: undefined, keys: count });
     if (keys === undefined) throw new Error("the bundled sample has no URLs");
     return toStrings(keys, 0, keys.starts.length - 1).map((key) => [key, key]);
   }

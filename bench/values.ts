@@ -1,7 +1,7 @@
 /**
  * The values of a segment: size, and reads of one value against deflated blocks of 16 KiB.
  *
- *   npm run bench -- values [--data DIR] [--keys N] [--rounds N] [--json]
+ *   npm run bench -- values [--data DIR] [--keys N] [--rounds N] [--quick] [--json] [COMPRESSION ...]
  *
  * Data sets, from pairs of name and URL (DIR/pairs.tsv, or the bundled sample): `texts` are the URLs
  * as msgpack strings; `objects` small msgpack maps; `documents` maps of about 1 KB, made up from the
@@ -68,9 +68,12 @@ const BASELINE_BLOCK_BYTES = 16_384;
 const MAX_DOCUMENTS = 20_000;
 const SAMPLE_WINDOWS = 1024;
 const WINDOW_ENTRIES = 16;
-const COMPRESSIONS: readonly ValueCompression[] = ["auto", "none", "symbols", "deflate"];
+const ALL_COMPRESSIONS: readonly ValueCompression[] = ["auto", "none", "symbols", "deflate"];
 
-const options = readOptions();
+const options = readOptions(3_000_000);
+const compressions = ALL_COMPRESSIONS.filter(
+  (compression) => options.names.length === 0 || options.names.includes(compression),
+);
 await loadChecksum();
 const fileSystem = new NodeFileSystem();
 const directory = mkdtempSync(join(tmpdir(), "memkv-bench-values-"));
@@ -89,7 +92,7 @@ async function measureSet(
   const hotReads = Math.min(HOT_READS, entries.length);
   const baseline = await DeflatedBlocks.write(entries, join(directory, `${name}.deflated`));
   const contenders: Contender[] = [];
-  for (const compression of COMPRESSIONS) {
+  for (const compression of compressions) {
     contenders.push(await prepare(name, entries, compression));
   }
   for (let round = 0; round <= options.rounds; round++) {
