@@ -1,4 +1,4 @@
-/** What a store takes on disk, and whether it is at rest: the same for all, from their files. */
+/** What a store takes on disk, and whether it is at rest: the same for all, seen from outside. */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -13,18 +13,21 @@ export function directoryBytes(directory: string): number {
   return bytes;
 }
 
-const REST_MS = 600;
-const LONGEST_MS = 60_000;
+const LOOK_MS = 500;
+/** Of a CPU, while nothing is under way: what looking takes. */
+const IDLE_PART = 0.05;
+const LONGEST_MS = 120_000;
 
-/** Waits until the store's files stop changing: until flushes and compactions have caught up. */
-export async function rest(directory: string): Promise<void> {
-  let before = "";
-  for (let waited = 0; waited < LONGEST_MS; waited += REST_MS) {
-    const now = readdirSync(directory, { recursive: true, encoding: "utf8" })
-      .map((name) => `${name} ${statSync(join(directory, name), { throwIfNoEntry: false })?.size}`)
-      .join();
-    if (now === before) return;
-    before = now;
-    await setTimeout(REST_MS);
+/**
+ * Waits until the process has come to rest, its threads included: until flushes and compactions have
+ * caught up. The same for every store, whether or not it says what it does.
+ */
+export async function rest(): Promise<void> {
+  let idleLooks = 0;
+  for (let waited = 0; waited < LONGEST_MS && idleLooks < 3; waited += LOOK_MS) {
+    const before = process.cpuUsage();
+    await setTimeout(LOOK_MS);
+    const { user, system } = process.cpuUsage(before);
+    idleLooks = (user + system) / 1000 < LOOK_MS * IDLE_PART ? idleLooks + 1 : 0;
   }
 }
