@@ -25,8 +25,8 @@ const { RocksLevel } = (await import(packageName)) as Rocks;
 
 const CHUNK_ENTRIES = 1000;
 const READ_OPTIONS = { keyEncoding: "utf8", valueEncoding: "utf8" };
-/** Its budget is for four memtables. */
-const MEMTABLES = 4;
+/** Its budget is for four memtables, of which it then keeps six; of three as large, which memkv keeps: */
+const MEMTABLES = 2;
 
 export const store: StoreModule = {
   packageName,
