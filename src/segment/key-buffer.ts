@@ -6,14 +6,11 @@
  * is overwritten by the next symbol; hence SLACK_BYTES behind the longest key.
  */
 import { MAX_KEY_BYTES } from "../entry.ts";
-import { KEY_TOKEN, MAX_SYMBOL_BYTES, ONE_BYTE_CODES } from "./symbol-codes.ts";
+import { IS_LITTLE_ENDIAN, KEY_TOKEN, MAX_SYMBOL_BYTES, ONE_BYTE_CODES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
 
 const SLACK_BYTES = MAX_SYMBOL_BYTES;
 const INITIAL_BYTES = 256;
-
-/** Words are copied in the machine's own order. */
-const IS_LITTLE_ENDIAN: boolean = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 export class KeyBuffer {
   /** Replaced when it grows. */

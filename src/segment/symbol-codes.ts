@@ -29,6 +29,9 @@ export const MIN_SYMBOLS = 256;
 /** A nibble of a key token that says: a varint follows. */
 export const NIBBLE_ESCAPE = 15;
 
+/** The machine's own order, in which symbols are copied by words. */
+export const IS_LITTLE_ENDIAN: boolean = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
 /** Symbols as parallel arrays: symbol c is bytes[c * 16, c * 16 + lengths[c]). */
 export interface SymbolList {
   readonly count: number;

@@ -32,6 +32,7 @@ import { VarintReader } from "../bytes/varint.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import { CorruptionError } from "../errors.ts";
 import {
+  IS_LITTLE_ENDIAN,
   KEY_TOKEN,
   MAX_SYMBOL_BYTES,
   MAX_SYMBOLS,
@@ -155,18 +156,23 @@ export class SymbolTable implements SymbolList {
     return targetPos;
   }
 
-  /** As `decodeInto`, for what `encodeWithKeyInto` made with key[0, keyLength). */
+  /**
+   * As `decodeInto`, for what `encodeWithKeyInto` made with key[0, keyLength). A symbol
+   * is copied by words as long as the longest has room; what is copied too much is overwritten by the
+   * next, or lies behind the value.
+   */
   decodeWithKeyInto(
     codes: Uint8Array,
     pos: number,
     end: number,
     key: Uint8Array,
     keyLength: number,
-    target: Uint8Array,
+    target: DataView,
     targetPos: number,
   ): number {
-    const { bytes, lengths, count, varints } = this;
-    const targetEnd = target.length;
+    const { words, lengths, count, varints } = this;
+    const targetEnd = target.byteLength;
+    const wordsEnd = targetEnd - MAX_SYMBOL_BYTES;
     while (pos < end) {
       let code = codes[pos++];
       if (code >= ONE_BYTE_CODES) {
@@ -183,7 +189,7 @@ export class SymbolTable implements SymbolList {
           }
           const len = keyLength - tail - offset;
           if (len <= 0 || targetPos + len > targetEnd) return -1;
-          for (let i = 0; i < len; i++) target[targetPos + i] = key[offset + i];
+          for (let i = 0; i < len; i++) target.setUint8(targetPos + i, key[offset + i]);
           targetPos += len;
           continue;
         }
@@ -191,9 +197,18 @@ export class SymbolTable implements SymbolList {
       }
       if (code >= count) return -1;
       const len = lengths[code];
-      if (targetPos + len > targetEnd) return -1;
-      const from = code << 4;
-      for (let i = 0; i < len; i++) target[targetPos + i] = bytes[from + i];
+      if (targetPos <= wordsEnd) {
+        const word = code << 2;
+        target.setInt32(targetPos, words[word], IS_LITTLE_ENDIAN);
+        target.setInt32(targetPos + 4, words[word + 1], IS_LITTLE_ENDIAN);
+        if (len > 8) {
+          target.setInt32(targetPos + 8, words[word + 2], IS_LITTLE_ENDIAN);
+          target.setInt32(targetPos + 12, words[word + 3], IS_LITTLE_ENDIAN);
+        }
+      } else {
+        if (targetPos + len > targetEnd) return -1;
+        for (let i = 0; i < len; i++) target.setUint8(targetPos + i, this.bytes[(code << 4) + i]);
+      }
       targetPos += len;
     }
     return targetPos;

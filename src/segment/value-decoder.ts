@@ -9,6 +9,7 @@ import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import { packedAt, writeInteger } from "./packed-integers.ts";
 import { MAX_STRING_HEADER_BYTES, writeStringHeader } from "./string-header.ts";
+import { MAX_SYMBOL_BYTES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
 import { BlockEncoding, readPointer, VALUE_LIMIT_BYTES, ValueLocation } from "./value-block.ts";
 
@@ -21,12 +22,15 @@ export class ValueDecoder {
   private readonly location: ValueLocation;
   /** A coded value is decoded to here, behind room for its header. Made at first use. */
   private decoded: Uint8Array;
+  /** The same bytes. */
+  private view: DataView;
 
   constructor(symbols: SymbolTable | undefined) {
     this.place = { fileNumber: 0, offset: 0, length: 0, storedLength: 0 };
     this.symbols = symbols;
     this.location = new ValueLocation();
     this.decoded = NO_BYTES;
+    this.view = new DataView(NO_BYTES.buffer);
   }
 
   /**
@@ -63,7 +67,15 @@ export class ValueDecoder {
     if (symbols === undefined || !isCoded) throwDamaged(position, file, fileOffset);
     const decoded = this.scratch();
     const textStart = MAX_STRING_HEADER_BYTES;
-    const textEnd = symbols.decodeWithKeyInto(bytes, from, to, key, keyLength, decoded, textStart);
+    const textEnd = symbols.decodeWithKeyInto(
+      bytes,
+      from,
+      to,
+      key,
+      keyLength,
+      this.view,
+      textStart,
+    );
     if (textEnd < 0) throwDamaged(position, file, fileOffset);
     if (encoding === BlockEncoding.symbols || location.isBare) {
       return decoded.subarray(textStart, textEnd);
@@ -73,7 +85,8 @@ export class ValueDecoder {
 
   private scratch(): Uint8Array {
     if (this.decoded.length === 0) {
-      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + VALUE_LIMIT_BYTES);
+      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + VALUE_LIMIT_BYTES + MAX_SYMBOL_BYTES);
+      this.view = new DataView(this.decoded.buffer);
     }
     return this.decoded;
   }

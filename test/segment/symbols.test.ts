@@ -137,9 +137,9 @@ describe("SymbolTable", () => {
         const codes = new Uint8Array(text.length * 2 + 1);
         const end = table.encodeWithKeyInto(text, 0, text.length, key, key.length, codes, 1);
         const target = new Uint8Array(text.length);
-        expect(table.decodeWithKeyInto(codes, 1, end, key, key.length, target, 0)).toBe(
-          text.length,
-        );
+        expect(
+          table.decodeWithKeyInto(codes, 1, end, key, key.length, new DataView(target.buffer), 0),
+        ).toBe(text.length);
         expect(target).toEqual(text);
       }
     }
@@ -163,9 +163,9 @@ describe("SymbolTable", () => {
         const codes = new Uint8Array(text.length * 2);
         const end = table.encodeWithKeyInto(text, 0, text.length, key, key.length, codes, 0);
         const target = new Uint8Array(text.length);
-        expect(table.decodeWithKeyInto(codes, 0, end, key, key.length, target, 0)).toBe(
-          text.length,
-        );
+        expect(
+          table.decodeWithKeyInto(codes, 0, end, key, key.length, new DataView(target.buffer), 0),
+        ).toBe(text.length);
         expect(target).toEqual(text);
       }),
     );
@@ -195,11 +195,17 @@ describe("SymbolTable", () => {
     for (const codes of refused) {
       const target = new Uint8Array(100);
       const source = Uint8Array.from(codes);
-      expect(table.decodeWithKeyInto(source, 0, source.length, key, 10, target, 0)).toBe(-1);
+      expect(
+        table.decodeWithKeyInto(source, 0, source.length, key, 10, new DataView(target.buffer), 0),
+      ).toBe(-1);
     }
     const whole = Uint8Array.of(255, 0);
-    expect(table.decodeWithKeyInto(whole, 0, 2, key, 10, new Uint8Array(9), 0)).toBe(-1);
-    expect(table.decodeWithKeyInto(whole, 0, 2, key, 10, new Uint8Array(10), 0)).toBe(10);
+    expect(table.decodeWithKeyInto(whole, 0, 2, key, 10, new DataView(new ArrayBuffer(9)), 0)).toBe(
+      -1,
+    );
+    expect(
+      table.decodeWithKeyInto(whole, 0, 2, key, 10, new DataView(new ArrayBuffer(10)), 0),
+    ).toBe(10);
   });
 
   it("is the same table once stored and read back, at any offset of shared memory", () => {
