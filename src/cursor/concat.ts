@@ -88,6 +88,10 @@ export class ConcatCursor implements Cursor {
     if (!current.isValid) this.enter(this.partIndex - 1)?.seekToLast();
   }
 
+  close(): void {
+    this.enter(-1);
+  }
+
   private position(): Cursor {
     if (this.current === undefined) throw new RangeError("the cursor is not at an entry");
     return this.current;
@@ -96,6 +100,7 @@ export class ConcatCursor implements Cursor {
   /** Makes `index` the current part; undefined, and off the end, where there is none. */
   private enter(index: number): Cursor | undefined {
     if (index !== this.partIndex || this.current === undefined) {
+      this.current?.close?.();
       this.partIndex = index;
       this.current =
         index >= 0 && index < this.parts.length ? this.parts[index].cursor() : undefined;

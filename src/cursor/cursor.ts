@@ -42,4 +42,10 @@ export interface Cursor {
    * read. For those who pass values on without looking at them.
    */
   storedValue(): Uint8Array | ValuePlace;
+
+  /**
+   * Ends the use of the cursor: a source may give it, with its scratch space, to whoever asks for a
+   * cursor next. Optional: a cursor that is let go without it is only made anew.
+   */
+  close?(): void;
 }

@@ -102,6 +102,11 @@ export class MergeCursor implements Cursor {
     }
   }
 
+  close(): void {
+    this.heapSize = 0;
+    for (const source of this.sources) source.close?.();
+  }
+
   /** Puts every source past the current key in the new direction. */
   private turn(isForward: boolean): void {
     const len = this.keyLength;

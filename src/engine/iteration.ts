@@ -128,6 +128,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   return(): IteratorResult<T, undefined> {
     if (!this.isDone) {
       this.isDone = true;
+      this.cursor.close?.();
       this.pin.release();
     }
     return { done: true, value: undefined };

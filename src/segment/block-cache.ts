@@ -37,6 +37,8 @@ export class BlockCache {
   readonly memory: Uint8Array;
   hits: number;
   misses: number;
+  /** Grows whenever a block is put in, moved or taken out: what slots say may then be wrong. */
+  changeCount: number;
 
   private liveBytes: number;
   private readonly slotCount: number;
@@ -61,6 +63,7 @@ export class BlockCache {
     this.memory = new Uint8Array(capacityBytes);
     this.hits = 0;
     this.misses = 0;
+    this.changeCount = 0;
     this.liveBytes = 0;
     const slotCount = Math.max(MIN_SLOTS, Math.ceil(capacityBytes / BYTES_PER_SLOT));
     this.slotCount = slotCount;
@@ -118,12 +121,14 @@ export class BlockCache {
    */
   insert(fileNumber: number, block: number, length: number): number {
     if (length > this.maxBlockBytes) return NONE;
+    this.changeCount++;
     while (!this.hasRoom(length)) this.evict();
     return this.place(fileNumber, block, length);
   }
 
   /** Takes a block out again. */
   remove(slot: number): void {
+    this.changeCount++;
     this.unlink(slot);
     this.liveBytes -= this.lengths[slot];
     this.files[slot] = NO_FILE;

@@ -18,11 +18,34 @@ export class SegmentCursor implements Cursor {
   private readonly keys: KeyCursor;
   private readonly tombstones: Tombstones;
   private readonly values: ValueScanner;
+  private readonly giveBack: (cursor: SegmentCursor) => void;
+  private isOpen: boolean;
 
-  constructor(keys: KeyIndex, tombstones: Tombstones, values: ValueReader) {
+  /** `giveBack` is called with the cursor when it is closed. */
+  constructor(
+    keys: KeyIndex,
+    tombstones: Tombstones,
+    values: ValueReader,
+    giveBack: (cursor: SegmentCursor) => void = () => {},
+  ) {
     this.keys = keys.cursor();
     this.tombstones = tombstones;
     this.values = new ValueScanner(values);
+    this.giveBack = giveBack;
+    this.isOpen = true;
+  }
+
+  /** Makes a closed cursor as good as new: off the end. */
+  reopen(): void {
+    this.isOpen = true;
+    this.keys.seekToEnd();
+  }
+
+  close(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.values.dropWindow();
+    this.giveBack(this);
   }
 
   get isValid(): boolean {

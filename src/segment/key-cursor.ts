@@ -59,6 +59,11 @@ export class KeyCursor {
     this.seekToOrdinal(this.index.keyCount - 1);
   }
 
+  /** Moves off the end, behind the last key. */
+  seekToEnd(): void {
+    this.ordinal = this.index.keyCount;
+  }
+
   /** Moves to the first key at or after key[0, length). */
   seek(key: Uint8Array, length: number): void {
     this.seekToOrdinal(this.index.rank(key, length));

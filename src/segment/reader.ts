@@ -68,6 +68,8 @@ export class Segment {
   private readonly filter: Filter;
   private readonly tombstones: Tombstones;
   private readonly values: ValueReader;
+  /** A cursor that was closed: making one costs more than a short scan. */
+  private spareCursor: SegmentCursor | undefined;
 
   /**
    * Opens and checks the file; value blocks are not read. Throws CorruptionError if it is damaged,
@@ -95,6 +97,7 @@ export class Segment {
     const { path } = file;
     const { places } = resident;
     this.file = file;
+    this.spareCursor = undefined;
     this.identity = identity;
     this.blockCache = blockCache;
     this.valueLogs = valueLogs;
@@ -238,7 +241,15 @@ export class Segment {
 
   /** A new cursor, off the end. Cursors are independent of each other and of look-ups. */
   cursor(): SegmentCursor {
-    return new SegmentCursor(this.keys, this.tombstones, this.values);
+    const spare = this.spareCursor;
+    if (spare === undefined) {
+      return new SegmentCursor(this.keys, this.tombstones, this.values, (closed) => {
+        this.spareCursor = closed;
+      });
+    }
+    this.spareCursor = undefined;
+    spare.reopen();
+    return spare;
   }
 
   /**

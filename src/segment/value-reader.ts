@@ -26,8 +26,8 @@ export class ValueReader {
   readonly symbols: SymbolTable | undefined;
   /** What deflated values start from; may be empty. */
   readonly dictionary: Uint8Array;
+  readonly cache: BlockCache;
   private readonly fileNumber: number;
-  private readonly cache: BlockCache;
   private readonly valueLogs: ValueLogSource;
   private readonly decoder: ValueDecoder;
   /** Where a stored block is read to before it is checked. */
@@ -97,13 +97,12 @@ export class ValueReader {
     return decoder.decode(bytes, start, end, position, key, keyLength, file.path, offset);
   }
 
-  /** A copy of the block's image, through the cache, in `target` if that is large enough. */
-  copyImage(block: number, target: Uint8Array): Uint8Array {
-    const slot = this.slotOf(block);
+  /** A copy of the image that `slotOf` left in `uncached`, or has in a slot, there if it has room. */
+  copyImage(slot: number, target: Uint8Array): Uint8Array {
     return slot < 0 ? this.uncached.slice() : this.copySlot(slot, target);
   }
 
-  /** The same if the block is in the cache, or else undefined. Leaves no trace in the cache. */
+  /** A copy of the block's image if it is in the cache. Leaves no trace there. */
   peekImage(block: number, target: Uint8Array): Uint8Array | undefined {
     const slot = this.cache.peek(this.fileNumber, block);
     return slot < 0 ? undefined : this.copySlot(slot, target);
@@ -125,7 +124,7 @@ export class ValueReader {
   }
 
   /** The block's slot in the cache; -1 if the cache does not take it, which leaves it in `uncached`. */
-  private slotOf(block: number): number {
+  slotOf(block: number): number {
     const { cache, fileNumber } = this;
     const found = cache.find(fileNumber, block);
     if (found >= 0) return found;

@@ -1,13 +1,15 @@
 /**
  * ValueScanner: the values of a segment for one cursor, which mostly walks from each to the next.
  *
- * It keeps a copy of the image it is at, so it asks nobody while it stays in a block, and what it
- * returns stays valid whatever others read. The block a seek lands on goes through the cache, since
- * seeks come back to where they were. The blocks that the cursor walks on to are taken from the cache
- * if they are there, and otherwise read ahead past it, in windows that double: a scan evicts nothing
- * and does not read block by block.
+ * The block a seek lands on goes through the cache, since seeks come back to where they were, and is
+ * read in place there as long as the cache does not change: a seek for a few entries would copy far
+ * more than it reads. Only a block of raw values is copied: they are returned as views of it, and
+ * those stay valid whatever others read. The blocks that the cursor walks on to are copied from the
+ * cache if they are there, and otherwise read ahead past it, in windows that double: a scan evicts
+ * nothing and does not read block by block.
  */
 import type { ValuePlace } from "../entry.ts";
+import { BlockEncoding } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
 import type { ValueReader } from "./value-reader.ts";
 
@@ -18,6 +20,8 @@ const MAX_WINDOW_BYTES = 65_536;
 const MAX_WINDOW_BLOCKS = 1024;
 
 const NO_BYTES = new Uint8Array(0);
+/** For an image that is not the cache's: it stays. */
+const IS_OWN = -1;
 
 export class ValueScanner {
   private readonly reader: ValueReader;
@@ -26,7 +30,12 @@ export class ValueScanner {
   private block: number;
   private firstOrdinal: number;
   private endOrdinal: number;
+  /** It is image[imageStart, imageEnd). */
   private image: Uint8Array;
+  private imageStart: number;
+  private imageEnd: number;
+  /** The cache's `changeCount` when the image was found there, or IS_OWN. */
+  private seenChanges: number;
   /** Room for images that come from the cache. */
   private imageBuffer: Uint8Array;
   /** Stored bytes of blocks [windowStart, windowEnd), read ahead. */
@@ -43,6 +52,9 @@ export class ValueScanner {
     this.firstOrdinal = 0;
     this.endOrdinal = 0;
     this.image = NO_BYTES;
+    this.imageStart = 0;
+    this.imageEnd = 0;
+    this.seenChanges = IS_OWN;
     this.imageBuffer = NO_BYTES;
     this.window = NO_BYTES;
     this.windowStart = 0;
@@ -62,12 +74,23 @@ export class ValueScanner {
   /** The same, but a value in a value log is not read: the answer is where it lies. */
   storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
     if (ordinal < this.firstOrdinal || ordinal >= this.endOrdinal) this.moveTo(ordinal);
-    const { image, decoder, reader } = this;
+    else if (this.seenChanges !== IS_OWN && this.seenChanges !== this.reader.cache.changeCount) {
+      this.jumpTo(this.block);
+    }
+    const { image, imageStart, imageEnd, decoder, reader } = this;
     const { path } = reader.file;
     const position = ordinal - this.firstOrdinal;
     const offset = reader.index.offsets[this.block];
-    const end = image.length;
-    const value = decoder.decode(image, 0, end, position, key, keyLength, path, offset);
+    const value = decoder.decode(
+      image,
+      imageStart,
+      imageEnd,
+      position,
+      key,
+      keyLength,
+      path,
+      offset,
+    );
     return value ?? decoder.place;
   }
 
@@ -82,15 +105,42 @@ export class ValueScanner {
     this.block = -1;
     this.firstOrdinal = 0;
     this.endOrdinal = 0;
-    this.image = isNext || isPrevious ? this.walkTo(block, isNext) : this.jumpTo(block);
+    if (isNext || isPrevious) this.own(this.walkTo(block, isNext));
+    else this.jumpTo(block);
     this.block = block;
     this.firstOrdinal = firstOrdinals[block];
     this.endOrdinal = firstOrdinals[block + 1];
   }
 
-  private jumpTo(block: number): Uint8Array {
+  /** Lets go of what was read ahead. */
+  dropWindow(): void {
+    this.window = NO_BYTES;
+    this.windowStart = 0;
+    this.windowEnd = 0;
     this.windowBlocks = FIRST_WINDOW_BLOCKS;
-    return this.keepBuffer(this.reader.copyImage(block, this.imageBuffer));
+  }
+
+  /** Finds or puts the block in the cache, and its image with it. */
+  private jumpTo(block: number): void {
+    this.windowBlocks = FIRST_WINDOW_BLOCKS;
+    const { reader } = this;
+    const { cache } = reader;
+    const slot = reader.slotOf(block);
+    if (slot < 0 || cache.memory[cache.start(slot)] === BlockEncoding.raw) {
+      this.own(this.keepBuffer(reader.copyImage(slot, this.imageBuffer)));
+      return;
+    }
+    this.image = cache.memory;
+    this.imageStart = cache.start(slot);
+    this.imageEnd = cache.end(slot);
+    this.seenChanges = cache.changeCount;
+  }
+
+  private own(image: Uint8Array): void {
+    this.image = image;
+    this.imageStart = 0;
+    this.imageEnd = image.length;
+    this.seenChanges = IS_OWN;
   }
 
   private walkTo(block: number, isForward: boolean): Uint8Array {

@@ -208,6 +208,27 @@ describe.each(COMPRESSIONS)("a segment compressed by %s", (compression) => {
   });
 });
 
+describe("a closed cursor", () => {
+  test("serves the next who asks, off the end, and two never share one", async () => {
+    const entries = urlEntries(1000);
+    const segment = await build(entries);
+    const first = segment.cursor();
+    const other = segment.cursor();
+    first.seekToLast();
+    first.value();
+    first.close();
+    first.close();
+    const again = segment.cursor();
+    expect(again).toBe(first);
+    expect(again.isValid).toBe(false);
+    expect(segment.cursor()).not.toBe(again);
+    other.seekToFirst();
+    again.seek(entries[500].key, entries[500].key.length);
+    expect(entryAt(other)).toEqual(entries[0]);
+    expect(entryAt(again)).toEqual(entries[500]);
+  });
+});
+
 describe("a segment's values", () => {
   test("that a cursor gave stay valid while others read", async () => {
     const entries = urlEntries(500);
@@ -220,6 +241,33 @@ describe("a segment's values", () => {
       expect(value).toEqual(copy);
     }
   });
+
+  test.each(COMPRESSIONS)(
+    "are right wherever a cursor seeks while the cache is full and changes (%s)",
+    async (compression) => {
+      // Values that do not compress, for more blocks than the cache has room for.
+      const entries = urlEntries(4000).map(({ key, value }, i) => ({
+        key,
+        value: value && pack(Buffer.from(filled(40, i * 40)).toString("base64")),
+      }));
+      const { fileSystem } = await write(entries, { compression });
+      const cache = new BlockCache(8 * 5000);
+      const segment = await openSegment(fileSystem, cache);
+      const cursor = segment.cursor();
+      for (let i = 0; i < 500; i++) {
+        const at = Math.imul(i, 0x9e3779b1) >>> 20;
+        const entry = entries[at % entries.length];
+        cursor.seek(entry.key, entry.key.length);
+        const found = entryAt(cursor);
+        // Another's reads take the block out of the cache between two values of it.
+        for (let k = 0; k < (i % 3) * 6; k++) lookUp(segment, entries[(at + k * 619) % 4000].key);
+        expect(isSame(found, entry)).toBe(true);
+        cursor.next();
+        if (cursor.isValid) expect(entryAt(cursor)).toEqual(entries[(at % 4000) + 1]);
+      }
+      expect(cache.misses).toBeGreaterThan(100);
+    },
+  );
 
   test("are read without any cache", async () => {
     const entries = urlEntries(300);
