@@ -22,6 +22,7 @@ export type {
   TransactionOptions,
   WriteOptions,
 } from "./engine/options.ts";
+export type { OrderedKey } from "./engine/ordered-keys.ts";
 export type { IterationRange, KeyRange } from "./engine/range.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
 export { Snapshot } from "./engine/snapshot.ts";

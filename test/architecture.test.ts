@@ -84,7 +84,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
  * identity of a new database; engine/options.ts has what the options default to.
  */
 const AMBIENT =
-  /\b(setTimeout|setInterval|Date\.now|new Date\b|Math\.random|performance\.now|process\.hrtime|randomBytes|getRandomValues|randomUUID)/;
+  /\b(setTimeout|setInterval|Date\.now|new Date\(\)|Math\.random|performance\.now|process\.hrtime|randomBytes|getRandomValues|randomUUID)/;
 const AMBIENT_ALLOWED: readonly string[] = [
   "engine/options.ts",
   "engine/store.ts",

@@ -3,8 +3,14 @@
  * the codecs that the engine reads and writes with.
  */
 import type { Codecs } from "./iteration.ts";
-import { createKeyCodec, type KeyEncoding, type KeyEncodingOption } from "./key-codec.ts";
+import {
+  createKeyCodec,
+  type KeyCodec,
+  type KeyEncoding,
+  type KeyEncodingOption,
+} from "./key-codec.ts";
 import { resolveOptions } from "./options.ts";
+import { type OrderedKey, OrderedKeyCodec } from "./ordered-keys.ts";
 import { createValueCodec, type ValueEncoding, type ValueEncodingOption } from "./value-codec.ts";
 
 /** Encodings as a user names them. */
@@ -20,9 +26,11 @@ export type KeyOf<E> = E extends "utf8"
   ? string
   : E extends "binary"
     ? Uint8Array
-    : E extends KeyEncoding<infer K>
-      ? K
-      : string;
+    : E extends "ordered"
+      ? OrderedKey
+      : E extends KeyEncoding<infer K>
+        ? K
+        : string;
 
 /** The type of values under an encoding. */
 export type ValueOf<E> = E extends "utf8"
@@ -40,7 +48,12 @@ export function createCodecs<K, V>(
   const { keyEncoding, valueEncoding } = encodings;
   const resolved = resolveOptions<unknown, unknown>({ keyEncoding, valueEncoding });
   return {
-    key: createKeyCodec(resolved.keyEncoding) as Codecs<K, V>["key"],
+    key: keyCodecOf<K>(resolved.keyEncoding),
     value: createValueCodec(resolved.valueEncoding) as Codecs<K, V>["value"],
   };
+}
+
+function keyCodecOf<K>(option: KeyEncodingOption<unknown>): KeyCodec<K> {
+  const codec = option === "ordered" ? new OrderedKeyCodec() : createKeyCodec(option);
+  return codec as KeyCodec<unknown> as KeyCodec<K>;
 }

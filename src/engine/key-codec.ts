@@ -18,7 +18,7 @@ export interface KeyEncoding<K> {
   decode(bytes: Uint8Array): K;
 }
 
-export type KeyEncodingOption<K> = "utf8" | "binary" | KeyEncoding<K>;
+export type KeyEncodingOption<K> = "utf8" | "binary" | "ordered" | KeyEncoding<K>;
 
 /** How the engine sees any key encoding. */
 export interface KeyCodec<K> {
@@ -31,7 +31,8 @@ export interface KeyCodec<K> {
   decode(bytes: Uint8Array, length: number): K;
 }
 
-export function createKeyCodec<K>(option: KeyEncodingOption<K>): KeyCodec<K> {
+/** The codec of any encoding but `"ordered"`, which has a file of its own. */
+export function createKeyCodec<K>(option: Exclude<KeyEncodingOption<K>, "ordered">): KeyCodec<K> {
   if (option === "utf8") return new Utf8KeyCodec() as KeyCodec<unknown> as KeyCodec<K>;
   if (option === "binary") return new BinaryKeyCodec() as KeyCodec<unknown> as KeyCodec<K>;
   return new CustomKeyCodec(option);
@@ -135,7 +136,7 @@ function copyKey(key: Uint8Array, buffer: Uint8Array): Uint8Array {
   return target;
 }
 
-function tooLong(found: string): InvalidArgumentError {
+export function tooLong(found: string): InvalidArgumentError {
   return new InvalidArgumentError(
     `a key is at most ${MAX_KEY_BYTES} bytes long; this one has ${found}`,
   );

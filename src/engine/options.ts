@@ -30,7 +30,12 @@ export interface Logger {
 }
 
 export interface OpenOptions<K = string, V = unknown> {
-  /** Default `"utf8"`: strings in order of their UTF-8 bytes. */
+  /**
+   * Default `"utf8"`: strings in order of their UTF-8 bytes. `"binary"`: byte arrays. `"ordered"`:
+   * null, booleans, numbers and bigints, dates, strings and byte arrays, and tuples (arrays) of these,
+   * sorted in this order and within it as one expects; the range `{ prefix: ["user", 7] }` has the
+   * tuples that begin with these two. Or an encoding of one's own.
+   */
   readonly keyEncoding?: KeyEncodingOption<K> | undefined;
   /** Default `"msgpack"`: what JSON can hold, and dates, bigints, sets and byte arrays. */
   readonly valueEncoding?: ValueEncodingOption<V> | undefined;
@@ -222,7 +227,7 @@ const FILE_SYSTEM_METHODS: readonly (keyof FileSystem)[] = [
 ];
 
 const CHECKS: Record<keyof OpenOptions, Check> = {
-  keyEncoding: encoding(["utf8", "binary"]),
+  keyEncoding: encoding(["utf8", "binary", "ordered"]),
   valueEncoding: encoding(VALUE_ENCODINGS),
   durability: oneOf("sync", "os"),
   recovery: oneOf("tolerate-tail", "absolute", "point-in-time", "salvage"),

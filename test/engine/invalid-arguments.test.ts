@@ -227,7 +227,7 @@ describe("a batch", () => {
 
 describe("an option", () => {
   const refused: [name: string, value: unknown, accepted: RegExp][] = [
-    ["keyEncoding", "latin1", /"utf8", "binary" or an object/],
+    ["keyEncoding", "latin1", /"utf8", "binary", "ordered" or an object/],
     ["keyEncoding", { name: "x" }, /an object \{ name, encode, decode \}/],
     ["keyEncoding", { name: "utf8", encode: failing, decode: failing }, /a name of its own/],
     ["keyEncoding", { name: "", encode: failing, decode: failing }, /a name of its own/],
