@@ -3,8 +3,8 @@
  *
  * The policy is tiered ("universal" in RocksDB's words, whose option names it has): runs of like size
  * are merged into one, so each entry is rewritten about log(data / memtable) times. Only neighbours
- * in age may be merged, since newer hides older. Three rules, the first that applies; all but the
- * part about tombstones wait until there are `compactionTrigger` runs:
+ * in age may be merged, since newer hides older. Four rules, the first that applies; all but the last
+ * and the part about tombstones wait until there are `compactionTrigger` runs:
  *
  * 1. Space: if what might be hidden is at least `maxSizeAmplificationPercent` of what certainly lives,
  *    merge all. Bounds what overwritten and deleted entries may cost on disk.
@@ -12,6 +12,8 @@
  *    than those taken, and at most `maxMergeWidth`; merge if at least `minMergeWidth` were taken.
  * 3. Count: over three times `compactionTrigger` runs, merge the cheapest neighbours that bring the
  *    count down. Bounds what a read has to look through.
+ * 4. Garbage: rewrite a run by itself, or what of it refers to value logs that are mostly garbage, if
+ *    that frees more bytes than it writes.
  *
  * What might be hidden is every byte newer than the oldest run, as far as the sizes tell, and of the
  * oldest run a share for each newer tombstone. A tombstone is kept as long as a run older than the
@@ -22,6 +24,7 @@
  * Source: RocksDB's db/compaction/compaction_picker_universal.cc, for the rules and their order.
  */
 import type { Run, SegmentMeta, Version } from "../manifest/version.ts";
+import { clearingGain } from "./value-logs.ts";
 
 export interface PickOptions {
   /** Runs from which on any are merged. */
@@ -40,7 +43,7 @@ export interface Choice {
   readonly start: number;
   readonly end: number;
   /** Which rule chose, for events and logs. */
-  readonly reason: "space" | "size" | "count" | "manual";
+  readonly reason: "space" | "size" | "count" | "garbage" | "manual";
 }
 
 /** More runs than this slow reads too much, whatever their sizes: a multiple of the trigger. */
@@ -53,9 +56,13 @@ export function maxRunCount(compactionTrigger: number): number {
 
 /** What to merge now, or undefined where nothing is due. */
 export function pickCompaction(version: Version, options: PickOptions): Choice | undefined {
-  if (version.runs.length < 2) return undefined;
   const sizes = version.runs.map(runBytes);
-  return pickBySpace(version, options) ?? pickBySize(sizes, options) ?? pickByCount(sizes, options);
+  return (
+    pickBySpace(version, options) ??
+    pickBySize(sizes, options) ??
+    pickByCount(sizes, options) ??
+    pickByGarbage(version)
+  );
 }
 
 /** Of the bytes of all runs, those that may be hidden by newer ones, and those that certainly are not. */
@@ -112,7 +119,12 @@ function pickByCount(sizes: readonly number[], options: PickOptions): Choice | u
   return { start: best, end: best + width, reason: "count" };
 }
 
-/** Bytes of a run's files. */
+function pickByGarbage({ runs, valueLogs }: Version): Choice | undefined {
+  const start = runs.findIndex((run) => clearingGain(run, valueLogs) > 0);
+  return start < 0 ? undefined : { start, end: start + 1, reason: "garbage" };
+}
+
+/** Bytes of a run's segments. */
 export function runBytes(run: Run): number {
   return run.reduce((total: number, segment: SegmentMeta) => total + segment.fileBytes, 0);
 }

@@ -10,7 +10,11 @@
 
 import type { RunOutput } from "../compaction/output.ts";
 import { type Choice, type PickOptions, pickCompaction } from "../compaction/pick.ts";
-import { garbageLogs } from "../compaction/value-logs.ts";
+import {
+  garbageLogs,
+  MAX_GARBAGE_SHARE,
+  MAX_GARBAGE_SHARE_MANUAL,
+} from "../compaction/value-logs.ts";
 import { ClosedError } from "../errors.ts";
 import { type Run, versionOf } from "../manifest/version.ts";
 import { SLOW_BYTES_PER_MS, type StallReason, slowReason, stopReason } from "./back-pressure.ts";
@@ -93,10 +97,6 @@ export interface BackgroundHost {
 
 /** Writes are delayed by whole milliseconds: what less would delay them adds up first. */
 const MIN_DELAY_MS = 2;
-
-/** What share of a value log may be garbage before a compaction clears it, and before `compact` does. */
-const MAX_GARBAGE_SHARE = 1 / 2;
-const MAX_GARBAGE_SHARE_MANUAL = 1 / 10;
 
 export class Background {
   private readonly host: BackgroundHost;

@@ -17,6 +17,12 @@ import { appendChunk, CHUNK_VALUE_BYTES } from "./value-log-format.ts";
 /** Output gathered before it is written. */
 const DRAIN_BYTES = 2 ** 20;
 
+/**
+ * After so many values in a row that did not shrink, only one in so many is tried: to find out that
+ * 6 kB do not shrink takes longer than all else that is done with them.
+ */
+const MAX_FAILED_TRIALS = 16;
+
 export interface ValueLogWriterOptions {
   readonly fileSystem: FileSystem;
   readonly path: string;
@@ -33,6 +39,8 @@ export class ValueLogWriter {
   private readonly output: ByteWriter;
   /** Where the first byte of `output` belongs in the file. */
   private outputOffset: number;
+  /** Values since the last one that shrank. */
+  private failedTrials: number;
 
   /** Creates the file, which must not exist. */
   static async create(options: ValueLogWriterOptions): Promise<ValueLogWriter> {
@@ -45,6 +53,7 @@ export class ValueLogWriter {
     this.output = new ByteWriter(1 << 16);
     this.output.append(encodeHeader(options.identity, "value log"));
     this.outputOffset = 0;
+    this.failedTrials = 0;
   }
 
   /** Bytes that the file has, or will have once all is written. */
@@ -58,11 +67,14 @@ export class ValueLogWriter {
     assert(value.length <= MAX_VALUE_BYTES, "a value in a value log is within its limit");
     const offset = this.bytes;
     // A value whose first chunk does not shrink is taken for compressed already: no more is tried.
-    let isShrinking = this.options.isCompressing;
+    let isShrinking = this.options.isCompressing && this.isWorthTrying;
     for (let start = 0; start < value.length; start += CHUNK_VALUE_BYTES) {
       const end = Math.min(value.length, start + CHUNK_VALUE_BYTES);
       const wasDeflated = appendChunk(this.output, value.subarray(start, end), isShrinking);
-      if (start === 0) isShrinking = wasDeflated;
+      if (start === 0) {
+        isShrinking = wasDeflated;
+        this.failedTrials = wasDeflated ? 0 : this.failedTrials + 1;
+      }
       if (end < value.length) await this.rest();
     }
     return this.placeFrom(offset, value.length);
@@ -96,6 +108,11 @@ export class ValueLogWriter {
   async abandon(): Promise<void> {
     await this.file.close();
     await this.options.fileSystem.remove(this.file.path);
+  }
+
+  private get isWorthTrying(): boolean {
+    const { failedTrials } = this;
+    return failedTrials < MAX_FAILED_TRIALS || failedTrials % MAX_FAILED_TRIALS === 0;
   }
 
   private async placeFrom(offset: number, length: number): Promise<ValuePlace> {

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { pickCompaction } from "../../src/compaction/pick.ts";
 import { planCompaction } from "../../src/compaction/plan.ts";
-import { garbageLogs, smallLogs } from "../../src/compaction/value-logs.ts";
-import type { SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
+import { clearingGain, garbageLogs, smallLogs } from "../../src/compaction/value-logs.ts";
+import { type SegmentMeta, type ValueLogMeta, versionOf } from "../../src/manifest/version.ts";
+import { HEADER_BYTES } from "../../src/segment/format.ts";
 
 const SEGMENT_BYTES = 1000;
 
@@ -18,7 +20,11 @@ function user(key: number, uses: Readonly<Record<number, number>>, fileBytes = 9
   };
 }
 
-const log = (fileNumber: number, fileBytes: number): ValueLogMeta => ({ fileNumber, fileBytes });
+/** A value log with so many bytes of values. */
+const log = (fileNumber: number, bytes: number): ValueLogMeta => ({
+  fileNumber,
+  fileBytes: HEADER_BYTES + bytes,
+});
 const numbersOf = (logs: readonly ValueLogMeta[]): number[] =>
   logs.map(({ fileNumber }) => fileNumber);
 
@@ -32,8 +38,41 @@ describe("garbageLogs", () => {
     expect(numbersOf(garbageLogs(runs, logs, 6 / 10))).toEqual([]);
   });
 
+  test("are none of those that consist of little more than a header", () => {
+    expect(garbageLogs([[user(1, { 1: 14 })]], [log(1, 14)], 0)).toEqual([]);
+  });
+
   test("are none of those that other runs use", () => {
     expect(garbageLogs(runs, [log(4, 1000)], 0)).toEqual([]);
+  });
+});
+
+describe("a run with logs that are mostly garbage", () => {
+  const logs = [log(1, 10_000), log(2, 10_000)];
+  const options = {
+    compactionTrigger: 4,
+    sizeRatio: 50,
+    minMergeWidth: 4,
+    maxMergeWidth: 64,
+    maxSizeAmplificationPercent: 100,
+  };
+
+  test("is rewritten by itself where that frees more than it writes", () => {
+    const run = [user(1, { 1: 4000 }), user(2, { 2: 6000 }, 10_000)];
+    expect(clearingGain(run, logs)).toBe(HEADER_BYTES + 10_000 - 8000 - 900);
+    const version = versionOf([[user(4, {})], run], logs);
+    expect(pickCompaction(version, options)).toEqual({ start: 1, end: 2, reason: "garbage" });
+    const alone = versionOf([run], logs);
+    expect(pickCompaction(alone, options)).toEqual({ start: 0, end: 1, reason: "garbage" });
+  });
+
+  test("is left alone where that costs more", () => {
+    const large = [user(1, { 1: 4000 }, 3000), user(2, { 2: 6000 })];
+    expect(clearingGain(large, logs)).toBeLessThan(0);
+    expect(pickCompaction(versionOf([large], logs), options)).toBeUndefined();
+    const clean = [user(1, { 1: 5000 }), user(2, { 2: 6000 })];
+    expect(clearingGain(clean, logs)).toBe(0);
+    expect(pickCompaction(versionOf([clean], logs), options)).toBeUndefined();
   });
 });
 
@@ -42,8 +81,8 @@ describe("smallLogs", () => {
     const merged = [user(1, { 1: 100, 2: 149, 3: 249, 4: 10, 5: 10 }), user(2, { 1: 150, 2: 100 })];
     const carried = [user(3, { 4: 10 })];
     const logs = [1, 2, 3, 4, 5].map((fileNumber) => log(fileNumber, 1000));
-    expect(numbersOf(smallLogs(merged, carried, logs, SEGMENT_BYTES))).toEqual([2, 3, 5]);
-    expect(smallLogs(merged, carried, logs.slice(0, 2), SEGMENT_BYTES)).toEqual([]);
+    expect(numbersOf(smallLogs(merged, carried, logs, 16 * 250))).toEqual([2, 3, 5]);
+    expect(smallLogs(merged, carried, logs.slice(0, 2), 16 * 250)).toEqual([]);
   });
 });
 

@@ -43,7 +43,7 @@ async function filesOf(fileSystem: MemoryFileSystem): Promise<Files> {
   return files;
 }
 
-/** Two runs, one of them with tombstones and a large value, an older log and a newest log. */
+/** Two runs with tombstones and large values, their value logs, an older log and a newest log. */
 async function build(seed: number, isClosed: boolean): Promise<Built> {
   const random = new Random(seed);
   const fileSystem = new MemoryFileSystem();
@@ -53,7 +53,7 @@ async function build(seed: number, isClosed: boolean): Promise<Built> {
   const write = async (count: number): Promise<void> => {
     for (let i = 0; i < count; i++) {
       const key = `key ${random.below(60)}`;
-      const length = random.oneIn(20) ? 5_000 : 20 + random.below(100);
+      const length = random.oneIn(6) ? 5_000 : 20 + random.below(100);
       const value = random.oneIn(5) ? undefined : `${history.length}`.padEnd(length, "value ");
       history.submit([{ key, value }]);
       const options = { durability: random.oneIn(2) ? "sync" : "os" } as const;
@@ -161,7 +161,8 @@ const MUTATIONS: Record<string, Mutation> = {
   },
   duplicate: (files, random) => {
     const from = anyName(files, random);
-    const to = `${String(random.below(30)).padStart(6, "0")}.${random.oneIn(2) ? "seg" : "wal"}`;
+    const extension = ["seg", "vlog", "wal"][random.below(3)];
+    const to = `${String(random.below(30)).padStart(6, "0")}.${extension}`;
     files.set(to, files.get(from) ?? new Uint8Array());
     return `${from} as ${to}`;
   },

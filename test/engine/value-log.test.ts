@@ -231,6 +231,24 @@ describe("value logs", () => {
   });
 });
 
+test("a value that get returns is the caller's own, wherever it was", async () => {
+  for (const blockCacheBytes of [0, MEBIBYTE, 32 * MEBIBYTE]) {
+    const options = { fileSystem: new MemoryFileSystem(), blockCacheBytes };
+    const database = await openBinary(options);
+    const lengths = [1, 100, 5000, 100_000, MEBIBYTE];
+    for (const length of lengths) await database.put(`${length}`, noise(length, 1));
+    for (const place of ["memtable", "segment"]) {
+      if (place === "segment") await database.flush();
+      for (const length of [...lengths, ...lengths]) {
+        const value = database.get(`${length}`);
+        expectSame(value, noise(length, 1));
+        value?.fill(0xee);
+      }
+    }
+    await database.close();
+  }
+});
+
 describe("getStream", () => {
   const large = noise(3 * MEBIBYTE + 5, 7);
 

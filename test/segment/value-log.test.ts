@@ -112,6 +112,15 @@ describe("a value log", () => {
     });
   });
 
+  test("finds out again that values shrink, after many that did not", async () => {
+    const values = Array.from({ length: 80 }, (_, i) =>
+      i < 30 ? noise(5000) : new Uint8Array(5000).fill(i),
+    );
+    const [log, places] = await store(values, true);
+    for (const [i, place] of places.entries()) expectSame(log.read(place), values[i]);
+    expect(places[79].storedLength).toBeLessThan(100);
+  });
+
   test("takes values in shared memory, at any place in it", async () => {
     const value = new Uint8Array(new SharedArrayBuffer(CHUNK + 13), 5, CHUNK + 7);
     value.set(noise(value.length));
