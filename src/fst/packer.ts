@@ -15,7 +15,7 @@
  *
  * Memory: the marks, as large as the states; the addresses, about half of that; and the result.
  */
-import { ESCAPE } from "./format.ts";
+import { ESCAPE, GOTO } from "./format.ts";
 import { Branch, END_TARGET, gotoEnd, gotoTarget, isBranch, isGoto } from "./state-reader.ts";
 import { END_ADDRESS, StateWriter, Transitions } from "./state-writer.ts";
 import { ESCAPED, SymbolCoder, type SymbolTable, trainSymbols } from "./symbols.ts";
@@ -57,7 +57,9 @@ function mark(states: Uint8Array): Uint8Array {
   let pos = 0;
   while (pos < states.length) {
     const element = states[pos];
-    if (isBranch(element)) {
+    if (element < GOTO) {
+      marks[pos++] |= MARK_BYTE;
+    } else if (isBranch(element)) {
       marks[pos] |= MARK_OTHER;
       branch.read(states, pos);
       for (let i = 0; i < branch.count - 1; i++) {
@@ -70,7 +72,7 @@ function mark(states: Uint8Array): Uint8Array {
       marks[gotoTarget(states, pos)] = MARK_ENTRY;
       pos = gotoEnd(states, pos);
     } else {
-      marks[pos] |= element <= ESCAPE ? MARK_BYTE : MARK_OTHER;
+      marks[pos] |= element === ESCAPE ? MARK_BYTE : MARK_OTHER;
       pos += element === ESCAPE ? 2 : 1;
     }
   }
@@ -158,25 +160,25 @@ function byteOf(states: Uint8Array, pos: number): number {
 
 /** The new address of each entry: a place that an address leads to. They are set from the last on. */
 class AddressMap {
-  /** A bit for each position that is an entry, and the number of entries before each word. */
-  private readonly bits: Int32Array;
-  private readonly before: Int32Array;
+  /** For 32 positions each: a bit for each that is an entry, and the number of entries before. */
+  private readonly words: Int32Array;
   private readonly addresses: Int32Array;
   private unset: number;
 
   constructor(marks: Uint8Array) {
-    const words = Math.ceil(marks.length / 32);
-    this.bits = new Int32Array(words);
-    this.before = new Int32Array(words);
+    const count = Math.ceil(marks.length / 32);
+    this.words = new Int32Array(2 * count);
     let entries = 0;
-    for (let word = 0; word < words; word++) {
-      this.before[word] = entries;
+    for (let word = 0; word < count; word++) {
       const end = Math.min(marks.length, 32 * (word + 1));
+      let bits = 0;
+      this.words[2 * word + 1] = entries;
       for (let pos = 32 * word; pos < end; pos++) {
         if (marks[pos] < MARK_ENTRY) continue;
-        this.bits[word] |= 1 << (pos & 31);
+        bits |= 1 << (pos & 31);
         entries++;
       }
+      this.words[2 * word] = bits;
     }
     this.addresses = new Int32Array(entries);
     this.unset = entries;
@@ -189,8 +191,9 @@ class AddressMap {
 
   /** The address of the entry at `pos`. */
   get(pos: number): number {
-    const bitsBefore = this.bits[pos >>> 5] & ((1 << (pos & 31)) - 1);
-    return this.addresses[this.before[pos >>> 5] + bitCount(bitsBefore)];
+    const word = (pos >>> 5) << 1;
+    const bitsBefore = this.words[word] & ((1 << (pos & 31)) - 1);
+    return this.addresses[this.words[word + 1] + bitCount(bitsBefore)];
   }
 }
 

@@ -98,7 +98,7 @@ export class Branch {
   }
 }
 
-/** Up to here a linear search beats a binary one (bench fst). */
+/** Up to here a linear search beats a binary one (bench frozen-layer). */
 export const LINEAR_SEARCH_LABELS = 8;
 
 /** Whether an element is a GOTO. */

@@ -193,7 +193,7 @@ export class SymbolCoder {
   }
 }
 
-/** Rounds of training: a symbol of 8 bytes needs three; a fifth gains 0.1 % (bench fst). */
+/** Rounds of training: a symbol of 8 bytes needs three; a fifth gains 0.1 % (bench frozen-layer). */
 const TRAINING_ROUNDS = 4;
 
 /** Codes in training: symbols, then ESCAPED plus each byte. */
