@@ -25,6 +25,8 @@ export type {
 export type { OrderedKey } from "./engine/ordered-keys.ts";
 export type { IterationRange, KeyRange } from "./engine/range.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
+export { type RepairOptions, type RepairProgress, repair } from "./engine/repair.ts";
+export type { IgnoredFile, RepairLoss, RepairReport } from "./engine/repair-report.ts";
 export { Snapshot } from "./engine/snapshot.ts";
 export type { DatabaseStats, RunStats } from "./engine/stats.ts";
 export type { Transaction } from "./engine/transaction.ts";

@@ -25,6 +25,7 @@ import { addFst } from "./fst.ts";
 import { addGet } from "./get.ts";
 import { addImport } from "./import.ts";
 import { addPut } from "./put.ts";
+import { addRepair } from "./repair.ts";
 import { addScan } from "./scan.ts";
 import { addSearch } from "./search.ts";
 import { addStats } from "./stats.ts";
@@ -70,6 +71,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
   addCount(program, context);
   addStats(program, context);
   addVerify(program, context, outcome);
+  addRepair(program, context, outcome);
   addCompact(program, context);
   addCheckpoint(program, context);
   addExport(program, context);

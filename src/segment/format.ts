@@ -205,6 +205,20 @@ export function checkHeader(
   expectText(hex(databaseId), hex(identity.databaseId), "database id", file, DATABASE_ID_OFFSET);
 }
 
+/** Who a header says that its file is; undefined where the bytes are no header, or are damaged. */
+export function identityOf(
+  header: Uint8Array,
+  kind: HeaderKind = "segment",
+): FileIdentity | undefined {
+  if (header.length < HEADER_BYTES) return undefined;
+  if (HEADER_MAGICS[kind].some((byte, i) => header[i] !== byte)) return undefined;
+  if (headerSum(header) !== checksum(header, 0, HEADER_SUM_OFFSET)) return undefined;
+  return {
+    databaseId: header.slice(DATABASE_ID_OFFSET, HEADER_SUM_OFFSET),
+    fileNumber: readU53(header, FILE_NUMBER_OFFSET),
+  };
+}
+
 /** The sum that ends the header; the footer repeats it. */
 export function headerSum(header: Uint8Array): number {
   return readU32(header, HEADER_SUM_OFFSET);

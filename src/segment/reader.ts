@@ -9,6 +9,7 @@
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
 import { EntryKind, type FileIdentity, type ValuePlace } from "../entry.ts";
+import type { CorruptionError } from "../errors.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import { BlockCache } from "./block-cache.ts";
 import { BlockIndex } from "./block-index.ts";
@@ -43,6 +44,8 @@ export interface SegmentOpenOptions {
   readonly blockCache: BlockCache;
   /** Has the logs that the segment refers to, as long as values are read. */
   readonly valueLogs: ValueLogSource;
+  /** For repair: told of damage that entries can be read without, which is then no error. */
+  readonly onDamage?: (damage: CorruptionError) => void;
 }
 
 /** Bytes that an open segment holds in memory, by part. Blocks in the cache are not among them. */
@@ -78,8 +81,8 @@ export class Segment {
   static async open(options: SegmentOpenOptions): Promise<Segment> {
     const file = await options.fileSystem.open(options.path, "read");
     try {
-      const resident = await ResidentSections.load(file, options.identity);
-      const { identity, blockCache, valueLogs } = options;
+      const { identity, blockCache, valueLogs, onDamage } = options;
+      const resident = await ResidentSections.load(file, identity, onDamage);
       return new Segment(file, resident, identity, blockCache, valueLogs);
     } catch (error) {
       await file.close();

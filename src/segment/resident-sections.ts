@@ -7,10 +7,12 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { FileIdentity } from "../entry.ts";
+import { CorruptionError } from "../errors.ts";
 import type { File } from "../io/file-system.ts";
 import {
   checkHeader,
   decodeFooter,
+  encodeHeader,
   expectAtLeast,
   expectChecksum,
   expectNumber,
@@ -18,6 +20,7 @@ import {
   HEADER_BYTES,
   hasSectionSum,
   headerSum,
+  identityOf,
   SECTION_COUNT,
   Section,
   type SectionPlace,
@@ -43,22 +46,33 @@ export class ResidentSections {
   /** The file from the end of the value blocks to the footer. */
   private readonly buffer: Uint8Array;
   private readonly bufferOffset: number;
+  private isFilterSound: boolean;
 
   /**
    * Reads and checks header, footer and sections. Throws CorruptionError or UnsupportedVersionError.
    * Memory: the sections' bytes, which the file's own size bounds.
+   *
+   * Where `onDamage` is given, it is told of damage that entries can be read without: of the filter,
+   * which is then empty, and of the padding. A damaged header is none then, since the footer says as
+   * much.
    */
-  static async load(file: File, identity: FileIdentity): Promise<ResidentSections> {
+  static async load(
+    file: File,
+    identity: FileIdentity,
+    onDamage?: (damage: CorruptionError) => void,
+  ): Promise<ResidentSections> {
     const { path } = file;
     const fileBytes = file.size();
     expectAtLeast(fileBytes, HEADER_BYTES + FOOTER_BYTES, "length of a segment", path, 0);
     const header = new Uint8Array(HEADER_BYTES);
     readWhole(file, header, 0);
-    checkHeader(header, identity, path);
+    if (onDamage === undefined || identityOf(header) !== undefined) {
+      checkHeader(header, identity, path);
+    }
     const footer = new Uint8Array(FOOTER_BYTES);
     const footerOffset = fileBytes - FOOTER_BYTES;
     readWhole(file, footer, footerOffset);
-    const places = decodeFooter(footer, fileBytes, headerSum(header), path);
+    const places = decodeFooter(footer, fileBytes, headerSum(encodeHeader(identity)), path);
 
     const blocks = places[Section.valueBlocks];
     const bufferOffset = blocks.offset + blocks.length;
@@ -69,9 +83,10 @@ export class ResidentSections {
     }
     const sections = new ResidentSections(places, buffer, bufferOffset);
     for (const section of Object.values(Section)) {
-      if (hasSectionSum(section)) sections.check(section, path);
+      if (section !== Section.filter && hasSectionSum(section)) sections.check(section, path);
     }
-    sections.checkPadding(path);
+    sections.isFilterSound = forgive(() => sections.check(Section.filter, path), onDamage);
+    forgive(() => sections.checkPadding(path), onDamage);
     return sections;
   }
 
@@ -79,12 +94,14 @@ export class ResidentSections {
     this.places = places;
     this.buffer = buffer;
     this.bufferOffset = bufferOffset;
+    this.isFilterSound = true;
   }
 
   /** The bytes of a section that is not the value blocks. */
   bytes(section: Section): Uint8Array {
     const { offset, length } = this.places[section];
     const start = offset - this.bufferOffset;
+    if (section === Section.filter && !this.isFilterSound) return NO_FILTER;
     return this.buffer.subarray(start, start + length);
   }
 
@@ -105,6 +122,20 @@ export class ResidentSections {
       for (; pos < end; pos++) expectNumber(buffer[pos], 0, "padding", file, bufferOffset + pos);
       if (!isLast) pos = end + places[section].length;
     }
+  }
+}
+
+const NO_FILTER = new Uint8Array(0);
+
+/** Whether a check passed. Throws what it throws, unless that is damage that `onDamage` is told of. */
+function forgive(check: () => void, onDamage?: (damage: CorruptionError) => void): boolean {
+  try {
+    check();
+    return true;
+  } catch (error) {
+    if (onDamage === undefined || !(error instanceof CorruptionError)) throw error;
+    onDamage(error);
+    return false;
   }
 }
 
