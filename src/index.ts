@@ -23,6 +23,7 @@ export type {
   WriteOptions,
 } from "./engine/options.ts";
 export type { OrderedKey } from "./engine/ordered-keys.ts";
+export type { PinKind, PinStats, WarningEvent } from "./engine/pins.ts";
 export type { IterationRange, KeyRange } from "./engine/range.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
 export { type RepairOptions, type RepairProgress, repair } from "./engine/repair.ts";

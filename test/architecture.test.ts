@@ -75,6 +75,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:module": ["cli/import.ts"],
   "node:url": ["cli/import.ts"],
   "node:async_hooks": ["engine/transaction.ts"],
+  "node:diagnostics_channel": ["engine/diagnostics.ts"],
   "node:worker_threads": ["compaction/worker.ts", "engine"],
 };
 

@@ -13,6 +13,7 @@ import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { type CheckpointProgress, type CheckpointReport, checkpointStore } from "./checkpoint.ts";
 import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
+import { publish } from "./diagnostics.ts";
 import { type Condition, toMapKey } from "./group-writes.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Codecs, Pin } from "./iteration.ts";
@@ -28,6 +29,7 @@ import {
   type TransactionOptions,
   type WriteOptions,
 } from "./options.ts";
+import type { PinKind, WarningEvent } from "./pins.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import { findValue } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
@@ -51,6 +53,8 @@ export interface DatabaseEvents {
   readonly compaction: [event: CompactionEvent];
   /** Writers began, or ceased, to be held back because flushes or compactions fall behind. */
   readonly stall: [event: StallEvent];
+  /** A snapshot, iteration or stream was never closed, and let go of as it became garbage. */
+  readonly warning: [event: WarningEvent];
   /**
    * Background work failed, or the lock was lost. The database goes on as far as it can: reads
    * always, writes unless they throw. Without a listener the error is only logged.
@@ -186,7 +190,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     }
     const begin = (): Transaction<K, V> => {
       store.checkWritable();
-      return new Transaction(store, this.codecs, this.pin());
+      return new Transaction(store, this.codecs, this.pin("transaction"));
     };
     const resolved = resolveTransaction(options, store.options.durability);
     return await runTransaction(store, begin, body, resolved);
@@ -198,7 +202,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    */
   snapshot(): Snapshot<K, V> {
     const { sources, visibleSeqno } = this.moment();
-    return new Snapshot(this.codecs, () => this.pinAt(sources, visibleSeqno));
+    const { pins } = this.store;
+    return new Snapshot(this.codecs, (kind) => pins.take(kind, sources, visibleSeqno));
   }
 
   /**
@@ -325,25 +330,14 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     return this.store;
   }
 
-  protected override pin(): Pin {
+  protected override pin(kind: PinKind): Pin {
     const { sources, visibleSeqno } = this.moment();
-    return this.pinAt(sources, visibleSeqno);
+    return this.store.pins.take(kind, sources, visibleSeqno);
   }
 
   private beginClosing(): Promise<void> {
     this.closing = withUserErrors("close", () => this.store.close());
     return this.closing;
-  }
-
-  private pinAt(sources: Moment["sources"], seqno: number): Pin {
-    const { store } = this;
-    sources.version.hold();
-    return {
-      sources,
-      seqno,
-      checkOpen: (): void => store.checkOpen(),
-      release: (): void => sources.version.release(),
-    };
   }
 
   private write(
@@ -489,6 +483,7 @@ export async function open<K, V>(
   const emitter = new EventEmitter();
   // A listener that throws must not take the work that it is told of down with it.
   const emit = (name: keyof DatabaseEvents, payload: unknown): void => {
+    publish(name, { directory, [name === "error" ? "error" : "event"]: payload });
     queueMicrotask(() => {
       if (emitter.listenerCount(name) > 0) emitter.emit(name, payload);
     });
@@ -510,6 +505,10 @@ export async function open<K, V>(
         flush: (event) => emit("flush", event),
         compaction: (event) => emit("compaction", event),
         stall: (event) => emit("stall", event),
+        warning: (event) => {
+          resolved.logger.warn?.(event.message);
+          emit("warning", event);
+        },
         error: (cause) => {
           const error = toUserError(cause, "background work");
           resolved.logger.error?.(String(error));
@@ -518,5 +517,6 @@ export async function open<K, V>(
       },
     ),
   );
+  publish("open", { directory, recovery: store.recovery });
   return new Database(store, codecs, emitter);
 }

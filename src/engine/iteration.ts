@@ -35,6 +35,8 @@ export interface Pin {
   /** Throws ClosedError once what the pin was taken from is closed. */
   checkOpen(): void;
   release(): void;
+  /** Lets go of the pin, with a warning, should `owner` be collected as garbage before `release`. */
+  watch(owner: object): void;
   /** Told of each iteration, if it is to be known how far it went. */
   observe?(observation: () => Bounds | undefined): void;
 }
@@ -107,6 +109,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.isStarted = false;
     this.isAtEnd = false;
     this.isDone = false;
+    pin.watch(this);
     pin.observe?.(() => this.observed());
   }
 

@@ -18,6 +18,7 @@ import {
   rankOf,
   sampleIndexes,
 } from "./order-statistics.ts";
+import type { PinKind } from "./pins.ts";
 import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
 import { findStoredValue, findValue, hasKey } from "./reads.ts";
 import type { ReadSources } from "./sources.ts";
@@ -47,7 +48,7 @@ export abstract class ReadView<K, V> {
   protected abstract moment(): Moment;
 
   /** Holds the moment for an iteration. Throws ClosedError when reading is over. */
-  protected abstract pin(): Pin;
+  protected abstract pin(kind: PinKind): Pin;
 
   /**
    * The value of a key, or undefined if the key is not there.
@@ -102,7 +103,7 @@ export abstract class ReadView<K, V> {
     const length = codec.encode(key);
     try {
       const value = findStoredValue(sources, visibleSeqno, codec.buffer, length);
-      return value === undefined ? undefined : valueStream(value, this.pin());
+      return value === undefined ? undefined : valueStream(value, this.pin("stream"));
     } catch (error) {
       throw toUserError(error, "read");
     }
@@ -254,7 +255,13 @@ export abstract class ReadView<K, V> {
   ): EntryIterable<K, V, T> {
     this.moment();
     const iteration = toIteration(range, this.codecs.key);
-    return new EntryIterable(() => this.pin(), iteration, this.codecs, project, automaton);
+    return new EntryIterable(
+      () => this.pin("iteration"),
+      iteration,
+      this.codecs,
+      project,
+      automaton,
+    );
   }
 }
 

@@ -31,7 +31,7 @@ import { resolveOptions } from "./options.ts";
 import { notFound } from "./recovery.ts";
 import { type IgnoredFile, lossOf, type RepairLoss, type RepairReport } from "./repair-report.ts";
 import { type Findings, type FoundLog, type FoundSegment, survey } from "./repair-survey.ts";
-import { Store } from "./store.ts";
+import { Store, type StoreEvents } from "./store.ts";
 import { verifyStore } from "./verify.ts";
 
 export interface RepairOptions {
@@ -409,7 +409,13 @@ async function discard(fileSystem: FileSystem, target: string): Promise<void> {
   }
 }
 
-const NO_EVENTS = { flush: ignore, compaction: ignore, stall: ignore, error: ignore };
+const NO_EVENTS: StoreEvents = {
+  flush: ignore,
+  compaction: ignore,
+  stall: ignore,
+  warning: ignore,
+  error: ignore,
+};
 
 function ignore(): void {
   // What fails is also thrown by the call that waits for it.

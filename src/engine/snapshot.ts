@@ -9,20 +9,22 @@ import { ClosedError } from "../errors.ts";
 import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import type { Codecs, Pin } from "./iteration.ts";
 import type { KeyEncodingOption } from "./key-codec.ts";
+import type { PinKind } from "./pins.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import type { ValueEncodingOption } from "./value-codec.ts";
 
 export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
-  private readonly takePin: () => Pin;
+  private readonly takePin: (kind: PinKind) => Pin;
   private readonly held: Pin;
   private readonly taken: Moment;
   private isClosed: boolean;
 
   /** `takePin` pins the moment that the snapshot stands for, now and each time it is called. */
-  constructor(codecs: Codecs<K, V>, takePin: () => Pin) {
+  constructor(codecs: Codecs<K, V>, takePin: (kind: PinKind) => Pin) {
     super(codecs);
     this.takePin = takePin;
-    this.held = takePin();
+    this.held = takePin("snapshot");
+    this.held.watch(this);
     this.taken = { sources: this.held.sources, visibleSeqno: this.held.seqno };
     this.isClosed = false;
   }
@@ -55,9 +57,9 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
     return this.taken;
   }
 
-  protected override pin(): Pin {
+  protected override pin(kind: PinKind): Pin {
     this.checkOpen();
-    const pin = this.takePin();
+    const pin = this.takePin(kind);
     return { ...pin, checkOpen: (): void => this.checkOpen() };
   }
 

@@ -7,6 +7,7 @@ import { estimateSpace } from "../compaction/pick.ts";
 import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
 import type { CompactionProgress, JobProgress } from "./background.ts";
+import type { PinStats } from "./pins.ts";
 import type { Store } from "./store.ts";
 
 /** One run, newest first in `DatabaseStats.runs`. */
@@ -88,6 +89,8 @@ export interface DatabaseStats {
     /** Memtables that wait for their flush, the one being flushed included. */
     readonly sealedMemtables: number;
   };
+  /** Moments that are held on to, and what they keep that nothing else needs; oldest first. */
+  readonly pinned: readonly PinStats[];
   /** Sequence number of the newest visible write: how many writes this database has had. */
   readonly lastSeqno: number;
 }
@@ -150,6 +153,7 @@ export function readStats(store: Store): DatabaseStats {
       compaction: store.background.compactionProgress,
       sealedMemtables: memtables.length - 1,
     },
+    pinned: store.pins.stats(store.sources),
     lastSeqno: store.visibleSeqno,
   };
 }

@@ -29,11 +29,13 @@ import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { type CommitHost, Committer } from "./commit.ts";
+import { publish, writeChannel } from "./diagnostics.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
+import { Pins, type WarningEvent } from "./pins.ts";
 import { RecentWrites } from "./recent-writes.ts";
 import {
   findManifest,
@@ -45,6 +47,11 @@ import {
 import type { Sources } from "./sources.ts";
 import { isPoisoning, VersionStore } from "./versions.ts";
 import { WorkerRunner } from "./worker-runner.ts";
+
+/** What the store tells of. */
+export interface StoreEvents extends BackgroundEvents {
+  warning(event: WarningEvent): void;
+}
 
 /** Options of the store: those of `open`, with the encodings reduced to their names. */
 export interface StoreOptions
@@ -79,9 +86,10 @@ export class Store implements CommitHost, BackgroundHost {
   readonly background: Background;
   readonly committer: Committer;
   readonly recentWrites: RecentWrites;
+  readonly pins: Pins;
   sources: Sources;
   visibleSeqno: number;
-  private readonly events: BackgroundEvents;
+  private readonly events: StoreEvents;
   private readonly directoryLock: DirectoryLock;
   readonly logs: Logs;
   /** File number of the oldest log that holds writes of a memtable. */
@@ -97,7 +105,7 @@ export class Store implements CommitHost, BackgroundHost {
     fileNumbers: FileNumbers,
     blockCache: BlockCache,
     recovered: Recovered,
-    events: BackgroundEvents,
+    events: StoreEvents,
   ) {
     this.fileSystem = fileSystem;
     this.directory = directory;
@@ -117,6 +125,11 @@ export class Store implements CommitHost, BackgroundHost {
     this.visibleSeqno = recovered.lastSeqno;
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
+    this.pins = new Pins(
+      options.now,
+      () => this.checkOpen(),
+      (event) => events.warning(event),
+    );
     const { databaseId } = versions.manifest;
     this.logs = new Logs(
       {
@@ -156,7 +169,7 @@ export class Store implements CommitHost, BackgroundHost {
     fileSystem: FileSystem,
     directory: string,
     options: StoreOptions,
-    events: BackgroundEvents,
+    events: StoreEvents,
   ): Promise<Store> {
     await loadChecksum();
     const facts = await fileSystem.stat(directory);
@@ -197,7 +210,7 @@ export class Store implements CommitHost, BackgroundHost {
     fileSystem: FileSystem,
     directory: string,
     options: StoreOptions,
-    events: BackgroundEvents,
+    events: StoreEvents,
   ): Promise<Store> {
     for (let look = 1; ; look++) {
       try {
@@ -215,7 +228,7 @@ export class Store implements CommitHost, BackgroundHost {
     directory: string,
     options: StoreOptions,
     lock: DirectoryLock,
-    events: BackgroundEvents,
+    events: StoreEvents,
   ): Promise<Store> {
     const { manifest, created } = await findManifest(fileSystem, directory, options, () => ({
       keyEncoding: options.keyEncoding,
@@ -352,6 +365,10 @@ export class Store implements CommitHost, BackgroundHost {
   }
 
   publish(lastSeqno: number): void {
+    if (writeChannel.hasSubscribers) {
+      const operationCount = lastSeqno - this.visibleSeqno;
+      writeChannel.publish({ directory: this.directory, operationCount, lastSeqno });
+    }
     this.visibleSeqno = lastSeqno;
   }
 
@@ -453,6 +470,7 @@ export class Store implements CommitHost, BackgroundHost {
     }
     await attempt(() => this.versions.close());
     await attempt(() => this.directoryLock.release());
+    publish("close", { directory: this.directory });
     if (failures.length > 0) throw failures[0];
   }
 

@@ -17,6 +17,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { ClosedError, ConflictError, InvalidArgumentError } from "../errors.ts";
 import type { Codecs, Pin } from "./iteration.ts";
 import type { Durability, ResolvedTransactionOptions, SampleOptions } from "./options.ts";
+import type { PinKind } from "./pins.ts";
 import { type KeyRange, toBounds } from "./range.ts";
 import { ReadSet } from "./read-set.ts";
 import { type Moment, ReadView } from "./read-view.ts";
@@ -162,15 +163,12 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
     return { sources: this.sources, visibleSeqno: this.held.seqno };
   }
 
-  protected override pin(): Pin {
+  protected override pin(kind: PinKind): Pin {
     this.checkLive();
     const { sources, held, reads } = this;
-    sources.version.hold();
     return {
-      sources,
-      seqno: held.seqno,
+      ...this.store.pins.take(kind, sources, held.seqno),
       checkOpen: (): void => this.checkLive(),
-      release: (): void => sources.version.release(),
       observe: (observation): void => reads.addObservation(observation),
     };
   }

@@ -18,7 +18,7 @@ type NextPiece = () => Uint8Array | undefined;
 /** Streams bytes that stay as they are while `pin` is held, or the chunks of a value in a value log. */
 export function valueStream(value: Uint8Array | ChunkReader, pin: Pin): ReadableStream<Uint8Array> {
   const next = value instanceof Uint8Array ? piecesOf(value) : chunksOf(value);
-  return new ReadableStream<Uint8Array>(
+  const stream = new ReadableStream<Uint8Array>(
     {
       pull(controller): void {
         try {
@@ -42,6 +42,8 @@ export function valueStream(value: Uint8Array | ChunkReader, pin: Pin): Readable
     // Nothing is read ahead of who reads the stream.
     { highWaterMark: 0 },
   );
+  pin.watch(stream);
+  return stream;
 }
 
 function piecesOf(value: Uint8Array): NextPiece {
