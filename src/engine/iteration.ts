@@ -91,6 +91,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   /** Whether the range was found to have no more entries. */
   private isAtEnd: boolean;
   private isDone: boolean;
+  /** What `observed` said at the end, where somebody asked to know. */
+  private seen: Bounds | undefined;
 
   constructor(
     pin: Pin,
@@ -109,6 +111,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.isStarted = false;
     this.isAtEnd = false;
     this.isDone = false;
+    this.seen = undefined;
     pin.watch(this);
     pin.observe?.(() => this.observed());
   }
@@ -130,6 +133,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   /** Ends the iteration and lets go of its moment. Idempotent. */
   return(): IteratorResult<T, undefined> {
     if (!this.isDone) {
+      // Before the cursor is closed: from then on it may be another's.
+      if (this.pin.observe !== undefined) this.seen = this.observed();
       this.isDone = true;
       this.cursor.close?.();
       this.pin.release();
@@ -149,6 +154,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   private observed(): Bounds | undefined {
     const { cursor, isStarted, isAtEnd } = this;
     const { bounds, isReverse } = this.iteration;
+    if (this.isDone) return this.seen;
     if (!isStarted) return undefined;
     if (isAtEnd || !cursor.isValid) return bounds;
     const last = { key: cursor.key.slice(0, cursor.keyLength), isInclusive: true };
