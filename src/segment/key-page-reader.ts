@@ -9,8 +9,8 @@
  *   shared < matched   it differs from its predecessor, upwards, before the key does: above it, the end
  *   shared = matched   compare from there
  *
- * Most comparisons end at the first byte, which `firstBytes` of the symbol table has in a quarter of
- * the cache lines that the symbols take.
+ * Most comparisons end within three bytes, which `heads` of the symbol table has in a quarter of the
+ * cache lines that the symbols take.
  *
  * Bounds are checked once for a page, by `isSound`, before anything else reads it; the loops rely on
  * that.
@@ -132,72 +132,92 @@ export class KeyPageReader {
   /**
    * Looks for key[0, length) among the `keyCount` keys of the block that `findBlock` came to. Returns
    * its position in the block, or ~(the number of keys in the block that are below it).
+   *
+   * There is no call in here, of a varint or a comparison: after one, V8 loads the arrays' fields
+   * anew, and a search takes a tenth longer (bench/key-index.ts, miss).
    */
   findKey(keyCount: number, key: Uint8Array, length: number): number {
     const { bytes } = this;
-    const { heads } = this.symbols;
-    let headers = this.blockStart;
-    let base = bytes[headers++];
-    if (base > 127) {
-      this.pos = this.blockStart;
-      base = this.readVarint();
-      headers = this.pos;
+    const { heads, bytes: symbolBytes } = this.symbols;
+    let pos = this.blockStart;
+    let byte = bytes[pos++];
+    let base = byte & 127;
+    for (let shift = 7; byte > 127; shift += 7) {
+      byte = bytes[pos++];
+      base += (byte & 127) << shift;
     }
-    let pos = headers + keyCount;
+    const headers = pos;
+    pos += keyCount;
     let { matched } = this;
     let wanted = matched < length ? key[matched] : END;
     for (let i = 0; i < keyCount; i++) {
-      let header = bytes[headers + i];
-      // Skips what is below the key, without a call: after one, V8 loads the arrays' fields anew.
-      while (header < HEADER_ESCAPE << 4 && (header & HEADER_ESCAPE) !== HEADER_ESCAPE) {
-        const shared = base + (header >> 4);
-        if (shared <= matched) {
-          if (shared < matched) break;
-          let code = bytes[pos];
-          if (code >= ONE_BYTE_CODES) {
-            code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos + 1];
-          }
-          if ((heads[code] & 255) >= wanted || (header & HEADER_ESCAPE) === 0) break;
-        }
-        pos += header & HEADER_ESCAPE;
-        if (++i === keyCount) return ~keyCount;
-        header = bytes[headers + i];
-      }
+      const header = bytes[headers + i];
       let shared = base + (header >> 4);
       let codeLength = header & HEADER_ESCAPE;
-      if (header >= HEADER_ESCAPE << 4 || codeLength === HEADER_ESCAPE) {
-        this.pos = pos;
-        if (header >= HEADER_ESCAPE << 4) shared = this.readVarint();
-        if (codeLength === HEADER_ESCAPE) codeLength += this.readVarint();
-        pos = this.pos;
+      if (header >= HEADER_ESCAPE << 4) {
+        byte = bytes[pos++];
+        shared = byte & 127;
+        for (let shift = 7; byte > 127; shift += 7) {
+          byte = bytes[pos++];
+          shared += (byte & 127) << shift;
+        }
       }
-      if (shared <= matched) {
-        if (shared < matched) {
-          if (i > 0) return ~i;
-          // The key begins with the separator, of which the first key shares all but the last byte
-          // with the key before it.
-          matched = shared;
-          wanted = key[matched];
+      if (codeLength === HEADER_ESCAPE) {
+        byte = bytes[pos++];
+        codeLength += byte & 127;
+        for (let shift = 7; byte > 127; shift += 7) {
+          byte = bytes[pos++];
+          codeLength += (byte & 127) << shift;
         }
-        if (codeLength > 0) {
-          let code = bytes[pos];
-          if (code >= ONE_BYTE_CODES) {
-            code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos + 1];
-          }
-          const difference = (heads[code] & 255) - wanted;
-          if (difference > 0) return ~i;
-          if (difference < 0) {
-            pos += codeLength;
-            continue;
-          }
+      }
+      const end = pos + codeLength;
+      if (shared > matched) {
+        pos = end;
+        continue;
+      }
+      if (shared < matched) {
+        if (i > 0) return ~i;
+        // The key begins with the separator, of which the first key shares all but the last byte
+        // with the key before it.
+        matched = shared;
+        wanted = key[matched];
+      }
+      // Symbol by symbol: below 0 where the entry is below the key, above 0 where it is above.
+      let order = 0;
+      while (pos < end && order === 0) {
+        let code = bytes[pos++];
+        if (code >= ONE_BYTE_CODES) {
+          code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos++];
         }
-        const order = this.compareCodes(pos, pos + codeLength, key, length, matched);
-        if (order === 0) return i;
-        if (order > 0) return ~i;
-        matched = this.matched;
+        const head = heads[code];
+        order = (head & 255) - wanted;
+        if (order !== 0) break;
+        matched++;
+        let left = (head >> 24) - 1;
+        // Two more bytes are in the same word; what is behind them is seldom looked at.
+        if (left > 0) {
+          order = matched < length ? ((head >> 8) & 255) - key[matched] : 1;
+          if (order !== 0) break;
+          matched++;
+          left--;
+        }
+        if (left > 0) {
+          order = matched < length ? ((head >> 16) & 255) - key[matched] : 1;
+          if (order !== 0) break;
+          matched++;
+          left--;
+        }
+        for (let from = (code << 4) + 3; left > 0; from++, left--) {
+          order = matched < length ? symbolBytes[from] - key[matched] : 1;
+          if (order !== 0) break;
+          matched++;
+        }
         wanted = matched < length ? key[matched] : END;
       }
-      pos += codeLength;
+      if (order > 0) return ~i;
+      if (order === 0 && matched === length) return i;
+      wanted = matched < length ? key[matched] : END;
+      pos = end;
     }
     return ~keyCount;
   }
