@@ -89,7 +89,7 @@ export class KeyIndex {
    * begins in `file`, for errors. Throws CorruptionError where the head is damaged.
    */
   constructor(bytes: Uint8Array, file: string, fileOffset: number) {
-    const head = readHead(bytes, file, fileOffset);
+    const head = readKeyIndexHead(bytes, file, fileOffset);
     const fstStart = PAGE_ENDS_OFFSET + head.pageCount * 4;
     const symbolsStart = fstStart + head.fstBytes;
     this.keyCount = head.keyCount;
@@ -230,7 +230,8 @@ export class KeyIndex {
   }
 }
 
-interface Head {
+/** The numbers that a key index begins with. */
+export interface KeyIndexHead {
   readonly headBytes: number;
   readonly totalBytes: number;
   readonly keyCount: number;
@@ -238,7 +239,8 @@ interface Head {
   readonly fstBytes: number;
 }
 
-function readHead(bytes: Uint8Array, file: string, offset: number): Head {
+/** Checks the head of the index in `bytes` and returns its numbers. Throws CorruptionError. */
+export function readKeyIndexHead(bytes: Uint8Array, file: string, offset: number): KeyIndexHead {
   const damaged = (expected: string, actual: string): CorruptionError =>
     new CorruptionError("damaged key index", {
       file,

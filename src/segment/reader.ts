@@ -24,7 +24,7 @@ import {
   type SectionPlace,
 } from "./format.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
-import { KeyIndex, type KeyIndexSizes } from "./keys.ts";
+import { KeyIndex, type KeyIndexSizes, readKeyIndexHead } from "./keys.ts";
 import { ResidentSections } from "./resident-sections.ts";
 import { SymbolTable } from "./symbols.ts";
 import { Tombstones } from "./tombstones.ts";
@@ -60,23 +60,24 @@ export interface SegmentMemory {
 export class Segment {
   readonly meta: FinishedSegment;
   readonly properties: Properties;
-  readonly memory: SegmentMemory;
   /** Bytes in the file, by section. */
   readonly sections: readonly SectionPlace[];
   private readonly file: File;
   private readonly identity: FileIdentity;
   private readonly blockCache: BlockCache;
   private readonly valueLogs: ValueLogSource;
-  private readonly keys: KeyIndex;
+  private readonly resident: ResidentSections;
   private readonly filter: Filter;
   private readonly tombstones: Tombstones;
-  private readonly values: ValueReader;
+  /** Made at first use: see `keys` and `values`. */
+  private keyIndex: KeyIndex | undefined;
+  private valueReader: ValueReader | undefined;
   /** A cursor that was closed: making one costs more than a short scan. */
   private spareCursor: SegmentCursor | undefined;
 
   /**
-   * Opens and checks the file; value blocks are not read. Throws CorruptionError if it is damaged,
-   * or another file than `identity` says, and UnsupportedVersionError if a newer memkv wrote it.
+   * Opens and checks the file; value blocks are not read, and pages of keys not checked before they
+   * are used. Throws CorruptionError if it is damaged, or another file than `identity` says, and UnsupportedVersionError if a newer memkv wrote it.
    */
   static async open(options: SegmentOpenOptions): Promise<Segment> {
     const file = await options.fileSystem.open(options.path, "read");
@@ -104,6 +105,9 @@ export class Segment {
     this.identity = identity;
     this.blockCache = blockCache;
     this.valueLogs = valueLogs;
+    this.resident = resident;
+    this.keyIndex = undefined;
+    this.valueReader = undefined;
     this.sections = places;
 
     const propertiesOffset = places[Section.properties].offset;
@@ -121,9 +125,9 @@ export class Segment {
 
     const keyOffset = places[Section.keyIndex].offset;
     const keyBytes = resident.bytes(Section.keyIndex);
-    this.keys = new KeyIndex(keyBytes, path, keyOffset);
-    expectNumber(this.keys.byteLength, keyBytes.length, "length of the key index", path, keyOffset);
-    expectNumber(this.keys.keyCount, keyCount, "keys in the key index", path, keyOffset);
+    const head = readKeyIndexHead(keyBytes, path, keyOffset);
+    expectNumber(head.totalBytes, keyBytes.length, "length of the key index", path, keyOffset);
+    expectNumber(head.keyCount, keyCount, "keys in the key index", path, keyOffset);
 
     const filter = resident.bytes(Section.filter);
     const filterRest = filter.length % FILTER_BLOCK_BYTES;
@@ -133,39 +137,14 @@ export class Segment {
     const tombstones = resident.bytes(Section.tombstones);
     const tombstonesOffset = places[Section.tombstones].offset;
     this.tombstones = new Tombstones(tombstones, keyCount, tombstoneCount, path, tombstonesOffset);
+  }
 
-    const blocks = places[Section.valueBlocks];
-    const blockIndex = new BlockIndex(
-      resident.bytes(Section.blockIndex),
-      keyCount,
-      blocks.offset + blocks.length,
-      path,
-      places[Section.blockIndex].offset,
-    );
-    const table = resident.bytes(Section.valueSymbols);
-    const tableOffset = places[Section.valueSymbols].offset;
-    const symbols =
-      table.length === 0
-        ? undefined
-        : SymbolTable.deserialize(table, 0, table.length, path, tableOffset);
-    const dictionary = readDictionary(
-      resident.bytes(Section.dictionary),
-      path,
-      places[Section.dictionary].offset,
-    );
-    this.values = new ValueReader(
-      file,
-      identity.fileNumber,
-      blockIndex,
-      symbols,
-      dictionary,
-      blockCache,
-      valueLogs,
-    );
-    this.memory = {
-      keyIndex: this.keys.memoryBytes,
-      filter: filter.length,
-      valueIndex: blockIndex.byteLength + (symbols?.byteLength ?? 0) + dictionary.length,
+  get memory(): SegmentMemory {
+    const { sections, keyIndex, valueReader } = this;
+    return {
+      keyIndex: keyIndex?.memoryBytes ?? sections[Section.keyIndex].length,
+      filter: this.filter.byteLength,
+      valueIndex: valueReader?.memoryBytes ?? valueIndexBytes(sections),
       tombstones: this.tombstones.byteLength,
     };
   }
@@ -275,4 +254,64 @@ export class Segment {
     this.blockCache.drop(this.meta.fileNumber);
     await this.file.close();
   }
+
+  /**
+   * The key index, whose symbols are unpacked at first use: most of what opening would cost, for
+   * segments that may not be asked.
+   */
+  private get keys(): KeyIndex {
+    this.keyIndex ??= new KeyIndex(
+      this.resident.bytes(Section.keyIndex),
+      this.path,
+      this.sections[Section.keyIndex].offset,
+    );
+    return this.keyIndex;
+  }
+
+  /** The values, whose index and symbols are unpacked at first use. */
+  private get values(): ValueReader {
+    this.valueReader ??= this.openValues();
+    return this.valueReader;
+  }
+
+  private openValues(): ValueReader {
+    const { resident, sections, path } = this;
+    const blocks = sections[Section.valueBlocks];
+    const blockIndex = new BlockIndex(
+      resident.bytes(Section.blockIndex),
+      this.properties.keyCount,
+      blocks.offset + blocks.length,
+      path,
+      sections[Section.blockIndex].offset,
+    );
+    const table = resident.bytes(Section.valueSymbols);
+    const tableOffset = sections[Section.valueSymbols].offset;
+    const symbols =
+      table.length === 0
+        ? undefined
+        : SymbolTable.deserialize(table, 0, table.length, path, tableOffset);
+    const dictionary = readDictionary(
+      resident.bytes(Section.dictionary),
+      path,
+      sections[Section.dictionary].offset,
+    );
+    return new ValueReader(
+      this.file,
+      this.identity.fileNumber,
+      blockIndex,
+      symbols,
+      dictionary,
+      this.blockCache,
+      this.valueLogs,
+    );
+  }
+}
+
+/** Bytes that the value index takes before it is unpacked. */
+function valueIndexBytes(sections: readonly SectionPlace[]): number {
+  return (
+    sections[Section.blockIndex].length +
+    sections[Section.valueSymbols].length +
+    sections[Section.dictionary].length
+  );
 }

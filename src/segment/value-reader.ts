@@ -56,6 +56,11 @@ export class ValueReader {
     this.uncached = this.stored;
   }
 
+  /** Bytes held in memory: block index, symbols and dictionary, as decoding needs them. */
+  get memoryBytes(): number {
+    return this.index.byteLength + (this.symbols?.byteLength ?? 0) + this.dictionary.length;
+  }
+
   /**
    * The value of `ordinal`, whose entry has key[0, keyLength): a view, valid until the next call of
    * this reader or of another with the same cache. Throws CorruptionError.
