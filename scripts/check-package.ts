@@ -6,6 +6,7 @@
  *   the declared dependencies arrives;
  * - publint and @arethetypeswrong/cli find nothing;
  * - each entry point can be imported, and the CLI starts;
+ * - it works inside a bundle, background thread and all;
  * - the README's TypeScript blocks compile, checked strictly, and run.
  *
  * Needs a build (`npm run build`) and the npm registry.
@@ -23,6 +24,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const work = mkdtempSync(join(tmpdir(), "memkv-package-"));
@@ -55,6 +57,7 @@ try {
   checkEntryPoints(project, ENTRY_POINTS);
   installLevel(project);
   checkEntryPoints(project, LEVEL_ENTRY_POINT);
+  await checkBundle(project);
   checkReadme(project);
   run("npx", ["publint", "--strict", tarball], root);
   run("npx", ["attw", tarball, "--profile", "esm-only"], root);
@@ -164,6 +167,31 @@ function installLevel(project: string): void {
   };
   const peer = `abstract-level@${devDependencies["abstract-level"]}`;
   run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", peer], project);
+}
+
+/** As docs/tuning.md says: the background thread is an entry point of its own. */
+async function checkBundle(project: string): Promise<void> {
+  const code = [
+    'import { open } from "memkv";',
+    'const db = await open("bundled", { durability: "os" });',
+    'db.putSync("a", 1);',
+    "await db.flush();",
+    "if (db.stats().runs.length !== 1) throw new Error();",
+    "await db.close();",
+  ];
+  writeFileSync(join(project, "app.js"), code.join("\n"));
+  const require = 'import { createRequire } from "node:module";';
+  await build({
+    absWorkingDir: project,
+    entryPoints: { app: "./app.js", worker: "memkv/worker" },
+    outdir: "out",
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    banner: { js: `${require} const require = createRequire(import.meta.url);` },
+    logLevel: "error",
+  });
+  run(process.execPath, ["out/app.js"], project);
 }
 
 /** The README's TypeScript blocks must work as they are pasted, one after the other. */

@@ -1,0 +1,151 @@
+/**
+ * The background thread dies, in the middle of a flush and of a compaction: an error event, nothing
+ * lost, nothing left behind, and a new thread that does the work again.
+ */
+import { readdirSync, readlinkSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+import type { Worker } from "node:worker_threads";
+import { describe, expect, test } from "vitest";
+import type { Database, DatabaseStats } from "../../src/index.ts";
+import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
+
+type TextDatabase = Database<string, string>;
+
+const KEY_COUNT = 30_000;
+
+async function fill(database: TextDatabase, version: number): Promise<void> {
+  await database.batch(
+    Array.from({ length: KEY_COUNT }, (_, i) => ({
+      type: "put",
+      key: `key ${String((i * 7919) % KEY_COUNT).padStart(6, "0")}`,
+      value: `${version} https://example.org/some/path/${i}`,
+    })),
+  );
+}
+
+/** Ends the thread at once, wherever it is, as if it had run out of memory. */
+async function kill(database: TextDatabase): Promise<void> {
+  const store: { jobs: { worker: Worker | undefined } } = Reflect.get(database, "store");
+  await store.jobs.worker?.terminate();
+}
+
+/** Resolves in the middle of the work: after its first entries and before its last. */
+async function underWay(
+  database: TextDatabase,
+  job: "flush" | "compaction",
+): Promise<DatabaseStats["background"]> {
+  for (;;) {
+    const { background } = database.stats();
+    const { entriesDone = 0 } = background[job] ?? {};
+    if (entriesDone > 0) return background;
+    await setImmediate();
+  }
+}
+
+function filesIn(directory: string): string[] {
+  return withoutLock(readdirSync(directory)).filter((name) => /\.(seg|val)/.test(name));
+}
+
+/** Files of the directory that this process has open, more than once if so. */
+function openFiles(directory: string): string[] {
+  if (process.platform !== "linux") return [];
+  const open: string[] = [];
+  for (const descriptor of readdirSync("/proc/self/fd")) {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${descriptor}`);
+      if (path.startsWith(directory)) open.push(path);
+    } catch {
+      // It was closed meanwhile.
+    }
+  }
+  return open;
+}
+
+describe("a background thread that dies", () => {
+  test("in the middle of a flush loses nothing, and the flush is done again", async () => {
+    const directory = temporaryDirectory();
+    const database = await openFor<string, string>(directory, {
+      background: "worker",
+      durability: "os",
+    });
+    const errors: unknown[] = [];
+    database.on("error", (error) => errors.push(error));
+    await fill(database, 1);
+    const flushed = database.flush();
+    const died = expect(flushed).rejects.toMatchObject({
+      code: "MEMKV_IO",
+      message: expect.stringContaining("background thread died"),
+    });
+    await underWay(database, "flush");
+    await kill(database);
+    await died;
+    expect(errors).toEqual([expect.objectContaining({ code: "MEMKV_IO" })]);
+    expect(filesIn(directory)).toEqual([]);
+    expect(database.count()).toBe(KEY_COUNT);
+    await database.put("later", "write");
+    await database.flush();
+    expect(database.stats()).toMatchObject({ memtableKeyCount: 0, runs: [{}, {}] });
+    expect(filesIn(directory)).toHaveLength(2);
+    expect(database.count()).toBe(KEY_COUNT + 1);
+    await database.verify();
+    await database.close();
+    expect(openFiles(directory)).toEqual([]);
+    const again = await openFor<string, string>(directory);
+    expect(again.recovery).toMatchObject({ orphansRemoved: [], writesReplayed: 0 });
+    expect(again.count()).toBe(KEY_COUNT + 1);
+  });
+
+  test("in the middle of a compaction leaves the runs as they are, and it is done again", async () => {
+    const directory = temporaryDirectory();
+    const database = await openFor<string, string>(directory, {
+      background: "worker",
+      durability: "os",
+      compactionTrigger: 8,
+    });
+    const errors: unknown[] = [];
+    database.on("error", (error) => errors.push(error));
+    for (let version = 1; version <= 3; version++) {
+      await fill(database, version);
+      await database.flush();
+    }
+    await database.batch(
+      [...database.keys({ limit: 1000 })].map((key) => ({ type: "delete", key })),
+    );
+    const expected = [...database.entries()];
+    const compacted = expect(database.compact()).rejects.toMatchObject({ code: "MEMKV_IO" });
+    const { compaction } = await underWay(database, "compaction");
+    expect(compaction).toMatchObject({ reason: "manual", runCount: 4 });
+    await kill(database);
+    await compacted;
+    expect(errors).toEqual([expect.objectContaining({ code: "MEMKV_IO" })]);
+    expect(database.stats().runs).toHaveLength(4);
+    expect(filesIn(directory)).toHaveLength(4);
+    expect([...database.entries()]).toEqual(expected);
+    await database.compact();
+    expect(database.stats().runs).toMatchObject([{ keyCount: KEY_COUNT - 1000 }]);
+    expect([...database.entries()]).toEqual(expected);
+    // Files of what was merged are removed after the merge.
+    while (filesIn(directory).length > 1) await setImmediate();
+    // The one segment and the log that is written, each once.
+    const open = openFiles(directory);
+    expect(new Set(open).size).toBe(open.length);
+    expect(open.length).toBeLessThanOrEqual(2);
+    await database.close();
+    const again = await openFor<string, string>(directory);
+    expect(again.recovery.orphansRemoved).toEqual([]);
+    expect([...again.entries()]).toEqual(expected);
+  });
+
+  test("while it has nothing to do is not missed", async () => {
+    const database = await openFor<string, string>(temporaryDirectory(), { background: "worker" });
+    const errors: unknown[] = [];
+    database.on("error", (error) => errors.push(error));
+    await database.put("a", "1");
+    await database.flush();
+    await kill(database);
+    await database.put("b", "2");
+    await database.flush();
+    expect(errors).toEqual([]);
+    expect(database.count()).toBe(2);
+  });
+});
