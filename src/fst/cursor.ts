@@ -227,7 +227,10 @@ export class FrozenCursor {
     this.arrive(pos, length);
   }
 
-  /** Moves to the last key below `start`, which key[0, keyLength) leads to. */
+  /**
+   * Moves to the last key below `start`, which key[0, keyLength) leads to. (One loop for both ways
+   * makes a scan forward 8 % slower: bench frozen-layer, URLs.)
+   */
   private descendToLast(start: number, keyLength: number): void {
     const { reader, branch, key, view } = this;
     const longest = reader.longestKeyBytes;

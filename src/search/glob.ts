@@ -13,7 +13,6 @@
  * | `{a,b*,}` | one of the patterns, which may hold others |
  * | `\x` | the character x, whatever it is |
  */
-import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "./automaton.ts";
 import { compile } from "./dfa.ts";
 import {
@@ -24,6 +23,7 @@ import {
   complement,
   type Pattern,
 } from "./pattern.ts";
+import { PatternParser } from "./pattern-parser.ts";
 
 const SLASH: CodePointRange = { first: 0x2f, last: 0x2f };
 
@@ -39,22 +39,14 @@ const MAX_DEPTH = 200;
  * and a pattern whose automaton would have more than 10,000 states.
  */
 export function glob(source: string): Automaton {
-  if (typeof source !== "string") {
-    throw new InvalidArgumentError(`a glob is a string, not ${typeof source}`);
-  }
-  return compile(new Parser(source).parse(), source);
+  return compile(new GlobParser(source).parse(), source);
 }
 
-class Parser {
-  private readonly source: string;
-  private readonly characters: readonly string[];
-  private pos: number;
+class GlobParser extends PatternParser {
   private depth: number;
 
   constructor(source: string) {
-    this.source = source;
-    this.characters = Array.from(source);
-    this.pos = 0;
+    super(source, "glob");
     this.depth = 0;
   }
 
@@ -65,11 +57,9 @@ class Parser {
   /** Everything up to the end; in braces, up to the comma or brace that ends the part. */
   private sequence(): Pattern {
     const parts: Pattern[] = [];
-    while (this.pos < this.characters.length) {
-      const next = this.characters[this.pos];
-      if (this.depth > 0 && (next === "," || next === "}")) break;
-      this.pos++;
-      parts.push(this.part(next));
+    while (!this.isAtEnd) {
+      if (this.depth > 0 && (this.peek() === "," || this.peek() === "}")) break;
+      parts.push(this.part(this.next()));
     }
     return { kind: "sequence", parts };
   }
@@ -97,7 +87,7 @@ class Parser {
     // A bracket that comes first is a member.
     do {
       const first = this.setMember();
-      const isRange = this.characters[this.pos] === "-" && this.characters[this.pos + 1] !== "]";
+      const isRange = this.peek() === "-" && this.characters[this.pos + 1] !== "]";
       if (isRange) this.pos++;
       const last = isRange ? this.setMember() : first;
       if (last < first) throw this.error("a range that is out of order");
@@ -121,31 +111,5 @@ class Parser {
     if (!this.take("}")) throw this.error("expected }");
     this.depth--;
     return { kind: "choice", options };
-  }
-
-  /** The code point of a character, which is not half of a surrogate pair: no key has one. */
-  private codePoint(text: string): number {
-    const codePoint = text.codePointAt(0) ?? 0;
-    if (codePoint >= 0xd800 && codePoint <= 0xdfff) throw this.error("half of a surrogate pair");
-    return codePoint;
-  }
-
-  private next(): string {
-    const next = this.characters[this.pos];
-    if (next === undefined) throw this.error("unexpected end");
-    this.pos++;
-    return next;
-  }
-
-  private take(expected: string): boolean {
-    if (this.characters[this.pos] !== expected) return false;
-    this.pos++;
-    return true;
-  }
-
-  private error(what: string): InvalidArgumentError {
-    return new InvalidArgumentError(
-      `in the glob ${JSON.stringify(this.source)}, at character ${this.pos}: ${what}`,
-    );
   }
 }

@@ -20,7 +20,6 @@
  * Not part of it: back-references, look-around, `\b`, `\p{...}`, named groups. They are errors, as
  * is all that JavaScript refuses with the flag `u`.
  */
-import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "./automaton.ts";
 import { compile } from "./dfa.ts";
 import {
@@ -32,6 +31,7 @@ import {
   LAST_CODE_POINT,
   type Pattern,
 } from "./pattern.ts";
+import { PatternParser } from "./pattern-parser.ts";
 
 const MAX_REPEATS = 1000;
 
@@ -68,33 +68,24 @@ const SYNTAX = "\\^$.*+?()[]{}|/";
  * pattern whose automaton would have more than 10,000 states.
  */
 export function regex(source: string): Automaton {
-  if (typeof source !== "string") {
-    throw new InvalidArgumentError(`a regular expression is a string, not ${typeof source}`);
-  }
-  return compile(new Parser(source).parse(), source);
+  return compile(new RegexParser(source).parse(), source);
 }
 
 function range(first: string, last: string): CodePointRange {
   return { first: first.charCodeAt(0), last: last.charCodeAt(0) };
 }
 
-class Parser {
-  private readonly source: string;
-  /** The code points of the source, each as a string. */
-  private readonly characters: readonly string[];
-  private pos: number;
+class RegexParser extends PatternParser {
   private depth: number;
 
   constructor(source: string) {
-    this.source = source;
-    this.characters = Array.from(source);
-    this.pos = 0;
+    super(source, "regular expression");
     this.depth = 0;
   }
 
   parse(): Pattern {
     const pattern = this.choice();
-    if (this.pos < this.characters.length) throw this.error("unmatched )");
+    if (!this.isAtEnd) throw this.error("unmatched )");
     return pattern;
   }
 
@@ -180,13 +171,6 @@ class Parser {
     return character(this.codePoint(text));
   }
 
-  /** The code point of a character, which is not half of a surrogate pair: no key has one. */
-  private codePoint(text: string): number {
-    const codePoint = text.codePointAt(0) ?? 0;
-    if (codePoint >= 0xd800 && codePoint <= 0xdfff) throw this.error("half of a surrogate pair");
-    return codePoint;
-  }
-
   private group(): Pattern {
     if (this.take("?") && !this.take(":")) throw this.error("only groups () and (?:) are known");
     const pattern = this.choice();
@@ -259,29 +243,6 @@ class Parser {
     const isWhole = /^[0-9a-fA-F]+$/.test(digits) && digits.length >= leastLength;
     if (!isWhole || codePoint > LAST_CODE_POINT) throw this.error("not a code point");
     return this.codePoint(String.fromCodePoint(codePoint));
-  }
-
-  private peek(): string | undefined {
-    return this.characters[this.pos];
-  }
-
-  private next(): string {
-    const next = this.peek();
-    if (next === undefined) throw this.error("unexpected end");
-    this.pos++;
-    return next;
-  }
-
-  private take(expected: string): boolean {
-    if (this.peek() !== expected) return false;
-    this.pos++;
-    return true;
-  }
-
-  private error(what: string): InvalidArgumentError {
-    return new InvalidArgumentError(
-      `in the regular expression ${JSON.stringify(this.source)}, at character ${this.pos}: ${what}`,
-    );
   }
 }
 
