@@ -7,7 +7,7 @@
  * - publint and @arethetypeswrong/cli find nothing;
  * - each entry point can be imported, and the CLI starts;
  * - it works inside a bundle, background thread and all;
- * - the README's TypeScript blocks compile, checked strictly, and run.
+ * - the TypeScript blocks of README.md and docs/api.md compile, checked strictly, and run.
  *
  * Needs a build (`npm run build`) and the npm registry.
  */
@@ -22,7 +22,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -58,7 +58,8 @@ try {
   installLevel(project);
   checkEntryPoints(project, LEVEL_ENTRY_POINT);
   await checkBundle(project);
-  checkReadme(project);
+  checkExamples(project, "README.md");
+  checkExamples(project, "docs/api.md");
   run("npx", ["publint", "--strict", tarball], root);
   run("npx", ["attw", tarball, "--profile", "esm-only"], root);
   console.log("package check: ok");
@@ -194,14 +195,12 @@ async function checkBundle(project: string): Promise<void> {
   run(process.execPath, ["out/app.js"], project);
 }
 
-/** The README's TypeScript blocks must work as they are pasted, one after the other. */
-function checkReadme(project: string): void {
-  const blocks = [
-    ...readFileSync(join(root, "README.md"), "utf8").matchAll(/```ts\n([\s\S]*?)```/g),
-  ];
-  check(blocks.length > 0, "README.md has no TypeScript block");
+/** The TypeScript blocks of a page must work as they are pasted, one after the other. */
+function checkExamples(project: string, page: string): void {
+  const blocks = [...readFileSync(join(root, page), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)];
+  check(blocks.length > 0, `${page} has no TypeScript block`);
   for (const [i, [, code = ""]] of blocks.entries()) {
-    const name = `readme-${i + 1}`;
+    const name = `${basename(page, ".md").toLowerCase()}-${i + 1}`;
     writeFileSync(join(project, `${name}.ts`), code);
     compile(project, `${name}.ts`);
     console.log(run(process.execPath, [`${name}.js`], project));

@@ -112,6 +112,20 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * It is decided when the write's turn comes, by every write before it and by no other: of several
    * that ask for the same, one is done. Values are compared as they are encoded, so with `"msgpack"`
    * and `"json"` the order of an object's properties counts.
+   *
+   * @example
+   * ```ts
+   * import { open } from "memkv";
+   *
+   * const db = await open<string, number>(":memory:");
+   * await db.put("visits", 1, { ifAbsent: true }); // true
+   * for (;;) {
+   *   const before = db.get("visits");
+   *   if (await db.put("visits", (before ?? 0) + 1, { ifValue: before })) break;
+   * }
+   * console.log(db.get("visits")); // 2
+   * await db.close();
+   * ```
    */
   put(key: K, value: V, options: IfAbsent | IfValue<V>): Promise<boolean>;
   put(key: K, value: V, options?: WriteOptions & Partial<IfAbsent & IfValue<V>>): Promise<unknown> {
@@ -173,6 +187,27 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * looked up in the memtables written to since the beginning. One that is under way while more than
    * two memtables are flushed can no longer be judged, and counts as a conflict.
    *
+   * @example
+   * ```ts
+   * import { open } from "memkv";
+   *
+   * const db = await open<string, number>(":memory:");
+   * await db.batch([
+   *   { type: "put", key: "alice", value: 10 },
+   *   { type: "put", key: "bob", value: 0 },
+   * ]);
+   * const transfer = async (from: string, to: string, amount: number) =>
+   *   db.transaction((tx) => {
+   *     const balance = tx.get(from) ?? 0;
+   *     if (balance < amount) throw new Error(`${from} has only ${balance}`);
+   *     tx.put(from, balance - amount);
+   *     tx.put(to, (tx.get(to) ?? 0) + amount);
+   *   });
+   * await Promise.all([transfer("alice", "bob", 3), transfer("alice", "bob", 4)]);
+   * console.log(db.getMany(["alice", "bob"])); // [3, 7]
+   * await db.close();
+   * ```
+   *
    * @throws ConflictError (MEMKV_CONFLICT) when there was a conflict at every try; nothing of it was
    *   written.
    * @throws InvalidArgumentError for a transaction within the body of another, an unknown option,
@@ -198,7 +233,21 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
 
   /**
    * The database as it is now, to be read later. Cheap to take; until it is closed it keeps what it
-   * sees in memory and on disk. `using` closes it.
+   * sees in memory and on disk; `stats().pinned` shows what. `using` closes it. One that is forgotten
+   * is closed when it becomes garbage, with a `warning` event.
+   *
+   * @example
+   * ```ts
+   * import { open } from "memkv";
+   *
+   * const db = await open<string, string>(":memory:");
+   * await db.put("city", "Rome");
+   * const before = db.snapshot();
+   * await db.put("city", "Oslo");
+   * console.log(before.get("city"), db.get("city")); // Rome Oslo
+   * before.close();
+   * await db.close();
+   * ```
    */
   snapshot(): Snapshot<K, V> {
     const { sources, visibleSeqno } = this.moment();

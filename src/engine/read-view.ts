@@ -193,6 +193,18 @@ export abstract class ReadView<K, V> {
    * memtables or newer runs these are walked once; that holds until the next write for memtables,
    * and until the next flush or compaction for runs.
    *
+   * @example
+   * ```ts
+   * import { open } from "memkv";
+   *
+   * const db = await open<string, number>(":memory:");
+   * for (const [i, name] of ["ada", "bob", "eve", "tim"].entries()) await db.put(name, i);
+   * console.log(db.count({ lt: "eve" }), db.rank("eve"), db.at(2)); // 2 2 eve
+   * console.log(db.at(Math.floor(db.count() / 2))); // the median: eve
+   * console.log(db.sample(2).length); // 2 keys drawn at random
+   * await db.close();
+   * ```
+   *
    * @throws InvalidArgumentError for an index that is not a whole number from 0.
    */
   at(index: number): K | undefined {
