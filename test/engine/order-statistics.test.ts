@@ -15,6 +15,7 @@ async function openManyRuns(): Promise<Database<string, number>> {
   return await openFor<string, number>("store", {
     fileSystem: new MemoryFileSystem(),
     compactionTrigger: 64,
+    maxSizeAmplificationPercent: 1000,
     durability: "os",
   });
 }
