@@ -20,19 +20,12 @@
 
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { ClosedError, InvalidArgumentError } from "../errors.ts";
-import {
-  HEADER_BUCKET_CHANGES,
-  HEADER_MOVED,
-  HEADER_ROOT,
-  HEADER_SIZE,
-  HEADER_VALUE_BYTES,
-  isArena,
-} from "./arena.ts";
+import { HEADER_BUCKET_CHANGES, HEADER_MOVED, HEADER_ROOT, HEADER_SIZE, isArena } from "./arena.ts";
 import type { ArenaArtEntry, ArenaArtHandle } from "./arena-art.ts";
 import { TreeCursor } from "./cursor.ts";
 import { EpochReader } from "./epochs.ts";
 import { type KeyRange, ResolvedRange } from "./range.ts";
-import { NO_VALUE, Tree, type ValueBytes } from "./tree.ts";
+import { NO_VALUE, Tree } from "./tree.ts";
 
 /** At most 32 readers of one map at a time, in all threads together. Close a reader after use. */
 export class ArenaArtReader {
@@ -49,7 +42,7 @@ export class ArenaArtReader {
       throw new InvalidArgumentError("the argument must be what ArenaArt.share returned");
     }
     this.words = new Int32Array(buffer);
-    this.tree = new Tree(0, this.words[HEADER_VALUE_BYTES] as ValueBytes, buffer);
+    this.tree = Tree.attach(buffer);
     this.epochs = new EpochReader(this.words);
     this.cursor = new TreeCursor(this.tree);
     this.isClosed = false;

@@ -45,7 +45,7 @@ export class ArenaArt {
       throw new InvalidArgumentError("capacityBytes must be an integer from 1 to 2147483648");
     }
     const capacity = Math.min(Math.max(capacityBytes, MIN_ARENA_BYTES), MAX_ARENA_BYTES);
-    this.tree = new Tree(capacity, 8);
+    this.tree = Tree.create(capacity, 8);
     this.tree.compacts = true;
     this.idleCursor = undefined;
   }

@@ -61,19 +61,29 @@ export class Arena {
   /** Bytes below this belong to a pool; those above were never touched. */
   top: number;
 
-  /** `shared` is the buffer of an arena of another thread, which may then be read here. */
-  constructor(capacity: number, shared?: SharedArrayBuffer) {
-    assert(capacity >= MIN_ARENA_BYTES && capacity <= MAX_ARENA_BYTES, "arena size within limits");
-    this.capacity = Math.floor(capacity / 16) * 16;
-    this.buffer = shared ?? new SharedArrayBuffer(this.capacity);
-    this.bytes = new Uint8Array(this.buffer);
-    this.words = new Int32Array(this.buffer);
-    this.view = new DataView(this.buffer);
+  private constructor(buffer: SharedArrayBuffer) {
+    this.capacity = buffer.byteLength;
+    this.buffer = buffer;
+    this.bytes = new Uint8Array(buffer);
+    this.words = new Int32Array(buffer);
+    this.view = new DataView(buffer);
     this.top = HEADER_BYTES;
     this.nodes = new Pool(this);
     this.buckets = new Pool(this);
-    if (shared === undefined) this.words[HEADER_MAGIC] = MAGIC;
-    else assert(this.words[HEADER_MAGIC] === MAGIC, "the buffer holds an arena");
+  }
+
+  /** An empty arena of `capacity` bytes, rounded down to whole blocks. */
+  static create(capacity: number): Arena {
+    assert(capacity >= MIN_ARENA_BYTES && capacity <= MAX_ARENA_BYTES, "arena size within limits");
+    const arena = new Arena(new SharedArrayBuffer(Math.floor(capacity / 16) * 16));
+    arena.words[HEADER_MAGIC] = MAGIC;
+    return arena;
+  }
+
+  /** The arena that another thread made in `buffer`, to be read. */
+  static attach(buffer: SharedArrayBuffer): Arena {
+    assert(isArena(buffer), "the buffer holds an arena");
+    return new Arena(buffer);
   }
 
   /** Bytes below `top` that no block takes. */

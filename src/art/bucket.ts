@@ -7,13 +7,15 @@
  * *separator*: the shortest string that sorts after every key to the left and not after any key
  * here. It is coded as a key is, but has no value.
  *
- *   offset 0        4           ...                used        size - count * v        size
- *          +--------+-----------+-----+-----+-----+-----------+-----------------------+
- *          | header | separator | key | key | ... | 0-15 free | value | value | ...   |
- *          +--------+-----------+-----+-----+-----+-----------+-----------------------+
- *   header   one word: count in bits 0-7, used in bits 8-31
- *   values   4 or 8 bytes each (v), the same for the whole tree, in the order of the keys
- *   size     used + count * v, rounded up to 16: what the block takes in the arena
+ *   offset 0        4           ...                used    size - count * v            size
+ *          +--------+-----------+-----+-----+-----+-------+---------------------+-------+
+ *          | header | separator | key | key | ... | slack | last value |  ...   | first |
+ *          +--------+-----------+-----+-----+-----+-------+---------------------+-------+
+ *   header   one word: count in bits 0-5, spare units in bits 6-13, used in bits 14-31
+ *   values   4 or 8 bytes each (v), the same for the whole tree, in the order of the keys from the
+ *            end downwards, so that one more key moves none of them
+ *   size     used + count * v, rounded up to 16, + 16 * spare units: what the block takes in the
+ *            arena. Only a bucket at which keys arrive in order has spare units (append-run.ts)
  *
  *   a key, narrow (shared < 255, tail <= 255)     a key, wide
  *          +--------+------+---------+                   +-----+------------+----------+---------+
@@ -28,20 +30,23 @@
  * search compares each byte of the sought key once, and reads only the two header bytes of most
  * entries.
  *
- * Buckets are never changed in place: every change writes a new block whole. Who publishes it with
- * one store of its reference hides every half-done state from readers in other threads.
+ * Every change but one writes a new block whole (bucket-changes.ts); the one store that publishes its
+ * reference hides every half-done state from readers in other threads. The exception is a key after
+ * the last, where there is slack: it is written behind what any reader looks at, and the one store of
+ * the header publishes it.
  *
  * Invariants:
  *   1. Keys ascend strictly, and the first is not before the separator.
  *   2. `shared` is exactly the common prefix with the key before (the separator, for the first).
  *   3. 1 <= count <= MAX_KEYS.
  *   4. An entry is wide only where it must be.
+ *   5. The entries end before the values begin.
  *
  * Sources: front coding, Witten, Moffat, Bell, Managing Gigabytes, section 4.1; buckets under a
  * trie, Askitis and Sinha, "HAT-trie" (ACSC 2007), after Heinz, Zobel, Williams, "Burst tries"
  * (TOIS 2002); separators, Bayer and Unterauer, "Prefix B-trees" (TODS 1977).
  */
-import { type Arena, copyBytes } from "./arena.ts";
+import type { Arena } from "./arena.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 
 /** Of 16, 24 and 32 the last takes the least memory and is as fast as the others: bench/art.ts. */
@@ -50,11 +55,21 @@ export const MAX_KEYS = 32;
 /** Keys' bytes, headers included, above which a bucket of two keys or more is split. */
 export const MAX_PAYLOAD_BYTES = 1024;
 
+/** Bytes of a value: u32 or u53. */
+export type ValueBytes = 4 | 8;
+
 /** Neighbours merge up to these, well below the limits, so that they do not split again at once. */
 const MERGE_MAX_KEYS = 24;
 const MERGE_MAX_PAYLOAD_BYTES = 768;
 
-const HEADER_BYTES = 4;
+export const HEADER_BYTES = 4;
+const COUNT_MASK = 0x3f;
+const SPARE_SHIFT = 6;
+const SPARE_MASK = 0xff;
+const USED_SHIFT = 14;
+export const UNIT_BYTES = 16;
+const UNIT_SHIFT = 4;
+
 const NARROW_HEADER_BYTES = 2;
 const WIDE_HEADER_BYTES = 7;
 const WIDE = 255;
@@ -65,23 +80,75 @@ export const ABSENT = -1;
 /** What a search returns when the key sorts before the separator: it belongs further left. */
 export const BEFORE = -2;
 
+/** `spareBytes` are whole units, fewer than two of MAX_PAYLOAD_BYTES. */
+export function encodeHeader(count: number, used: number, spareBytes: number): number {
+  return count | ((spareBytes >>> UNIT_SHIFT) << SPARE_SHIFT) | (used << USED_SHIFT);
+}
+
 export function countOf(words: Int32Array, bucket: number): number {
-  return words[bucket >> 2] & 0xff;
+  return words[bucket >> 2] & COUNT_MASK;
 }
 
-function usedOf(words: Int32Array, bucket: number): number {
-  return words[bucket >> 2] >>> 8;
+/**
+ * `countOf`, for a reader beside a writer that may raise it: whatever is loaded after it, of keys
+ * that it counts, is there. A call of several nanoseconds, which is why the writer does without.
+ */
+export function countForReader(words: Int32Array, bucket: number): number {
+  return Atomics.load(words, bucket >> 2) & COUNT_MASK;
 }
 
-export function blockBytes(words: Int32Array, bucket: number, valueBytes: number): number {
+/** Bytes of header, separator and entries. */
+export function usedOf(words: Int32Array, bucket: number): number {
+  return words[bucket >> 2] >>> USED_SHIFT;
+}
+
+export function hasSpareUnits(words: Int32Array, bucket: number): boolean {
+  return ((words[bucket >> 2] >>> SPARE_SHIFT) & SPARE_MASK) > 0;
+}
+
+/** Of one load of the header, since the result stays the same while the parts of it change. */
+export function blockBytes(words: Int32Array, bucket: number, valueBytes: ValueBytes): number {
   const header = words[bucket >> 2];
-  return ((header >>> 8) + (header & 0xff) * valueBytes + 15) & ~15;
+  const spareBytes = ((header >>> SPARE_SHIFT) & SPARE_MASK) * UNIT_BYTES;
+  return packedBytes(header & COUNT_MASK, header >>> USED_SHIFT, valueBytes) + spareBytes;
 }
 
-/** Word index of the bucket's first value. */
-export function valuesWord(words: Int32Array, bucket: number, valueBytes: number): number {
-  const count = countOf(words, bucket);
-  return (bucket + blockBytes(words, bucket, valueBytes) - count * valueBytes) >> 2;
+/** Bytes of a block without spare units. */
+export function packedBytes(count: number, used: number, valueBytes: ValueBytes): number {
+  return (used + count * valueBytes + UNIT_BYTES - 1) & -UNIT_BYTES;
+}
+
+/** Index of the word after the bucket's first value, where its block ends. */
+export function valuesEnd(words: Int32Array, bucket: number, valueBytes: ValueBytes): number {
+  return (bucket + blockBytes(words, bucket, valueBytes)) >> 2;
+}
+
+/** The value of rank `rank` of the bucket whose values end at the word `end`. */
+export function readValue(
+  words: Int32Array,
+  end: number,
+  rank: number,
+  valueBytes: ValueBytes,
+): number {
+  if (valueBytes === 4) return words[end - rank - 1] >>> 0;
+  const word = end - 2 * rank - 2;
+  return (words[word] >>> 0) + words[word + 1] * 0x1_0000_0000;
+}
+
+export function writeValue(
+  words: Int32Array,
+  end: number,
+  rank: number,
+  valueBytes: ValueBytes,
+  value: number,
+): void {
+  if (valueBytes === 4) {
+    words[end - rank - 1] = value | 0;
+  } else {
+    const word = end - 2 * rank - 2;
+    words[word] = value | 0;
+    words[word + 1] = Math.floor(value / 0x1_0000_0000);
+  }
 }
 
 /** Offset of the separator, which is coded as an entry is. */
@@ -95,7 +162,7 @@ export function firstEntryPos(bytes: Uint8Array, bucket: number): number {
 }
 
 /** Offset of the entry of rank `index`, or after the last. */
-function entryPos(bytes: Uint8Array, bucket: number, index: number): number {
+export function entryPos(bytes: Uint8Array, bucket: number, index: number): number {
   let pos = firstEntryPos(bytes, bucket);
   for (let i = 0; i < index; i++) pos = entryEnd(bytes, pos);
   return pos;
@@ -167,27 +234,20 @@ export class BucketSearch {
   /** Bytes that the key shares with the entry at `pos`, where there is one. */
   nextShared = 0;
 
-  /** Takes the place of a key after the last of `bucket`, with which it shares `shared` bytes. */
-  moveToEnd(words: Int32Array, bucket: number, shared: number): void {
-    this.pos = bucket + usedOf(words, bucket);
-    this.index = countOf(words, bucket);
-    this.shared = shared;
-  }
-
   /**
-   * Rank of key[start, end), or ABSENT, or BEFORE (which sets no field). The caller vouches that
-   * the separator and the key agree in their first `known` bytes.
+   * Rank of key[start, end) among the first `count` keys, which are all or were all a moment ago;
+   * or ABSENT, or BEFORE (which sets no field). The caller vouches that the separator and the key
+   * agree in their first `known` bytes.
    */
   find(
     bytes: Uint8Array,
-    words: Int32Array,
     bucket: number,
+    count: number,
     key: Uint8Array,
     start: number,
     end: number,
     known: number,
   ): number {
-    const count = words[bucket >> 2] & 0xff;
     const keyLength = end - start;
     let pos = bucket + HEADER_BYTES;
     let tailLength = bytes[pos + 1];
@@ -280,279 +340,18 @@ export function decodeKey(arena: Arena, bucket: number, index: number, buffer: K
   return pos;
 }
 
-/** A bucket of one key, which is its own separator where `separatorLength` says so. */
-export function createBucket(
-  arena: Arena,
-  valueBytes: number,
-  key: Uint8Array,
-  start: number,
-  end: number,
-  separatorLength: number,
-): number {
-  const tailLength = end - start - separatorLength;
-  const used =
-    HEADER_BYTES +
-    headerBytes(0, separatorLength) +
-    separatorLength +
-    headerBytes(separatorLength, tailLength) +
-    tailLength;
-  const block = allocate(arena, used, 1, valueBytes);
-  let pos = writeHeader(arena.bytes, block + HEADER_BYTES, 0, separatorLength);
-  pos = writeTail(arena.bytes, pos, key, start, separatorLength);
-  pos = writeHeader(arena.bytes, pos, separatorLength, tailLength);
-  writeTail(arena.bytes, pos, key, start + separatorLength, tailLength);
-  return block;
-}
-
-/** A copy of `bucket` as it is. */
-export function copyBucket(arena: Arena, valueBytes: number, bucket: number): number {
-  const size = blockBytes(arena.words, bucket, valueBytes);
-  const block = arena.buckets.allocate(size);
-  copyBytes(arena.view, block, bucket, size);
-  return block;
-}
-
-/** A copy of `bucket` with the key inserted where the search `at` ended; its value is not set. */
-export function insertKey(
-  arena: Arena,
-  valueBytes: number,
-  bucket: number,
-  at: BucketSearch,
-  key: Uint8Array,
-  start: number,
-  end: number,
-): number {
-  const { bytes, view, words } = arena;
-  const count = countOf(words, bucket);
-  const used = usedOf(words, bucket);
-  const { pos, index, shared, nextShared } = at;
-  const tailLength = end - start - shared;
-  let grownUsed = used + headerBytes(shared, tailLength) + tailLength;
-  let nextTailLength = 0;
-  let rest = pos;
-  if (index < count) {
-    const nextEnd = entryEnd(bytes, pos);
-    nextTailLength = tailLengthAt(bytes, pos) + sharedAt(bytes, pos) - nextShared;
-    rest = nextEnd - nextTailLength;
-    grownUsed += headerBytes(nextShared, nextTailLength) - (rest - pos);
-  }
-  const block = allocate(arena, grownUsed, count + 1, valueBytes);
-  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, pos - bucket - HEADER_BYTES);
-  let target = writeHeader(bytes, block + pos - bucket, shared, tailLength);
-  target = writeTail(bytes, target, key, start + shared, tailLength);
-  if (index < count) {
-    target = writeHeader(bytes, target, nextShared, nextTailLength);
-    copyBytes(view, target, rest, bucket + used - rest);
-  }
-  const source = valuesWord(words, bucket, valueBytes);
-  const goal = valuesWord(words, block, valueBytes);
-  const wordsBefore = (index * valueBytes) >> 2;
-  const gap = valueBytes >> 2;
-  copyWords(view, goal, source, wordsBefore);
-  copyWords(
-    view,
-    goal + wordsBefore + gap,
-    source + wordsBefore,
-    ((count * valueBytes) >> 2) - wordsBefore,
-  );
-  return block;
-}
-
-/** A copy of `bucket` without the key key[start, ...), which the search `at` found. */
-export function removeKey(
-  arena: Arena,
-  valueBytes: number,
-  bucket: number,
-  at: BucketSearch,
-  key: Uint8Array,
-  start: number,
-): number {
-  const { bytes, view, words } = arena;
-  const count = countOf(words, bucket);
-  const used = usedOf(words, bucket);
-  const { pos, index } = at;
-  const rest = entryEnd(bytes, pos);
-  let shrunkUsed = used - (rest - pos);
-  let nextShared = 0;
-  let nextTail = rest;
-  let returned = 0;
-  if (index + 1 < count) {
-    // The next key was coded against the removed one; what it took from there it must now spell.
-    nextShared = Math.min(sharedAt(bytes, pos), sharedAt(bytes, rest));
-    returned = sharedAt(bytes, rest) - nextShared;
-    nextTail = tailPosAt(bytes, rest);
-    const nextTailLength = returned + tailLengthAt(bytes, rest);
-    shrunkUsed += headerBytes(nextShared, nextTailLength) + returned - (nextTail - rest);
-  }
-  const block = allocate(arena, shrunkUsed, count - 1, valueBytes);
-  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, pos - bucket - HEADER_BYTES);
-  if (index + 1 < count) {
-    const tailLength = returned + tailLengthAt(bytes, rest);
-    let target = writeHeader(bytes, block + pos - bucket, nextShared, tailLength);
-    target = writeTail(bytes, target, key, start + nextShared, returned);
-    copyBytes(view, target, nextTail, bucket + used - nextTail);
-  }
-  const source = valuesWord(words, bucket, valueBytes);
-  const goal = valuesWord(words, block, valueBytes);
-  const wordsBefore = (index * valueBytes) >> 2;
-  const gap = valueBytes >> 2;
-  copyWords(view, goal, source, wordsBefore);
-  copyWords(
-    view,
-    goal + wordsBefore,
-    source + wordsBefore + gap,
-    ((count * valueBytes) >> 2) - wordsBefore - gap,
-  );
-  return block;
-}
-
-/**
- * The rank at which to split an overfull bucket: the first key of the right part. A key appended at
- * either end gets a bucket of its own, so that ascending and descending keys leave full buckets
- * behind. Otherwise, of the cuts that leave each side at least three eighths of the bytes, the one
- * with the shortest separator; if a large key leaves no such cut, the one nearest the middle.
- */
-export function chooseSplit(
-  bytes: Uint8Array,
-  words: Int32Array,
-  bucket: number,
-  insertedIndex: number,
-): number {
-  const count = countOf(words, bucket);
-  if (insertedIndex === count - 1) return insertedIndex;
-  if (insertedIndex === 0) return 1;
-  let pos = firstEntryPos(bytes, bucket);
-  const payloadStart = pos;
-  const payload = payloadBytes(bytes, words, bucket);
-  let best = 1;
-  let bestCost = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < count; i++) {
-    const imbalance = Math.abs(pos - payloadStart - payload / 2);
-    // Within the middle quarter imbalance costs nothing; beyond, more than any separator.
-    const cost = sharedAt(bytes, pos) + (imbalance <= payload / 8 ? 0 : imbalance * 65_536);
-    if (i > 0 && cost < bestCost) {
-      best = i;
-      bestCost = cost;
-    }
-    pos = entryEnd(bytes, pos);
-  }
-  return best;
-}
-
-/** A copy of the keys of `bucket` before rank `index`: the left part of a split. */
-export function copyLeftPart(
-  arena: Arena,
-  valueBytes: number,
-  bucket: number,
-  index: number,
-): number {
-  const { bytes, view, words } = arena;
-  const end = entryPos(bytes, bucket, index);
-  const block = allocate(arena, end - bucket, index, valueBytes);
-  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, end - bucket - HEADER_BYTES);
-  copyWords(
-    view,
-    valuesWord(words, block, valueBytes),
-    valuesWord(words, bucket, valueBytes),
-    (index * valueBytes) >> 2,
-  );
-  return block;
-}
-
-/**
- * A copy of the keys of `bucket` from rank `index` on, under a separator of their own: the right
- * part of a split. Leaves the separator in `buffer`.
- */
-export function copyRightPart(
-  arena: Arena,
-  valueBytes: number,
-  bucket: number,
-  index: number,
-  buffer: KeyBuffer,
-): number {
-  const { bytes, view, words } = arena;
-  const pos = entryPos(bytes, bucket, index);
-  const rest = decodeKey(arena, bucket, index, buffer);
-  const separatorLength = sharedAt(bytes, pos) + 1;
-  const tailLength = buffer.length - separatorLength;
-  const restBytes = bucket + usedOf(words, bucket) - rest;
-  const count = countOf(words, bucket) - index;
-  const used =
-    HEADER_BYTES +
-    headerBytes(0, separatorLength) +
-    separatorLength +
-    headerBytes(separatorLength, tailLength) +
-    tailLength +
-    restBytes;
-  const block = allocate(arena, used, count, valueBytes);
-  let target = writeHeader(bytes, block + HEADER_BYTES, 0, separatorLength);
-  target = writeTail(bytes, target, buffer.bytes, 0, separatorLength);
-  target = writeHeader(bytes, target, separatorLength, tailLength);
-  target = writeTail(bytes, target, buffer.bytes, separatorLength, tailLength);
-  copyBytes(view, target, rest, restBytes);
-  copyWords(
-    view,
-    valuesWord(words, block, valueBytes),
-    valuesWord(words, bucket, valueBytes) + ((index * valueBytes) >> 2),
-    (count * valueBytes) >> 2,
-  );
-  buffer.length = separatorLength;
-  return block;
-}
-
-/**
- * A bucket with the keys of both, under the separator of `left`, which may have no keys. `left`'s
- * keys all sort before `right`'s.
- */
-export function mergeBuckets(
-  arena: Arena,
-  valueBytes: number,
-  left: number,
-  right: number,
-  leftKey: KeyBuffer,
-  rightKey: KeyBuffer,
-): number {
-  const { bytes, view, words } = arena;
-  const leftCount = countOf(words, left);
-  const rightCount = countOf(words, right);
-  decodeKey(arena, left, leftCount - 1, leftKey);
-  const rest = decodeKey(arena, right, 0, rightKey);
-  let shared = 0;
-  const limit = Math.min(leftKey.length, rightKey.length);
-  while (shared < limit && leftKey.bytes[shared] === rightKey.bytes[shared]) shared++;
-  const tailLength = rightKey.length - shared;
-  const leftUsed = usedOf(words, left);
-  const restBytes = right + usedOf(words, right) - rest;
-  const used = leftUsed + headerBytes(shared, tailLength) + tailLength + restBytes;
-  const block = allocate(arena, used, leftCount + rightCount, valueBytes);
-  copyBytes(view, block + HEADER_BYTES, left + HEADER_BYTES, leftUsed - HEADER_BYTES);
-  let target = writeHeader(bytes, block + leftUsed, shared, tailLength);
-  target = writeTail(bytes, target, rightKey.bytes, shared, tailLength);
-  copyBytes(view, target, rest, restBytes);
-  const goal = valuesWord(words, block, valueBytes);
-  const leftWords = (leftCount * valueBytes) >> 2;
-  copyWords(view, goal, valuesWord(words, left, valueBytes), leftWords);
-  copyWords(
-    view,
-    goal + leftWords,
-    valuesWord(words, right, valueBytes),
-    (rightCount * valueBytes) >> 2,
-  );
-  return block;
-}
-
-function allocate(arena: Arena, used: number, count: number, valueBytes: number): number {
-  const block = arena.buckets.allocate(used + count * valueBytes);
-  arena.words[block >> 2] = count | (used << 8);
-  return block;
-}
-
-function headerBytes(shared: number, tailLength: number): number {
+/** Bytes of an entry before its tail. */
+export function headerBytes(shared: number, tailLength: number): number {
   return shared < WIDE && tailLength <= NARROW_MAX_TAIL ? NARROW_HEADER_BYTES : WIDE_HEADER_BYTES;
 }
 
 /** Writes an entry's header at `pos` and returns where its tail begins. */
-function writeHeader(bytes: Uint8Array, pos: number, shared: number, tailLength: number): number {
+export function writeHeader(
+  bytes: Uint8Array,
+  pos: number,
+  shared: number,
+  tailLength: number,
+): number {
   if (shared < WIDE && tailLength <= NARROW_MAX_TAIL) {
     bytes[pos] = shared;
     bytes[pos + 1] = tailLength;
@@ -565,7 +364,7 @@ function writeHeader(bytes: Uint8Array, pos: number, shared: number, tailLength:
 }
 
 /** Writes source[start, start + len) at `pos` and returns the offset after it. */
-function writeTail(
+export function writeTail(
   bytes: Uint8Array,
   pos: number,
   source: Uint8Array,
@@ -578,10 +377,6 @@ function writeTail(
     bytes.set(source.subarray(start, start + len), pos);
   }
   return pos + len;
-}
-
-function copyWords(view: DataView, target: number, source: number, count: number): void {
-  copyBytes(view, target << 2, source << 2, count << 2);
 }
 
 function readU24(bytes: Uint8Array, pos: number): number {

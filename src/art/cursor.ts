@@ -7,7 +7,7 @@
  * anew by the key. If the key itself was removed meanwhile, `next` goes to the first key after it and
  * `prev` to the last before it.
  */
-import { BucketSearch, countOf, decodeEntry, decodeKey, sharedAt, valuesWord } from "./bucket.ts";
+import { BucketSearch, decodeEntry, decodeKey, readValue, sharedAt, valuesEnd } from "./bucket.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import type { Tree } from "./tree.ts";
 
@@ -21,9 +21,9 @@ export class TreeCursor {
   /** Offset of the entry after the current one. */
   private nextPos: number;
   private index: number;
-  /** Of the current bucket: how many keys it has, and where its values begin. */
+  /** Of the current bucket: how many keys it has, and where its values end. */
   private count: number;
-  private valuesWord: number;
+  private valuesEnd: number;
   private changeCount: number;
 
   constructor(tree: Tree) {
@@ -35,7 +35,7 @@ export class TreeCursor {
     this.nextPos = 0;
     this.index = 0;
     this.count = 0;
-    this.valuesWord = 0;
+    this.valuesEnd = 0;
     this.changeCount = -1;
   }
 
@@ -50,7 +50,7 @@ export class TreeCursor {
 
   /** The key's value, as it is now. Only before the tree changes: callers read it after a move. */
   get value(): number {
-    return this.tree.readValueAt(this.valuesWord, this.index);
+    return readValue(this.tree.arena.words, this.valuesEnd, this.index, this.tree.valueBytes);
   }
 
   /** How many keys the current bucket has after the current one, or before it in reverse. */
@@ -71,7 +71,7 @@ export class TreeCursor {
     const bucket = this.tree.seekBucket(key, 0, length, this.search);
     if (bucket === 0) {
       this.isValid = false;
-    } else if (this.search.index < countOf(this.tree.arena.words, bucket)) {
+    } else if (this.search.index < this.tree.countOf(bucket)) {
       this.enterAtSearch(bucket, key);
     } else {
       this.enterFirst(this.tree.nextBucket(bucket));
@@ -156,7 +156,7 @@ export class TreeCursor {
       this.isValid = false;
       return;
     }
-    const index = countOf(this.tree.arena.words, bucket) - 1;
+    const index = this.tree.countOf(bucket) - 1;
     this.enter(bucket, index, decodeKey(this.tree.arena, bucket, index, this.buffer));
   }
 
@@ -166,8 +166,8 @@ export class TreeCursor {
     this.bucket = bucket;
     this.nextPos = nextPos;
     this.index = index;
-    this.count = countOf(words, bucket);
-    this.valuesWord = valuesWord(words, bucket, this.tree.valueBytes);
+    this.count = this.tree.countOf(bucket);
+    this.valuesEnd = valuesEnd(words, bucket, this.tree.valueBytes);
     this.changeCount = this.tree.changeCount;
   }
 }

@@ -16,6 +16,8 @@ import {
   sharedAt,
   tailLengthAt,
   tailPosAt,
+  usedOf,
+  valuesEnd,
 } from "./bucket.ts";
 import {
   bucketOf,
@@ -135,6 +137,9 @@ function verifyBucket(walk: Walk, bucket: number, from: Child): void {
     payloadBytes(bytes, words, bucket) - largest <= MAX_PAYLOAD_BYTES,
     "bucket: large only by one large key",
   );
+  const valuesStart = valuesEnd(words, bucket, tree.valueBytes) * 4 - count * tree.valueBytes;
+  assert(pos <= valuesStart, "bucket 5: entries end before the values begin");
+  assert(pos === bucket + usedOf(words, bucket), "bucket: used is where the entries end");
   walk.previousKey = key;
   walk.keyCount += count;
   walk.bucketCount++;

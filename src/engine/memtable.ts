@@ -119,7 +119,10 @@ export class Memtable {
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
     const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
-    this.tree = new Tree(Math.min(arenaBytes, MAX_ARENA_BYTES), 4, shared?.arena);
+    this.tree =
+      shared === undefined
+        ? Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4)
+        : Tree.attach(shared.arena);
     const heapBytes = Math.max(reservedBytes, MIN_ARENA_BYTES);
     const heap =
       shared?.heap ?? new SharedArrayBuffer(Math.min(alignUp(heapBytes), MAX_HEAP_BYTES));

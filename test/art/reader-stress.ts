@@ -6,7 +6,8 @@
  * them; its value follows from the id and a version. So a reader knows a key or value that nobody
  * wrote. Keys of even ids are *stable*: they are there before the readers start, and are replaced but
  * never deleted, so that a reader who misses one has lost it. Odd ones come and go, by stretches, so
- * that buckets split and merge all the time.
+ * that buckets split and merge all the time. Now and then the writer appends a run of even ids beyond
+ * all others, and then raises the bound below which a reader must find every even id.
  */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
@@ -71,6 +72,14 @@ export interface StressResult {
   readonly tree: Tree;
 }
 
+/** Words of what the writer tells the readers: when to stop, and which ids there may be. */
+export const IS_STOPPED = 0;
+export const ID_BOUND = 1;
+
+/** How often keys are appended in order, and how many. */
+const OPERATIONS_BETWEEN_RUNS = 64;
+const RUN_KEYS = 20;
+
 /** Node loads no TypeScript in a worker by itself; tsx does. */
 const WORKER_CODE = `
   import("tsx/esm/api").then(({ tsImport }) =>
@@ -82,7 +91,7 @@ const WORKER_CODE = `
 
 export async function runStress(options: StressOptions): Promise<StressResult> {
   const { operations, keyCount, readers, seed, reusesAtOnce } = options;
-  const tree = new Tree(2 ** 28, 8);
+  const tree = Tree.create(2 ** 28, 8);
   const set = (id: number, version: number) => {
     const key = keyOf(id);
     tree.locate(key, 0, key.length);
@@ -90,14 +99,15 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
   };
   for (let id = 0; id < keyCount; id += 2) set(id, 1);
   tree.share({ reusesAtOnce });
-  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const state = new Int32Array(new SharedArrayBuffer(8));
+  Atomics.store(state, ID_BOUND, keyCount);
   const handle = { buffer: tree.arena.buffer };
   const workers = Array.from(
     { length: readers },
     (_, i) =>
       new Worker(WORKER_CODE, {
         eval: true,
-        workerData: { handle, keyCount, seed: seed + i + 1, stop },
+        workerData: { handle, seed: seed + i + 1, state },
       }),
   );
   await Promise.all(workers.map((worker) => once(worker, "message")));
@@ -114,9 +124,16 @@ export async function runStress(options: StressOptions): Promise<StressResult> {
       const key = keyOf(id);
       if (tree.locate(key, 0, key.length) !== NO_VALUE) tree.remove();
     }
+    if (i % OPERATIONS_BETWEEN_RUNS === 0) {
+      for (let appended = 0; appended < RUN_KEYS; appended++) {
+        const next = state[ID_BOUND];
+        set(next, 1);
+        Atomics.store(state, ID_BOUND, next + 2);
+      }
+    }
     maxRetiredBytes = Math.max(maxRetiredBytes, tree.retiredBytes);
   }
-  Atomics.store(stop, 0, 1);
+  Atomics.store(state, IS_STOPPED, 1);
   const total = noFaults();
   for (const faults of await Promise.all(reports)) {
     total.lost += faults.lost;

@@ -5,25 +5,31 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { ArenaArtHandle } from "../../src/art/arena-art.ts";
 import { ArenaArtReader } from "../../src/art/arena-art-reader.ts";
-import { checkEntry, type Faults, isStable, keyOf, noFaults } from "./reader-stress.ts";
+import {
+  checkEntry,
+  type Faults,
+  ID_BOUND,
+  IS_STOPPED,
+  isStable,
+  keyOf,
+  noFaults,
+} from "./reader-stress.ts";
 import { Random } from "./shapes.ts";
 
 interface Assignment {
   readonly handle: ArenaArtHandle;
-  readonly keyCount: number;
   readonly seed: number;
-  /** Becomes 1 when the writer is done. */
-  readonly stop: Int32Array;
+  readonly state: Int32Array;
 }
 
-const { handle, keyCount, seed, stop } = workerData as Assignment;
+const { handle, seed, state } = workerData as Assignment;
 const reader = new ArenaArtReader(handle);
 const random = new Random(seed);
 const faults: Faults = noFaults();
 const SCAN_KEYS = 300;
 
 function lookUp(): void {
-  const id = random.below(keyCount);
+  const id = random.below(Atomics.load(state, ID_BOUND));
   const key = keyOf(id);
   const value = reader.get(key);
   faults.lookups++;
@@ -37,7 +43,7 @@ function lookUp(): void {
 /** Walks some keys in either direction: in order, each sound, and no stable key left out. */
 function scan(): void {
   const reverse = random.below(2) === 0;
-  const start = keyOf(random.below(keyCount));
+  const start = keyOf(random.below(Atomics.load(state, ID_BOUND)));
   const range = reverse ? { lte: start, reverse } : { gte: start };
   let previous: Buffer | undefined;
   let stable: Buffer | undefined;
@@ -60,7 +66,7 @@ function scan(): void {
 
 parentPort?.postMessage("ready");
 try {
-  while (Atomics.load(stop, 0) === 0) {
+  while (Atomics.load(state, IS_STOPPED) === 0) {
     for (let i = 0; i < 200; i++) lookUp();
     scan();
   }

@@ -114,7 +114,7 @@ describe.each([4, 8] as const)("Tree with values of %i bytes", (valueBytes) => {
 
     it("is whole after every insert and every delete", () => {
       const keys = keysOf(150);
-      const tree = new Tree(MIN_ARENA_BYTES, valueBytes);
+      const tree = Tree.create(MIN_ARENA_BYTES, valueBytes);
       const model = new Model();
       keys.forEach((key, i) => {
         set(tree, key, maxValue - i);
@@ -135,7 +135,7 @@ describe.each([4, 8] as const)("Tree with values of %i bytes", (valueBytes) => {
     it("agrees with a sorted array over random operations", () => {
       const random = new Random(seed);
       const keys = keysOf(1000);
-      const tree = new Tree(MIN_ARENA_BYTES, valueBytes);
+      const tree = Tree.create(MIN_ARENA_BYTES, valueBytes);
       const model = new Model();
       const steps = keys[0].length > 60_000 ? 300 : 3000;
       for (let step = 0; step < steps; step++) {
@@ -163,7 +163,7 @@ describe.each([4, 8] as const)("Tree with values of %i bytes", (valueBytes) => {
     it("keeps a cursor right while the tree changes under it", () => {
       const random = new Random(seed);
       const keys = random.shuffle(keysOf(600));
-      const tree = new Tree(MIN_ARENA_BYTES, valueBytes);
+      const tree = Tree.create(MIN_ARENA_BYTES, valueBytes);
       const model = new Model();
       const change = () => {
         const key = keys[random.below(keys.length)];
@@ -200,7 +200,7 @@ describe.each([4, 8] as const)("Tree with values of %i bytes", (valueBytes) => {
 
 describe("Tree", () => {
   it("holds the empty key and a key of 65,536 bytes, and their neighbours", () => {
-    const tree = new Tree(MIN_ARENA_BYTES, 4);
+    const tree = Tree.create(MIN_ARENA_BYTES, 4);
     const keys = [0, 1, 254, 255, 256, 257, 65_535, 65_536].map((length) => new Uint8Array(length));
     keys.forEach((key, i) => {
       set(tree, key, i);
@@ -213,7 +213,7 @@ describe("Tree", () => {
   });
 
   it("reads keys out of the middle of a buffer, shared or not", () => {
-    const tree = new Tree(MIN_ARENA_BYTES, 4);
+    const tree = Tree.create(MIN_ARENA_BYTES, 4);
     const shared = new Uint8Array(new SharedArrayBuffer(64), 5, 32);
     shared.set(new TextEncoder().encode("--key--other--"));
     tree.locate(shared, 2, 5);
@@ -224,7 +224,7 @@ describe("Tree", () => {
   });
 
   it("moves to larger arenas by itself and loses no key", () => {
-    const tree = new Tree(MIN_ARENA_BYTES, 8);
+    const tree = Tree.create(MIN_ARENA_BYTES, 8);
     const keys = SHAPES["random lengths"](5000, new Random(1));
     keys.forEach((key, i) => {
       set(tree, key, i);
@@ -237,7 +237,7 @@ describe("Tree", () => {
   });
 
   it("is empty after clear, and usable", () => {
-    const tree = new Tree(MIN_ARENA_BYTES, 8);
+    const tree = Tree.create(MIN_ARENA_BYTES, 8);
     for (const key of SHAPES["paths"](500, new Random(1))) set(tree, key, 1);
     tree.clear();
     verifyTree(tree);
@@ -247,5 +247,54 @@ describe("Tree", () => {
     expect(cursor.isValid).toBe(false);
     set(tree, new Uint8Array(3), 9);
     expect(get(tree, new Uint8Array(3))).toBe(9);
+  });
+
+  it.each([4, 8] as const)("takes keys in order, in runs that begin anywhere: %i", (valueBytes) => {
+    const tree = Tree.create(MIN_ARENA_BYTES, valueBytes);
+    const model = new Model();
+    const random = new Random(5);
+    const key = (run: number, i: number) => {
+      const text = `${String.fromCharCode(97 + run)}${String(i).padStart(5, "0")}`;
+      return new TextEncoder().encode(text + "x".repeat(i % 40));
+    };
+    const lengths = new Array<number>(8).fill(0);
+    for (let round = 0; round < 120; round++) {
+      // Runs in turn, some short; between them a change elsewhere, or in the very bucket.
+      const run = random.below(lengths.length);
+      for (let i = random.below(40); i >= 0; i--) {
+        const next = key(run, lengths[run]++);
+        set(tree, next, round);
+        model.set(next, round);
+        verifyTree(tree);
+      }
+      const other = key(random.below(lengths.length), random.below(200));
+      if (random.below(2) === 0) {
+        remove(tree, other);
+        model.delete(other);
+      } else {
+        set(tree, other, round);
+        model.set(other, round);
+      }
+      verifyTree(tree);
+    }
+    expectSame(tree, model);
+  });
+
+  it("keeps no slack where runs have ended", () => {
+    const tree = Tree.create(2 ** 22, 8);
+    const random = new Random(6);
+    const lengths = new Uint32Array(500);
+    for (let round = 0; round < 2000; round++) {
+      const run = random.below(lengths.length);
+      for (let i = 0; i < 5; i++) {
+        const key = new Uint8Array(8);
+        new DataView(key.buffer).setUint32(0, run);
+        new DataView(key.buffer).setUint32(4, lengths[run]++);
+        set(tree, key, round);
+      }
+    }
+    verifyTree(tree);
+    // A bucket of 32 such keys takes some 500 bytes; with slack, 1,500.
+    expect(tree.arena.liveBytes / tree.size).toBeLessThan(24);
   });
 });
