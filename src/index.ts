@@ -7,6 +7,7 @@ export {
   type BatchOperation,
   Database,
   type DatabaseEvents,
+  type DeleteRangeOperation,
   open,
 } from "./engine/database.ts";
 export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";

@@ -15,9 +15,10 @@
  */
 import { successor } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import type { Span } from "../cursor/spans.ts";
 import { EntryKind, type SeqnoRange, type ValuePlace } from "../entry.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
-import type { SegmentCoders } from "../segment/coders.ts";
+import { type SegmentCoders, untrainedCoders } from "../segment/coders.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import type { ValueLogWriter } from "../segment/value-log-writer.ts";
 import type { SegmentWriter } from "../segment/writer.ts";
@@ -74,6 +75,7 @@ export class RunWriter {
   private readonly options: OutputOptions;
   private readonly finished: SegmentMeta[] = [];
   private readonly finishedLogs: ValueLogMeta[] = [];
+  private rangeTombstones: SegmentMeta | undefined;
   private writer: SegmentWriter | undefined;
   /** Whether the segment being written ends before the next entry. */
   private isFull = false;
@@ -83,6 +85,7 @@ export class RunWriter {
 
   constructor(options: OutputOptions) {
     this.options = options;
+    this.rangeTombstones = undefined;
   }
 
   /**
@@ -130,16 +133,27 @@ export class RunWriter {
     await this.cut(successor(lastKey));
   }
 
+  /** Gives the run its range tombstones, disjoint and in order: those of the writes `seqnos`. */
+  async writeRangeTombstones(spans: readonly Span[], seqnos: SeqnoRange): Promise<void> {
+    if (spans.length === 0) return;
+    this.writer = await this.options.create(untrainedCoders(), seqnos, undefined);
+    for (const span of spans) this.writer.addRangeTombstone(span);
+    this.rangeTombstones = await this.writer.finish();
+    this.writer = undefined;
+  }
+
   /** Makes an existing segment the next part of the run. Its keys sort after all written so far. */
   carry(segment: SegmentMeta): void {
     this.carried.add(segment);
     this.finished.push(segment);
   }
 
-  /** Completes the run. */
+  /** Completes the run: its range tombstones, if it has any, come before its segments. */
   async finish(): Promise<RunOutput> {
     await this.cutLog();
-    return { run: this.finished, valueLogs: this.finishedLogs };
+    const { rangeTombstones, finished } = this;
+    const run = rangeTombstones === undefined ? finished : [rangeTombstones, ...finished];
+    return { run, valueLogs: this.finishedLogs };
   }
 
   /** Removes everything that was written. */
@@ -150,6 +164,7 @@ export class RunWriter {
     // A file that cannot be removed is an orphan for the next open; why the job failed tells more.
     await writer?.abandon().catch(() => {});
     await log?.abandon().catch(() => {});
+    if (this.rangeTombstones !== undefined) this.finished.push(this.rangeTombstones);
     for (const meta of this.finished) {
       if (!this.carried.has(meta)) await this.options.remove(meta);
     }

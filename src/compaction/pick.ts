@@ -81,7 +81,7 @@ export function estimateSpace({ runs }: Version): SpaceEstimate {
   const oldestBytes = runBytes(oldest);
   const tombstones = newer.reduce((total, { tombstoneCount }) => total + tombstoneCount, 0);
   const keys = oldest.reduce((total, { keyCount }) => total + keyCount, 0);
-  const deletedBytes = oldestBytes * Math.min(1, tombstones / keys);
+  const deletedBytes = oldestBytes * Math.min(1, tombstones / Math.max(1, keys));
   return { newerBytes: runBytes(newer), deletedBytes, liveBytes: oldestBytes - deletedBytes };
 }
 

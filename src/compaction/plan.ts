@@ -11,14 +11,20 @@
  * in a value log that is to be left, and a small
  * one (under a quarter of the target), since runs would crumble into many small files over time.
  * Small loners next to each other, or beside a merged unit, are merged with it.
+ *
+ * A segment that a range tombstone of a newer run covers whole is in no unit: it is dropped without
+ * being read. One that is covered in part is merged, though alone, so that its space comes back.
  */
 import { compareBytes } from "../bytes/compare.ts";
+import { endsAfter, Mask, type Spans } from "../cursor/spans.ts";
 import type { Run, SegmentMeta } from "../manifest/version.ts";
 
 /** A segment, and how old its run is: 0 is the newest of the merge. */
 export interface PlannedSegment {
   readonly meta: SegmentMeta;
   readonly age: number;
+  /** Whether range tombstones of newer runs cover a part of it. */
+  readonly isCut: boolean;
 }
 
 export type Unit =
@@ -31,18 +37,20 @@ export interface PlanOptions {
   readonly segmentBytes: number;
   /** File numbers of value logs that the merge must leave. */
   readonly leftLogs: ReadonlySet<number>;
+  /** Of each run, newest first. Default: none. */
+  readonly rangeTombstones?: readonly (Spans | undefined)[];
 }
 
 /** Smaller loners than this share of the target are merged with their neighbours. */
 const SMALL_SHARE = 1 / 4;
 
-/** Units in key order. `runs`: newest first. */
+/** Units in key order. `runs`: newest first, without segments of range tombstones. */
 export function planCompaction(runs: readonly Run[], options: PlanOptions): Unit[] {
   const units: Unit[] = [];
-  for (const group of overlappingGroups(runs)) {
-    const only = group.length === 1 ? group[0].meta : undefined;
+  for (const group of overlappingGroups(remainingSegments(runs, options.rangeTombstones ?? []))) {
+    const only = group.length === 1 ? group[0] : undefined;
     if (only !== undefined && isWorthCarrying(only, options)) {
-      units.push({ kind: "carry", segment: only });
+      units.push({ kind: "carry", segment: only.meta });
       continue;
     }
     const last = units.at(-1);
@@ -59,26 +67,48 @@ export function planCompaction(runs: readonly Run[], options: PlanOptions): Unit
 function carryIfAlone(options: PlanOptions): (unit: Unit) => Unit {
   return (unit) => {
     if (unit.kind === "carry" || unit.segments.length > 1) return unit;
-    const { meta } = unit.segments[0];
-    return mustRewrite(meta, options) ? unit : { kind: "carry", segment: meta };
+    const segment = unit.segments[0];
+    return mustRewrite(segment, options) ? unit : { kind: "carry", segment: segment.meta };
   };
 }
 
-function mustRewrite(segment: SegmentMeta, options: PlanOptions): boolean {
+function isWorthCarrying(segment: PlannedSegment, options: PlanOptions): boolean {
+  if (mustRewrite(segment, options)) return false;
+  return segment.meta.fileBytes >= options.segmentBytes * SMALL_SHARE;
+}
+
+/** Whether something in the segment, or that it refers to, is to go. */
+function mustRewrite({ meta, isCut }: PlannedSegment, options: PlanOptions): boolean {
   return (
-    (options.dropTombstones && segment.tombstoneCount > 0) ||
-    segment.valueLogs.some(({ fileNumber }) => options.leftLogs.has(fileNumber))
+    isCut ||
+    (options.dropTombstones && meta.tombstoneCount > 0) ||
+    meta.valueLogs.some(({ fileNumber }) => options.leftLogs.has(fileNumber))
   );
 }
 
-function isWorthCarrying(segment: SegmentMeta, options: PlanOptions): boolean {
-  if (mustRewrite(segment, options)) return false;
-  return segment.fileBytes >= options.segmentBytes * SMALL_SHARE;
+/** All segments but those that a range tombstone of a newer run covers. */
+function remainingSegments(
+  runs: readonly Run[],
+  rangeTombstones: readonly (Spans | undefined)[],
+): PlannedSegment[] {
+  const remaining: PlannedSegment[] = [];
+  for (const [age, run] of runs.entries()) {
+    const newer = rangeTombstones.slice(0, age).filter((spans) => spans !== undefined);
+    const mask = new Mask(newer);
+    for (const meta of run) {
+      const { firstKey, lastKey } = meta;
+      const covering = mask.covering(firstKey, firstKey.length);
+      if (covering !== undefined && endsAfter(covering, lastKey, lastKey.length)) continue;
+      const next = covering ?? mask.after(firstKey, firstKey.length);
+      const isCut = next !== undefined && compareBytes(next.start, lastKey) <= 0;
+      remaining.push({ meta, age, isCut });
+    }
+  }
+  return remaining;
 }
 
-/** Segments of all runs in order of first key, cut where nothing spans the gap. */
-function overlappingGroups(runs: readonly Run[]): PlannedSegment[][] {
-  const segments = runs.flatMap((run, age) => run.map((meta) => ({ meta, age })));
+/** Segments in order of first key, cut where nothing spans the gap. */
+function overlappingGroups(segments: PlannedSegment[]): PlannedSegment[][] {
   segments.sort((a, b) => compareBytes(a.meta.firstKey, b.meta.firstKey) || a.age - b.age);
   const groups: PlannedSegment[][] = [];
   let groupEnd: Uint8Array | undefined;

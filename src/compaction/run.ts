@@ -3,10 +3,12 @@
  *
  * 1. The plan (`plan.ts`) parts the inputs into units: segments to carry over, segments to merge; and
  *    says which value logs are left (`value-logs.ts`).
- * 2. A uniform sample of all inputs trains the coders of the new segments once for the whole run.
- * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older.
- * 4. Tombstones are dropped where no run older than the merge exists.
- * 5. RunWriter cuts the output into segments. Nothing is installed here: the caller writes the
+ * 2. A uniform sample of what is merged trains the coders of the new segments once for the whole run.
+ * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older. What range
+ *    tombstones of newer inputs cover is passed over by seeking (MaskedCursor), and not read.
+ * 4. The new run has the range tombstones of all inputs, joined; its entries are newer than they.
+ * 5. Tombstones of both kinds are dropped where no run older than the merge exists.
+ * 6. RunWriter cuts the output into segments. Nothing is installed here: the caller writes the
  *    manifest, swaps the Version, and only then removes the inputs.
  *
  * Memory is bounded by a block a source, the writer's buffers, and the key index being built.
@@ -14,11 +16,14 @@
 import { compareBytes } from "../bytes/compare.ts";
 import { ConcatCursor } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import { MaskedCursor } from "../cursor/masked.ts";
 import { MergeCursor } from "../cursor/merge.ts";
-import { MAX_SEQNO } from "../entry.ts";
+import { eachSpan, Mask, type Span, unionOf } from "../cursor/spans.ts";
+import { MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
+import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
 import { type OutputOptions, type RunOutput, RunWriter, type Source } from "./output.ts";
@@ -42,9 +47,9 @@ export interface CompactionJob {
 
 /** The new run: segments that were written and segments carried over. Empty if nothing is left. */
 export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
-  const opened = new Map<number, Segment>();
-  for (const segment of job.runs.flat()) opened.set(segment.meta.fileNumber, segment);
-  const { units, leftLogs } = planOf(job);
+  const { dropTombstones } = job;
+  const inputs = inputsOf(job);
+  const { units, leftLogs } = planOf(job, inputs);
   const openLogs = new Map<number, ValueLog>();
   for (const meta of leftLogs) openLogs.set(meta.fileNumber, await job.openValueLog(meta));
   const writer = new RunWriter(job.output);
@@ -55,9 +60,13 @@ export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
         writer.carry(unit.segment);
         continue;
       }
-      coders ??= trainOn(job);
-      const source = sourceOf(unit.segments, opened);
-      await writer.writeAll(source, coders, job.dropTombstones, openLogs);
+      coders ??= trainOn(mergedSegments(units, inputs), job);
+      const source = sourceOf(unit.segments, inputs);
+      await writer.writeAll(source, coders, dropTombstones, openLogs);
+    }
+    const deleting = job.runs.flat().filter((segment) => segment.meta.rangeTombstoneCount > 0);
+    if (!dropTombstones && deleting.length > 0) {
+      await writer.writeRangeTombstones(unionOf(deleting.flatMap(spansOf)), seqnosOf(deleting));
     }
     return await writer.finish();
   } catch (error) {
@@ -66,16 +75,32 @@ export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
   }
 }
 
-function planOf(job: CompactionJob): {
-  readonly units: readonly Unit[];
-  readonly leftLogs: readonly ValueLogMeta[];
-} {
+interface Inputs {
+  /** Segments with keys, by run, and by file number. */
+  readonly runs: readonly (readonly Segment[])[];
+  readonly opened: ReadonlyMap<number, Segment>;
+  /** Of each run, newest first. */
+  readonly rangeTombstones: readonly (RangeTombstones | undefined)[];
+}
+
+function inputsOf(job: CompactionJob): Inputs {
+  const runs = job.runs.map((run) => run.filter((segment) => segment.meta.keyCount > 0));
+  const opened = new Map<number, Segment>();
+  for (const segment of runs.flat()) opened.set(segment.meta.fileNumber, segment);
+  return { runs, opened, rangeTombstones: job.runs.map((run) => run.at(0)?.rangeTombstones) };
+}
+
+function planOf(
+  job: CompactionJob,
+  inputs: Inputs,
+): { readonly units: readonly Unit[]; readonly leftLogs: readonly ValueLogMeta[] } {
   const { dropTombstones, valueLogs } = job;
+  const { rangeTombstones } = inputs;
   const { segmentBytes } = job.output;
-  const runs = job.runs.map((run) => run.map((segment) => segment.meta));
+  const runs = inputs.runs.map((run) => run.map((segment) => segment.meta));
   const garbage = garbageLogs(runs, valueLogs, job.maxGarbageShare);
   const leftLogs = new Set(garbage.map((log) => log.fileNumber));
-  const units = planCompaction(runs, { dropTombstones, segmentBytes, leftLogs });
+  const units = planCompaction(runs, { dropTombstones, segmentBytes, leftLogs, rangeTombstones });
   const merged: SegmentMeta[] = [];
   const carried: SegmentMeta[] = [];
   for (const unit of units) {
@@ -86,26 +111,53 @@ function planOf(job: CompactionJob): {
   return { units, leftLogs: [...garbage, ...small.filter((log) => !leftLogs.has(log.fileNumber))] };
 }
 
-function sourceOf(planned: readonly PlannedSegment[], opened: Map<number, Segment>): Source {
+function mergedSegments(units: readonly Unit[], inputs: Inputs): Segment[] {
+  return units.flatMap((unit) =>
+    unit.kind === "carry" ? [] : unit.segments.map(({ meta }) => segmentOf(meta, inputs)),
+  );
+}
+
+function segmentOf({ fileNumber }: SegmentMeta, { opened }: Inputs): Segment {
+  const segment = opened.get(fileNumber);
+  if (segment === undefined) throw new RangeError(`segment ${fileNumber} is not open`);
+  return segment;
+}
+
+function spansOf({ rangeTombstones }: Segment): Span[] {
+  return rangeTombstones === undefined ? [] : [...eachSpan(rangeTombstones)];
+}
+
+/** From the first write that any of the segments answers for to the last. */
+function seqnosOf(segments: readonly Segment[]): SeqnoRange {
+  let firstSeqno = MAX_SEQNO;
+  let lastSeqno = 0;
+  for (const { properties } of segments) {
+    firstSeqno = Math.min(firstSeqno, properties.firstSeqno);
+    lastSeqno = Math.max(lastSeqno, properties.lastSeqno);
+  }
+  return { firstSeqno, lastSeqno };
+}
+
+function sourceOf(planned: readonly PlannedSegment[], inputs: Inputs): Source {
   const runs = new Map<number, Segment[]>();
   const first = planned[0].meta;
   let { lastKey } = first;
-  let firstSeqno = MAX_SEQNO;
-  let lastSeqno = 0;
   for (const { meta, age } of planned) {
-    const segment = opened.get(meta.fileNumber);
-    if (segment === undefined) throw new RangeError(`segment ${meta.fileNumber} is not open`);
+    const segment = segmentOf(meta, inputs);
     const run = runs.get(age);
     if (run === undefined) runs.set(age, [segment]);
     else run.push(segment);
     if (compareBytes(meta.lastKey, lastKey) > 0) lastKey = meta.lastKey;
-    firstSeqno = Math.min(firstSeqno, segment.properties.firstSeqno);
-    lastSeqno = Math.max(lastSeqno, segment.properties.lastSeqno);
   }
   const newestFirst = [...runs].sort(([a], [b]) => a - b);
-  const cursors = newestFirst.map(([, run]) => new ConcatCursor(run));
+  const cursors = newestFirst.map(([age, run]) => {
+    const newer = inputs.rangeTombstones.slice(0, age).filter((each) => each !== undefined);
+    const cursor = new ConcatCursor(run);
+    return newer.length === 0 ? cursor : new MaskedCursor(cursor, new Mask(newer));
+  });
   const cursor = cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
-  return { cursor, seqnos: { firstSeqno, lastSeqno }, firstKey: first.firstKey, lastKey };
+  const seqnos = seqnosOf([...runs.values()].flat());
+  return { cursor, seqnos, firstKey: first.firstKey, lastKey };
 }
 
 /** Stretches of neighbouring entries in the sample, and entries in each. */
@@ -114,8 +166,7 @@ const WINDOW_ENTRIES = 16;
 /** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
 const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 
-function trainOn(job: CompactionJob): SegmentCoders {
-  const segments = job.runs.flat();
+function trainOn(segments: readonly Segment[], job: CompactionJob): SegmentCoders {
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
   const sample = new EntrySample(job.output.largeValueBytes);
   // A small input is taken about once, not again and again.

@@ -195,7 +195,9 @@ export class Background {
     this.cancellation.signal.throwIfAborted();
     await this.startCompaction(async () => {
       const { runs } = this.host.versions.current.version;
-      const hasTombstones = runs.some((run) => run.some((meta) => meta.tombstoneCount > 0));
+      const hasTombstones = runs.some((run) =>
+        run.some((meta) => meta.tombstoneCount + meta.rangeTombstoneCount > 0),
+      );
       if (runs.length > 1 || hasTombstones) {
         await this.compact({ start: 0, end: runs.length, reason: "manual" });
       }
@@ -337,7 +339,7 @@ export class Background {
         control,
       };
       const { run, valueLogs } = await host.jobs.compact(
-        inputs.runs.slice(choice.start, choice.end),
+        inputs.files.slice(choice.start, choice.end),
         {
           dropTombstones: choice.end === inputs.version.runs.length,
           valueLogs: inputs.version.valueLogs,

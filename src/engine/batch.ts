@@ -9,16 +9,28 @@
  *        +-----------------+----------------------+----------+--------------+
  *        | frame (wal)     | first seqno u53 LE   | count u32| operations   |
  *        +-----------------+----------------------+----------+--------------+
- * operation:  kind u8 (EntryKind) | key length varint | key | and for a put: value length varint | value
+ * operation:  kind u8 (OperationKind) | key length varint | key | and then, for
+ *   put             value length varint | value
+ *   rangeTombstone  end length + 1 varint, 0 where the range has no end | end. The key is its start.
  * ```
  * Operation i of the record has sequence number first + i.
  */
 import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
 import { VarintReader } from "../bytes/varint.ts";
 import { ByteWriter } from "../bytes/writer.ts";
+import type { Span } from "../cursor/spans.ts";
 import { EntryKind, MAX_KEY_BYTES, MAX_SEQNO, MAX_VALUE_BYTES } from "../entry.ts";
 import { CorruptionError, InvalidArgumentError } from "../errors.ts";
 import { RECORD_HEADER_BYTES } from "../wal/format.ts";
+
+/** What an operation does. On disk: never change or reuse a number. */
+const OperationKind = {
+  put: EntryKind.put,
+  tombstone: EntryKind.tombstone,
+  /** Deletes the keys from its key up to its end. */
+  rangeTombstone: 3,
+} as const;
+type OperationKind = (typeof OperationKind)[keyof typeof OperationKind];
 
 const SEQNO_OFFSET = 0;
 const COUNT_OFFSET = SEQNO_OFFSET + 8;
@@ -47,14 +59,21 @@ export class RecordBuilder {
   }
 
   put(key: Uint8Array, keyLength: number, value: Uint8Array): void {
-    this.appendKey(EntryKind.put, key, keyLength);
+    this.appendKey(OperationKind.put, key, keyLength);
     this.writer.varint(value.length);
     this.writer.append(value);
     this.valueBytes += value.length;
   }
 
   delete(key: Uint8Array, keyLength: number): void {
-    this.appendKey(EntryKind.tombstone, key, keyLength);
+    this.appendKey(OperationKind.tombstone, key, keyLength);
+  }
+
+  deleteRange({ start, end }: Span): void {
+    this.appendKey(OperationKind.rangeTombstone, start, start.length);
+    this.writer.varint(end === undefined ? 0 : end.length + 1);
+    if (end !== undefined) this.writer.append(end);
+    this.keyBytes += end?.length ?? 0;
   }
 
   /** Bytes of the operations. */
@@ -133,7 +152,7 @@ export class RecordBuilder {
     this.valueBytes -= end.valueBytes - start.valueBytes;
   }
 
-  private appendKey(kind: EntryKind, key: Uint8Array, keyLength: number): void {
+  private appendKey(kind: OperationKind, key: Uint8Array, keyLength: number): void {
     const writer = this.writer;
     writer.u8(kind);
     writer.varint(keyLength);
@@ -163,6 +182,8 @@ export interface OperationTarget {
     valueStart: number,
     valueEnd: number,
   ): void;
+  /** Deletes the keys of [start, end), or from `start` on. The arrays are the target's to keep. */
+  deleteRange(start: Uint8Array, end: Uint8Array | undefined, seqno: number): void;
 }
 
 /** A record's payload, checked as far as its head. */
@@ -208,28 +229,41 @@ export class RecordReader {
     let pos = start;
     for (let i = index; i < endIndex; i++) {
       const kind = payload[pos];
-      if (pos >= end || (kind !== EntryKind.put && kind !== EntryKind.tombstone)) {
+      if (pos >= end || kind < OperationKind.put || kind > OperationKind.rangeTombstone) {
         throw this.damaged("an operation's kind", pos < end ? `${kind}` : "the end", pos);
       }
       reader.pos = pos + 1;
       const keyLength = this.readLength(reader, MAX_KEY_BYTES);
       const keyStart = reader.pos;
-      reader.pos += keyLength;
+      const keyEnd = keyStart + keyLength;
+      reader.pos = keyEnd;
+      const seqno = this.firstSeqno + i;
+      if (kind === OperationKind.rangeTombstone) {
+        const rangeEnd = this.readRangeEnd(reader);
+        target.deleteRange(payload.slice(keyStart, keyEnd), rangeEnd, seqno);
+        pos = reader.pos;
+        continue;
+      }
       let valueLength = 0;
-      if (kind === EntryKind.put) valueLength = this.readLength(reader, MAX_VALUE_BYTES);
+      if (kind === OperationKind.put) valueLength = this.readLength(reader, MAX_VALUE_BYTES);
       pos = reader.pos + valueLength;
-      target.add(
-        payload,
-        keyStart,
-        keyStart + keyLength,
-        this.firstSeqno + i,
-        kind,
-        payload,
-        reader.pos,
-        pos,
-      );
+      target.add(payload, keyStart, keyEnd, seqno, kind as EntryKind, payload, reader.pos, pos);
     }
     return pos;
+  }
+
+  /** A copy of a range tombstone's end, behind which the reader then is; undefined if it has none. */
+  private readRangeEnd(reader: VarintReader): Uint8Array | undefined {
+    const start = reader.pos;
+    const lengthPlusOne = reader.read(this.payload, this.payload.length);
+    if (lengthPlusOne === 0) return undefined;
+    const rangeStart = reader.pos;
+    const rangeEnd = rangeStart + lengthPlusOne - 1;
+    if (lengthPlusOne < 0 || lengthPlusOne > MAX_KEY_BYTES + 1 || rangeEnd > this.payload.length) {
+      throw this.damaged("the end of a range within the record", `${lengthPlusOne}`, start);
+    }
+    reader.pos = rangeEnd;
+    return this.payload.slice(rangeStart, rangeEnd);
   }
 
   /** A length within `max` whose bytes are all there. */

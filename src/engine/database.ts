@@ -30,6 +30,7 @@ import {
   type WriteOptions,
 } from "./options.ts";
 import type { PinKind, WarningEvent } from "./pins.ts";
+import { type KeyRange, toDeletedSpan } from "./range.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import { findValue } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
@@ -43,7 +44,13 @@ import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts
 /** One operation of a batch. */
 export type BatchOperation<K = string, V = unknown> =
   | { readonly type: "put"; readonly key: K; readonly value: V }
-  | { readonly type: "delete"; readonly key: K };
+  | { readonly type: "delete"; readonly key: K }
+  | DeleteRangeOperation<K>;
+
+/** Deletes every key of a range, as `deleteRange` does. */
+export interface DeleteRangeOperation<K> extends KeyRange<K> {
+  readonly type: "deleteRange";
+}
 
 /** What a database emits. */
 export interface DatabaseEvents {
@@ -138,6 +145,19 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   delete(key: K, options: IfValue<V>): Promise<boolean>;
   delete(key: K, options?: WriteOptions & Partial<IfValue<V>>): Promise<unknown> {
     return this.writeKey("delete", key, options, (record) => this.encodeDelete(record, key));
+  }
+
+  /**
+   * Removes every key of a range, at once and for the cost of one small write, however many there
+   * are. `{}` is everything. Reads pass what is deleted in one step; its space comes back with the
+   * compactions that reach it, at the latest with `compact`. A range whose bounds contradict each
+   * other has no keys: nothing is written. Durability and errors as for `put`, and
+   *
+   * @throws InvalidArgumentError for an unknown option, and for a bound that is `undefined`: one that
+   *   is missing by mistake would delete more than was meant.
+   */
+  deleteRange(range: KeyRange<K>, options?: WriteOptions): Promise<void> {
+    return this.write((record) => this.encodeDeleteRange(record, range), options);
   }
 
   /**
@@ -468,9 +488,13 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     try {
       if (operation.type === "put") this.encodePut(record, operation.key, operation.value);
       else if (operation.type === "delete") this.encodeDelete(record, operation.key);
+      else if (operation.type === "deleteRange")
+        this.encodeDeleteRange(record, operation, ["type"]);
       else {
         const { type } = operation as { readonly type: unknown };
-        throw new InvalidArgumentError(`type must be "put" or "delete", not ${describe(type)}`);
+        throw new InvalidArgumentError(
+          `type must be "put", "delete" or "deleteRange", not ${describe(type)}`,
+        );
       }
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -492,6 +516,15 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     const keyCodec = this.codecs.key;
     const length = keyCodec.encode(key);
     record.delete(keyCodec.buffer, length);
+  }
+
+  private encodeDeleteRange(
+    record: RecordBuilder,
+    range: KeyRange<K>,
+    accepted?: readonly string[],
+  ): void {
+    const span = toDeletedSpan(range, this.codecs.key, accepted);
+    if (span !== undefined) record.deleteRange(span);
   }
 }
 

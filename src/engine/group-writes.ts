@@ -9,9 +9,10 @@
  * A write whose condition does not hold is taken out of the record before the record is appended.
  */
 import { compareBytes } from "../bytes/compare.ts";
+import { contains, type Span } from "../cursor/spans.ts";
 import { EntryKind } from "../entry.ts";
 import type { OperationTarget, RecordBuilder, RecordMark } from "./batch.ts";
-import type { Bounds } from "./range.ts";
+import { type Bounds, overlaps } from "./range.ts";
 
 /** Whether a write happens, by what is committed and what stands before it in its group. */
 export type Condition = (earlier: GroupWrites) => boolean;
@@ -71,6 +72,15 @@ const { latin1Slice } = Buffer.prototype as Buffer & {
 export class GroupWrites implements OperationTarget {
   /** The newest value of each key, as a view of the record; undefined for a tombstone. */
   private readonly values = new Map<string, Uint8Array | undefined>();
+  private readonly deleted: Span[] = [];
+
+  deleteRange(start: Uint8Array, end: Uint8Array | undefined): void {
+    const span = { start, end };
+    this.deleted.push(span);
+    for (const mapKey of this.values.keys()) {
+      if (contains(span, fromMapKey(mapKey))) this.values.set(mapKey, undefined);
+    }
+  }
 
   add(
     key: Uint8Array,
@@ -91,7 +101,10 @@ export class GroupWrites implements OperationTarget {
 
   /** Whether the key is written, be it by a tombstone. */
   has(mapKey: string): boolean {
-    return this.values.has(mapKey);
+    if (this.values.has(mapKey)) return true;
+    if (this.deleted.length === 0) return false;
+    const key = fromMapKey(mapKey);
+    return this.deleted.some((span) => contains(span, key));
   }
 
   /** The value that the key is given, if `has` says that it is written; undefined if it is deleted. */
@@ -100,7 +113,9 @@ export class GroupWrites implements OperationTarget {
   }
 
   /** Whether a key within the bounds is written. Walks all keys: a group has few. */
-  hasWithin({ lower, upper }: Bounds): boolean {
+  hasWithin(bounds: Bounds): boolean {
+    if (this.deleted.some((span) => overlaps(bounds, span))) return true;
+    const { lower, upper } = bounds;
     for (const mapKey of this.values.keys()) {
       const key = fromMapKey(mapKey);
       const fromLower = lower === undefined ? 1 : compareBytes(key, lower.key);

@@ -9,6 +9,7 @@
 import { setImmediate } from "node:timers/promises";
 import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
 import { runCompaction, trainOnCursor } from "../compaction/run.ts";
+import { eachSpan } from "../cursor/spans.ts";
 import { MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
@@ -61,6 +62,8 @@ export interface JobRunner {
 /** Gives way to other work. Called about once a millisecond. */
 export type Pause = () => Promise<void>;
 
+const NO_BYTES = new Uint8Array(0);
+
 export async function flushMemtable(
   memtable: Memtable,
   dropTombstones: boolean,
@@ -68,17 +71,24 @@ export async function flushMemtable(
   pause: Pause,
   control: JobControl,
 ): Promise<RunOutput> {
-  if (memtable.keyCount === 0) return { run: [], valueLogs: [] };
+  if (memtable.isEmpty) return { run: [], valueLogs: [] };
   const coders = trainOnCursor(memtable.cursor(MAX_SEQNO), memtable.keyCount, context);
   const writer = new RunWriter(outputOf(context, pause, control));
   const cursor = memtable.cursor(MAX_SEQNO);
+  // Empty where a range tombstone deleted all that there is.
   cursor.seekToLast();
-  const lastKey = cursor.key.slice(0, cursor.keyLength);
+  const lastKey = cursor.isValid ? cursor.key.slice(0, cursor.keyLength) : NO_BYTES;
   cursor.seekToFirst();
-  const firstKey = cursor.key.slice(0, cursor.keyLength);
   try {
-    const source = { cursor, seqnos: memtable, firstKey, lastKey };
-    await writer.writeAll(source, coders, dropTombstones);
+    if (cursor.isValid) {
+      const firstKey = cursor.key.slice(0, cursor.keyLength);
+      const source = { cursor, seqnos: memtable, firstKey, lastKey };
+      await writer.writeAll(source, coders, dropTombstones);
+    }
+    const deleted = memtable.deletedRanges(MAX_SEQNO);
+    if (deleted !== undefined && !dropTombstones) {
+      await writer.writeRangeTombstones([...eachSpan(deleted)], memtable);
+    }
     return await writer.finish();
   } catch (error) {
     await writer.abandon();

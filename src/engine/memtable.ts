@@ -19,10 +19,14 @@
  * A reference is an offset in units of 8 bytes, so that 32 bits address 32 GiB. What limits a
  * memtable is the platform: a SharedArrayBuffer of Node 20 ends at 4 GiB (MAX_HEAP_BYTES).
  *
+ * Range tombstones are kept beside the tree (range-tombstones.ts). They hide the entries of their
+ * keys that have a lower sequence number, and all of older sources.
+ *
  * Invariants:
- *   1. Seqnos ascend from `add` to `add`, so a chain descends strictly from its head.
+ *   1. Seqnos ascend from write to write, so a chain descends strictly from its head.
  *   2. An entry is written whole before the tree refers to it, and never changed afterwards.
- *   3. Unit 0 of the heap is unused, so that reference 0 is none.
+ *   3. Unit 0 of the heap is unused, so that reference 0 is none. Behind it is a tombstone without a
+ *      key, RANGE_DELETED, which stands for whatever a range tombstone deleted.
  *
  * Source: multi-version timestamp ordering, Reed, "Naming and Synchronization in a Decentralized
  * Computer System" (MIT 1978), section 4; kept as a chain a key as in Neumann, Mühlbauer, Kemper,
@@ -32,10 +36,17 @@ import { MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "../art/arena.ts";
 import { TreeCursor } from "../art/cursor.ts";
 import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
+import { compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind, MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
+import {
+  type Piece,
+  RangeTombstones,
+  type RangeTombstoneView,
+  type SharedRangeTombstones,
+} from "./range-tombstones.ts";
 
 /** What `find` returns for a key with no version to be seen. Otherwise a version's reference. */
 export const NO_VERSION = -1;
@@ -46,6 +57,11 @@ export const MAX_HEAP_BYTES: number = 2 ** 32 - 8;
 const UNIT_BYTES = 8;
 const UNIT_WORDS = UNIT_BYTES / 4;
 const VERSION_HEADER_BYTES = 16;
+
+/** The version that `find` returns for a key whose newest write is a range tombstone. */
+const RANGE_DELETED = 1;
+/** First unit of the heap that an entry may have. */
+const FIRST_UNIT: number = RANGE_DELETED + VERSION_HEADER_BYTES / UNIT_BYTES;
 
 /**
  * What `canHold` reckons for a key beyond its bytes, and how often it counts those. The tree mostly
@@ -83,6 +99,7 @@ export interface SharedMemtable extends SeqnoRange {
   readonly reservedBytes: number;
   readonly arena: SharedArrayBuffer;
   readonly heap: SharedArrayBuffer;
+  readonly rangeTombstones: SharedRangeTombstones;
 }
 
 export class Memtable {
@@ -93,6 +110,7 @@ export class Memtable {
   tombstoneCount: number;
   /** Entries, shadowed ones included. */
   entryCount: number;
+  private readonly rangeTombstones: RangeTombstones;
 
   private readonly capacityBytes: number;
   private readonly reservedBytes: number;
@@ -116,6 +134,7 @@ export class Memtable {
     this.lastSeqno = shared?.lastSeqno ?? 0;
     this.tombstoneCount = 0;
     this.entryCount = 0;
+    this.rangeTombstones = new RangeTombstones(shared?.rangeTombstones);
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
     const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
@@ -128,7 +147,10 @@ export class Memtable {
       shared?.heap ?? new SharedArrayBuffer(Math.min(alignUp(heapBytes), MAX_HEAP_BYTES));
     this.heapBytes = new Uint8Array(heap);
     this.heapWords = new Uint32Array(heap);
-    this.heapTop = 1;
+    this.heapTop = FIRST_UNIT;
+    if (shared === undefined) {
+      this.heapWords[RANGE_DELETED * UNIT_WORDS + 2] = EntryKind.tombstone << 24;
+    }
   }
 
   /** What another thread needs to read this memtable, which must be sealed. Nothing is copied. */
@@ -136,22 +158,32 @@ export class Memtable {
     const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
     const arena = this.tree.arena.buffer;
     const heap = this.heapBytes.buffer as SharedArrayBuffer;
-    return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap };
+    const rangeTombstones = this.rangeTombstones.share();
+    return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap, rangeTombstones };
   }
 
-  /** A memtable that another thread shared, for `find` and `cursor` alone. */
+  /** A memtable that another thread shared, for `find`, `cursor` and `deletedRanges` alone. */
   static from(shared: SharedMemtable): Memtable {
     return new Memtable(shared.capacityBytes, shared.reservedBytes, shared);
   }
 
-  /** Keys, deleted ones included. */
+  /** Whether there is nothing to read or to flush. */
+  get isEmpty(): boolean {
+    return this.tree.size === 0 && this.rangeTombstones.isEmpty;
+  }
+
+  get rangeTombstoneCount(): number {
+    return this.rangeTombstones.count;
+  }
+
+  /** Keys with entries, deleted ones included. */
   get keyCount(): number {
     return this.tree.size;
   }
 
   /** Bytes of memory in use by keys, structure, entries and values. */
   get byteLength(): number {
-    return this.tree.byteLength + this.heapTop * UNIT_BYTES;
+    return this.tree.byteLength + this.heapTop * UNIT_BYTES + this.rangeTombstones.byteLength;
   }
 
   /**
@@ -160,7 +192,7 @@ export class Memtable {
    * for. O(1) and conservative: it takes every key for a new one.
    */
   canHold(operationCount: number, keyBytes: number, valueBytes: number): boolean {
-    const limit = this.entryCount === 0 ? this.reservedBytes : this.capacityBytes;
+    const limit = this.isEmpty ? this.reservedBytes : this.capacityBytes;
     return (
       this.byteLength + bytesFor(operationCount, keyBytes, valueBytes) <= limit &&
       this.heapTop * UNIT_BYTES + heapBytesFor(operationCount, valueBytes) <= this.heapBytes.length
@@ -182,7 +214,7 @@ export class Memtable {
     valueStart: number,
     valueEnd: number,
   ): void {
-    assert(seqno > this.lastSeqno, "sequence numbers ascend");
+    this.noteSeqno(seqno);
     const ref = this.heapTop;
     const valueLength = valueEnd - valueStart;
     const end = ref * UNIT_BYTES + VERSION_HEADER_BYTES + valueLength;
@@ -197,28 +229,52 @@ export class Memtable {
     this.copyValue(end - valueLength, value, valueStart, valueEnd);
     this.tree.assign(ref);
     this.heapTop = Math.ceil(end / UNIT_BYTES);
-    if (this.entryCount === 0) this.firstSeqno = seqno;
-    this.lastSeqno = seqno;
     this.entryCount++;
     if (kind === EntryKind.tombstone) this.tombstoneCount++;
+    if (!this.rangeTombstones.isEmpty) this.rangeTombstones.noteEntry(key, keyStart, keyEnd);
   }
 
-  /** Reference of the newest entry of key[0, length) at or below `seqno`, or NO_VERSION. */
+  /**
+   * Adds a range tombstone over [start, end), to the last key where there is no end. The arrays are
+   * kept. The caller has asked `canHold`, and `seqno` is above all before it.
+   */
+  deleteRange(start: Uint8Array, end: Uint8Array | undefined, seqno: number): void {
+    this.noteSeqno(seqno);
+    this.rangeTombstones.add(start, end, seqno);
+  }
+
+  /**
+   * Reference of the newest entry of key[0, length) at or below `seqno`, or NO_VERSION. A tombstone
+   * where the newest write to the key is a range tombstone.
+   */
   find(key: Uint8Array, length: number, seqno: number): number {
     const head = this.tree.get(key, 0, length);
-    return head === NO_VALUE ? NO_VERSION : this.visible(head, seqno);
+    const ref = head === NO_VALUE ? NO_VERSION : this.visible(head, seqno);
+    if (this.rangeTombstones.isEmpty) return ref;
+    const deletedAt = this.rangeTombstones.at(seqno)?.seqnoOver(key, length) ?? 0;
+    const writtenAt = ref === NO_VERSION ? 0 : this.seqnoOf(ref);
+    return deletedAt > writtenAt ? RANGE_DELETED : ref;
   }
 
-  /** Whether an entry of the key was written after `seqno`. */
+  /** What range tombstones at or below `seqno` delete of older sources; undefined if nothing. */
+  deletedRanges(seqno: number): RangeTombstoneView | undefined {
+    return this.rangeTombstones.at(seqno);
+  }
+
+  /** Whether the key was written, be it by a range tombstone, after `seqno`. */
   isWrittenSince(seqno: number, key: Uint8Array): boolean {
+    const deletedAt = this.deletedRanges(MAX_SEQNO)?.seqnoOver(key, key.length) ?? 0;
+    if (deletedAt > seqno) return true;
     const head = this.tree.get(key, 0, key.length);
     return head !== NO_VALUE && this.seqnoOf(head) > seqno;
   }
 
-  /** Whether an entry within the bounds was written after `seqno`. Walks those before the first. */
+  /** Whether a key within the bounds was written after `seqno`. Walks the entries before the first. */
   isRangeWrittenSince(seqno: number, bounds: Bounds): boolean {
     if (isEmptyRange(bounds)) return false;
-    const cursor = new MemtableCursor(this, new TreeCursor(this.tree), MAX_SEQNO);
+    const deleted = this.deletedRanges(MAX_SEQNO);
+    if (deleted?.isWrittenSince(seqno, bounds)) return true;
+    const cursor = new MemtableCursor(this, new TreeCursor(this.tree), MAX_SEQNO, undefined);
     seekToLower(cursor, bounds.lower);
     while (cursor.isValid && isWithinUpper(cursor, bounds.upper)) {
       if (cursor.entrySeqno > seqno) return true;
@@ -243,11 +299,11 @@ export class Memtable {
   }
 
   /**
-   * A cursor over the newest entry at or below `seqno` of each key, tombstones included. It stays
-   * right while entries are added between its moves.
+   * A cursor over the newest entry at or below `seqno` of each key, tombstones included, but for what
+   * range tombstones deleted. It stays right while there are writes between its moves.
    */
   cursor(seqno: number): Cursor {
-    return new MemtableCursor(this, new TreeCursor(this.tree), seqno);
+    return new MemtableCursor(this, new TreeCursor(this.tree), seqno, this.deletedRanges(seqno));
   }
 
   /** The first entry of the chain from `head` at or below `seqno`, or NO_VERSION. */
@@ -255,6 +311,12 @@ export class Memtable {
     let ref = head;
     while (ref !== 0 && this.seqnoOf(ref) > seqno) ref = this.heapWords[ref * UNIT_WORDS];
     return ref === 0 ? NO_VERSION : ref;
+  }
+
+  private noteSeqno(seqno: number): void {
+    assert(seqno > this.lastSeqno, "sequence numbers ascend");
+    if (this.lastSeqno === 0) this.firstSeqno = seqno;
+    this.lastSeqno = seqno;
   }
 
   private copyValue(target: number, value: Uint8Array, start: number, end: number): void {
@@ -288,12 +350,22 @@ class MemtableCursor implements Cursor {
   private readonly memtable: Memtable;
   private readonly keys: TreeCursor;
   private readonly seqno: number;
+  private readonly deleted: RangeTombstoneView | undefined;
+  /** That of the last key that was asked about. */
+  private piece: Piece | undefined;
   private ref: number;
 
-  constructor(memtable: Memtable, keys: TreeCursor, seqno: number) {
+  constructor(
+    memtable: Memtable,
+    keys: TreeCursor,
+    seqno: number,
+    deleted: RangeTombstoneView | undefined,
+  ) {
     this.memtable = memtable;
     this.keys = keys;
     this.seqno = seqno;
+    this.deleted = deleted;
+    this.piece = undefined;
     this.ref = NO_VERSION;
   }
 
@@ -358,15 +430,50 @@ class MemtableCursor implements Cursor {
 
   /** Moves on to a key that has a version to be seen, from the current one. */
   private skipForwards(): void {
-    while (this.keys.isValid && !this.isVisible()) this.keys.next();
+    const { keys } = this;
+    while (keys.isValid && !this.isVisible()) {
+      const hidden = this.deleted?.hiddenAround(keys.key, keys.keyLength);
+      if (hidden === undefined) {
+        keys.next();
+      } else if (hidden.end !== undefined) {
+        keys.seek(hidden.end, hidden.end.length);
+      } else {
+        keys.seekToLast();
+        keys.next();
+      }
+    }
   }
 
   private skipBackwards(): void {
-    while (this.keys.isValid && !this.isVisible()) this.keys.prev();
+    const { keys } = this;
+    while (keys.isValid && !this.isVisible()) {
+      const hidden = this.deleted?.hiddenAround(keys.key, keys.keyLength);
+      // All of the span is hidden, so its first key need not be told from the one before it.
+      if (hidden !== undefined) keys.seek(hidden.start, hidden.start.length);
+      keys.prev();
+    }
   }
 
   private isVisible(): boolean {
     this.ref = this.memtable.visible(this.keys.value, this.seqno);
-    return this.ref !== NO_VERSION;
+    if (this.ref === NO_VERSION) return false;
+    return this.deleted === undefined || this.deletedAt() < this.memtable.seqnoOf(this.ref);
   }
+
+  /** Sequence number of the newest range tombstone over the current key, or 0. */
+  private deletedAt(): number {
+    const { deleted, keys } = this;
+    if (deleted === undefined) return 0;
+    if (this.piece === undefined || !isWithin(this.piece, keys.key, keys.keyLength)) {
+      this.piece = deleted.pieceAt(keys.key, keys.keyLength);
+    }
+    return this.piece.seqno;
+  }
+}
+
+function isWithin({ start, end }: Piece, key: Uint8Array, length: number): boolean {
+  return (
+    (start === undefined || compareRanges(start, 0, start.length, key, 0, length) <= 0) &&
+    (end === undefined || compareRanges(end, 0, end.length, key, 0, length) > 0)
+  );
 }

@@ -12,6 +12,10 @@
  * one, which lives as long as the Version, and the memtables over all runs, which is made anew for
  * each moment. Nothing is spent on them before the first question is asked.
  *
+ * Between what is below and a correction stand the range tombstones of the latter, if there are any:
+ * a `MaskedOrder` takes off the keys that they hide, by the ranks of their ends, once for each
+ * stretch and however many keys it has.
+ *
  * A range is answered by walking the newer entries within it, at first. Once as many were walked as
  * there are, a correction keeps the change of each entry, a byte, and checkpoints: every so many
  * entries the key, and the sum of the changes before it. From then on a question costs a binary
@@ -29,11 +33,12 @@ import { assert } from "../assert.ts";
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import { eachSpan, endsAfter, Mask, type Span, type Spans, unionOf } from "../cursor/spans.ts";
 import { EntryKind } from "../entry.ts";
 import { KeyBuffer } from "../segment/key-buffer.ts";
 import type { Segment } from "../segment/reader.ts";
 import { type Bounds, isEmptyRange } from "./range.ts";
-import { hasKey, mergedCursor } from "./reads.ts";
+import { hasKey, mergedCursor, type Runs } from "./reads.ts";
 import { type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 
 /** A place between keys: just before a key, or just after it. */
@@ -58,13 +63,31 @@ const ordersOfRuns = new WeakMap<OpenVersion, KeyOrder>();
 export function orderOver({ memtables, version }: ReadSources, seqno: number): KeyOrder {
   const runs = ordersOfRuns.get(version) ?? orderOfRuns(version);
   ordersOfRuns.set(version, runs);
+  const hiding = memtables.map((memtable) => memtable.deletedRanges(seqno));
+  const { order, mask } = maskOrder(runs, hiding);
   const entryCount = memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0);
-  if (entryCount === 0) return runs;
+  if (entryCount === 0) return order;
   const below = { memtables: [], version };
-  const cursor = mergedCursor(memtables, [], seqno);
-  return new CorrectedOrder(runs, cursor, entryCount, (key, length) =>
-    hasKey(below, seqno, key, length),
+  const cursor = mergedCursor(memtables, NO_RUNS, seqno);
+  return new CorrectedOrder(
+    order,
+    cursor,
+    entryCount,
+    (key, length) => mask?.covering(key, length) === undefined && hasKey(below, seqno, key, length),
   );
+}
+
+const NO_RUNS: Runs = { runs: [], rangeTombstones: [] };
+
+/** What is left of an order, and what hides the rest of it, if anything does. */
+function maskOrder(
+  order: KeyOrder,
+  hiding: readonly (Spans | undefined)[],
+): { readonly order: KeyOrder; readonly mask: Mask | undefined } {
+  const sets = hiding.filter((spans) => spans !== undefined);
+  if (sets.length === 0) return { order, mask: undefined };
+  const stretches = unionOf(sets.flatMap((spans) => [...eachSpan(spans)]));
+  return { order: new MaskedOrder(order, stretches), mask: new Mask(sets) };
 }
 
 /** Exact number of keys within the bounds. */
@@ -97,14 +120,17 @@ export function sampleIndexes(count: number, size: number, random: () => number)
 }
 
 function orderOfRuns(version: OpenVersion): KeyOrder {
-  const { runs } = version;
+  const { runs, rangeTombstones } = version;
   const oldest = runs.at(-1) ?? [];
-  const order = new RunOrder(oldest);
-  if (runs.length < 2) return order;
-  const newer = runs.slice(0, -1);
-  const entryCount = newer.flat().reduce((sum, { meta }) => sum + meta.keyCount, 0);
-  return new CorrectedOrder(order, mergedCursor([], newer, 0), entryCount, (key, length) =>
-    isPutIn(oldest, key, length),
+  const newer = { runs: runs.slice(0, -1), rangeTombstones: rangeTombstones.slice(0, -1) };
+  const { order, mask } = maskOrder(new RunOrder(oldest), newer.rangeTombstones);
+  const entryCount = newer.runs.flat().reduce((sum, { meta }) => sum + meta.keyCount, 0);
+  if (entryCount === 0) return order;
+  return new CorrectedOrder(
+    order,
+    mergedCursor([], newer, 0),
+    entryCount,
+    (key, length) => mask?.covering(key, length) === undefined && isPutIn(oldest, key, length),
   );
 }
 
@@ -165,6 +191,66 @@ class RunOrder implements KeyOrder {
     let ordinal = segment.rank(key, key.length);
     if (isAfter && segment.find(key, key.length) >= 0) ordinal++;
     return putsBefore[index] + ordinal - segment.tombstonesBefore(ordinal);
+  }
+}
+
+/** An order without the keys in some stretches. */
+class MaskedOrder implements KeyOrder {
+  private readonly older: KeyOrder;
+  /** Disjoint, in order. */
+  private readonly stretches: readonly Span[];
+  /** Keys of the older order in the stretches before each; one more than there are stretches. */
+  private hiddenBefore: readonly number[] | undefined;
+
+  constructor(older: KeyOrder, stretches: readonly Span[]) {
+    this.older = older;
+    this.stretches = stretches;
+    this.hiddenBefore = undefined;
+  }
+
+  count(): number {
+    return this.countBetween(undefined, undefined);
+  }
+
+  countBetween(from: Place | undefined, to: Place | undefined): number {
+    const hidden = this.hiddenUpTo(to) - (from === undefined ? 0 : this.hiddenUpTo(from));
+    return this.older.countBetween(from, to) - hidden;
+  }
+
+  keyAt(index: number): Uint8Array {
+    const { older, stretches } = this;
+    const hiddenBefore = this.hiddenCounts();
+    // The stretches that as many keys or fewer are before; the key is behind the last of them.
+    const at = lastIndexWhere(
+      stretches.length,
+      (i) => rankOf(older, stretches[i].start) - hiddenBefore[i] <= index,
+    );
+    return older.keyAt(index + hiddenBefore[at + 1]);
+  }
+
+  /** Keys that are hidden before a place; undefined is the end. */
+  private hiddenUpTo(place: Place | undefined): number {
+    const { older, stretches } = this;
+    const hiddenBefore = this.hiddenCounts();
+    if (place === undefined) return hiddenBefore[stretches.length];
+    const { key } = place;
+    const at = lastIndexWhere(stretches.length, (i) => compareBytes(stretches[i].start, key) <= 0);
+    if (at < 0) return 0;
+    const stretch = stretches[at];
+    if (!endsAfter(stretch, key, key.length)) return hiddenBefore[at + 1];
+    return hiddenBefore[at] + older.countBetween({ key: stretch.start, isAfter: false }, place);
+  }
+
+  private hiddenCounts(): readonly number[] {
+    if (this.hiddenBefore !== undefined) return this.hiddenBefore;
+    const hiddenBefore = [0];
+    for (const [i, { start, end }] of this.stretches.entries()) {
+      const from = { key: start, isAfter: false };
+      const to = end === undefined ? undefined : { key: end, isAfter: false };
+      hiddenBefore.push(hiddenBefore[i] + this.older.countBetween(from, to));
+    }
+    this.hiddenBefore = hiddenBefore;
+    return hiddenBefore;
   }
 }
 

@@ -6,6 +6,8 @@
  */
 import { compareBytes, compareRanges, prefixEnd } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import type { Span } from "../cursor/spans.ts";
+import { MAX_KEY_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { describe, type KeyCodec } from "./key-codec.ts";
 
@@ -78,6 +80,49 @@ export function toBounds<K>(
   return { lower, upper };
 }
 
+/**
+ * The keys that a deletion of a range covers; undefined where it covers none. `accepted`: fields that
+ * may be there besides the bounds.
+ *
+ * Stricter than a range to read: it must be given, and a bound that is there must have a value, since
+ * one that was meant to be there and is not would delete far more than was asked for.
+ */
+export function toDeletedSpan<K>(
+  range: KeyRange<K>,
+  codec: KeyCodec<K>,
+  accepted: readonly string[] = [],
+): Span | undefined {
+  checkFields(range, [...KEY_RANGE_FIELDS, ...accepted]);
+  const bounds: KeyRange<K> = range;
+  for (const field of Object.keys(bounds)) {
+    if (Reflect.get(bounds, field) === undefined) {
+      throw new InvalidArgumentError(
+        `${field} is undefined: leave it out to delete without such a bound`,
+      );
+    }
+  }
+  const { lower, upper } = toBounds(range, codec, [...KEY_RANGE_FIELDS, ...accepted]);
+  const start = lower === undefined ? new Uint8Array(0) : firstKeyWithin(lower);
+  if (start === undefined) return undefined;
+  if (upper === undefined) return { start, end: undefined };
+  const end = upper.isInclusive ? nextKey(upper.key) : upper.key;
+  return end !== undefined && compareBytes(start, end) >= 0 ? undefined : { start, end };
+}
+
+/** The least key that a lower bound lets through, if there is one. */
+function firstKeyWithin({ key, isInclusive }: Bound): Uint8Array | undefined {
+  return isInclusive ? key : nextKey(key);
+}
+
+/** The next key in order; undefined after the last. */
+function nextKey(key: Uint8Array): Uint8Array | undefined {
+  // Behind a key as long as keys may be comes the next one that does not begin with it.
+  if (key.length === MAX_KEY_BYTES) return prefixEnd(key);
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}
+
 /** How many entries an iteration may yield, and in which direction, beside its bounds. */
 export interface Iteration {
   readonly bounds: Bounds;
@@ -102,6 +147,14 @@ export function toIteration<K>(
     );
   }
   return { bounds, isReverse: reverse, limit: limit === -1 ? Number.POSITIVE_INFINITY : limit };
+}
+
+/** Whether a span, which is not empty, and bounds have keys in common; it may take no key for some. */
+export function overlaps({ lower, upper }: Bounds, { start, end }: Span): boolean {
+  if (lower !== undefined && end !== undefined && compareBytes(lower.key, end) >= 0) return false;
+  if (upper === undefined) return true;
+  const order = compareBytes(start, upper.key);
+  return order < 0 || (order === 0 && upper.isInclusive);
 }
 
 /** Whether no key can be within. */

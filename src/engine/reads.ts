@@ -3,16 +3,19 @@
  *
  * A moment is a `Sources` and a sequence number: writes above the number are not seen. Both the
  * database (now) and a snapshot (then) read through here. A point lookup goes through the sources
- * newest first, and the first that knows the key, as a put or as a tombstone, decides.
+ * newest first, and the first that knows the key, as a put, as a tombstone or by a range tombstone,
+ * decides. In a run an entry is newer than the run's range tombstones, which hide older runs only.
  */
 import { ConcatCursor } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import { MaskedCursor } from "../cursor/masked.ts";
 import { MergeCursor } from "../cursor/merge.ts";
+import { Mask, type Spans } from "../cursor/spans.ts";
 import { EntryKind } from "../entry.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ChunkReader } from "../segment/value-log.ts";
-import { type NewestEntries, type ReadSources, segmentFor } from "./sources.ts";
+import { type NewestEntries, type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 
 /** A view of the value's bytes, valid until the next read; undefined where the key is absent. */
 export function findValue(
@@ -27,18 +30,18 @@ export function findValue(
       return memtable.kindOf(ref) === EntryKind.put ? memtable.valueOf(ref) : undefined;
     }
   }
-  const { runs } = sources.version;
+  const { runs, rangeTombstones } = sources.version;
   if (runs.length === 0) return undefined;
   const hash = keyHash(key, length);
-  for (const run of runs) {
-    const segment = segmentFor(run, key, length);
-    if (segment === undefined) continue;
-    const ordinal = segment.find(key, length, hash);
-    if (ordinal >= 0) {
+  for (let i = 0; i < runs.length; i++) {
+    const segment = segmentFor(runs[i], key, length);
+    const ordinal = segment === undefined ? -1 : segment.find(key, length, hash);
+    if (segment !== undefined && ordinal >= 0) {
       return segment.kindAt(ordinal) === EntryKind.put
         ? segment.valueAt(ordinal, key, length)
         : undefined;
     }
+    if (rangeTombstones[i]?.covers(key, length)) return undefined;
   }
   return undefined;
 }
@@ -59,13 +62,16 @@ export function findStoredValue(
       return memtable.kindOf(ref) === EntryKind.put ? memtable.valueOf(ref) : undefined;
     }
   }
-  for (const run of sources.version.runs) {
-    const segment = segmentFor(run, key, length);
+  const { runs, rangeTombstones } = sources.version;
+  for (let i = 0; i < runs.length; i++) {
+    const segment = segmentFor(runs[i], key, length);
     const ordinal = segment?.find(key, length, keyHash(key, length)) ?? -1;
-    if (segment === undefined || ordinal < 0) continue;
-    if (segment.kindAt(ordinal) !== EntryKind.put) return undefined;
-    const value = segment.storedValueAt(ordinal, key, length);
-    return value instanceof Uint8Array ? value.slice() : segment.chunksOf(value);
+    if (segment !== undefined && ordinal >= 0) {
+      if (segment.kindAt(ordinal) !== EntryKind.put) return undefined;
+      const value = segment.storedValueAt(ordinal, key, length);
+      return value instanceof Uint8Array ? value.slice() : segment.chunksOf(value);
+    }
+    if (rangeTombstones[i]?.covers(key, length)) return undefined;
   }
   return undefined;
 }
@@ -81,34 +87,48 @@ export function hasKey(
     const ref = memtable.find(key, length, seqno);
     if (ref >= 0) return memtable.kindOf(ref) === EntryKind.put;
   }
-  const { runs } = sources.version;
+  const { runs, rangeTombstones } = sources.version;
   if (runs.length === 0) return false;
   const hash = keyHash(key, length);
-  for (const run of runs) {
-    const segment = segmentFor(run, key, length);
-    if (segment === undefined) continue;
-    const ordinal = segment.find(key, length, hash);
-    if (ordinal >= 0) return segment.kindAt(ordinal) === EntryKind.put;
+  for (let i = 0; i < runs.length; i++) {
+    const segment = segmentFor(runs[i], key, length);
+    const ordinal = segment === undefined ? -1 : segment.find(key, length, hash);
+    if (segment !== undefined && ordinal >= 0) return segment.kindAt(ordinal) === EntryKind.put;
+    if (rangeTombstones[i]?.covers(key, length)) return false;
   }
   return false;
 }
 
 /** A cursor over everything, newest entries hiding older ones; tombstones are still in it. */
-export function cursorOver({ memtables, version }: ReadSources, seqno: number): Cursor {
-  return mergedCursor(memtables, version.runs, seqno);
+export function cursorOver(sources: ReadSources, seqno: number): Cursor {
+  return mergedCursor(sources.memtables, sources.version, seqno);
 }
+
+/** Runs, newest first, and what each deletes from those older than it. */
+export type Runs = Pick<OpenVersion, "runs" | "rangeTombstones">;
 
 /** A cursor over some memtables and runs, each newest first; all memtables are newer than the runs. */
 export function mergedCursor(
   memtables: readonly NewestEntries[],
-  runs: readonly (readonly Segment[])[],
+  { runs, rangeTombstones }: Runs,
   seqno: number,
 ): Cursor {
   const cursors: Cursor[] = [];
+  /** Range tombstones of the sources so far: they hide what follows. */
+  const hiding: Spans[] = [];
+  const add = (cursor: Cursor): void => {
+    cursors.push(hiding.length === 0 ? cursor : new MaskedCursor(cursor, new Mask([...hiding])));
+  };
   for (const memtable of memtables) {
-    if (memtable.keyCount > 0) cursors.push(memtable.cursor(seqno));
+    if (memtable.keyCount > 0) add(memtable.cursor(seqno));
+    const deleted = memtable.deletedRanges(seqno);
+    if (deleted !== undefined) hiding.push(deleted);
   }
-  for (const run of runs) cursors.push(runCursor(run));
+  for (let i = 0; i < runs.length; i++) {
+    if (runs[i].length > 0) add(runCursor(runs[i]));
+    const deleted = rangeTombstones[i];
+    if (deleted !== undefined) hiding.push(deleted);
+  }
   return cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
 }
 

@@ -226,7 +226,10 @@ class Survey {
       const cause = this.failures.get(meta.fileNumber) ?? missingFile(path);
       this.failures.delete(meta.fileNumber);
       const { keyCount: entries, firstKey, lastKey } = meta;
-      this.notes.lost({ ...lossOf(path, cause), entries, firstKey, lastKey });
+      const loss = lossOf(path, cause);
+      // What range tombstones hid may show again, wherever they were.
+      if (entries === 0) this.notes.lost({ ...loss, mayShowOlder: true });
+      else this.notes.lost({ ...loss, entries, firstKey, lastKey });
     }
     for (const fileNumber of [...this.opened.keys(), ...this.failures.keys()]) {
       const path = this.pathOf(segmentFileName(fileNumber));
@@ -305,12 +308,27 @@ class Survey {
   }
 }
 
-/** Oldest first, by the last of their writes; of those with the same, the one made first. */
+/**
+ * Oldest first, by their place in time; of those with the same, range tombstones first, and then the
+ * one made first.
+ */
 function inOrder(segments: readonly Segment[]): Segment[] {
   return [...segments].sort(
     (a, b) =>
-      a.properties.lastSeqno - b.properties.lastSeqno || a.meta.fileNumber - b.meta.fileNumber,
+      placeInTime(a) - placeInTime(b) ||
+      b.meta.rangeTombstoneCount - a.meta.rangeTombstoneCount ||
+      a.meta.fileNumber - b.meta.fileNumber,
   );
+}
+
+/**
+ * The write after which a segment is to be written again: the last of its own, so that newer hides
+ * older; but the first in the case of range tombstones, since they hide older runs only, and what
+ * their own run has of their writes comes after them. (What a merge left of older writes is not
+ * covered by them any more, so there it does not matter.)
+ */
+export function placeInTime({ meta, properties }: Segment): number {
+  return meta.keyCount === 0 ? properties.firstSeqno : properties.lastSeqno;
 }
 
 /** Whether a segment may have been merged into another: that one answers for its writes. */

@@ -15,6 +15,7 @@
  */
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
+import { eachSpan, type Span } from "../cursor/spans.ts";
 import { EntryKind, MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
@@ -30,7 +31,13 @@ import { describe } from "./key-codec.ts";
 import { resolveOptions } from "./options.ts";
 import { notFound } from "./recovery.ts";
 import { type IgnoredFile, lossOf, type RepairLoss, type RepairReport } from "./repair-report.ts";
-import { type Findings, type FoundLog, type FoundSegment, survey } from "./repair-survey.ts";
+import {
+  type Findings,
+  type FoundLog,
+  type FoundSegment,
+  placeInTime,
+  survey,
+} from "./repair-survey.ts";
 import { Store, type StoreEvents } from "./store.ts";
 import { verifyStore } from "./verify.ts";
 
@@ -203,7 +210,7 @@ class Repair {
   ): Promise<void> {
     for (
       let next = this.waiting.at(0);
-      next !== undefined && next.segment.properties.lastSeqno < seqno;
+      next !== undefined && placeInTime(next.segment) < seqno;
       next = this.waiting.at(0)
     ) {
       this.waiting.shift();
@@ -213,6 +220,10 @@ class Repair {
   }
 
   private async takeSegment({ segment, newer }: FoundSegment): Promise<void> {
+    if (segment.rangeTombstones !== undefined) {
+      for (const span of eachSpan(segment.rangeTombstones)) await this.write(span);
+      return;
+    }
     let hidden = 0;
     const entries = salvageEntries(segment, (loss) => this.addLoss(segment, loss));
     for (const { key, keyLength, kind, value } of entries) {
@@ -223,7 +234,7 @@ class Repair {
       this.entries++;
       // A value that is lost hides older ones all the same.
       const isPut = kind === EntryKind.put && value !== undefined;
-      await this.write(key.subarray(0, keyLength), isPut ? value : undefined);
+      await this.write({ key: key.subarray(0, keyLength), value: isPut ? value : undefined });
     }
     if (hidden === 0) return;
     const reason = `${hidden} of its ${segment.meta.keyCount} entries were merged into a newer segment`;
@@ -288,7 +299,7 @@ class Repair {
     segments: readonly FoundSegment[],
     progress: (fileBytes: number) => void,
   ): Promise<void> {
-    const operations: { seqno: number; key: Uint8Array; value: Uint8Array | undefined }[] = [];
+    const operations: (Write & { readonly seqno: number })[] = [];
     record.apply({
       add: (bytes, keyStart, keyEnd, seqno, kind, values, valueStart, valueEnd) => {
         const isPut = kind === EntryKind.put;
@@ -298,31 +309,39 @@ class Repair {
           value: isPut ? values.subarray(valueStart, valueEnd) : undefined,
         });
       },
+      deleteRange: (start, end, seqno) => operations.push({ seqno, start, end }),
     });
     this.covered.add(record.firstSeqno, record.firstSeqno + record.operationCount - 1);
-    for (const { seqno, key, value } of operations) {
+    for (const operation of operations) {
+      const { seqno } = operation;
       await this.takeSegmentsBefore(seqno, progress);
-      const isFlushed = segments.some(
-        ({ segment }) =>
-          segment.properties.firstSeqno <= seqno &&
-          seqno <= segment.properties.lastSeqno &&
-          knows(segment, key, key.length),
-      );
+      // What a range tombstone deletes at its place in time it may be asked to delete again.
+      const isFlushed =
+        "key" in operation &&
+        segments.some(
+          ({ segment }) =>
+            segment.properties.firstSeqno <= seqno &&
+            seqno <= segment.properties.lastSeqno &&
+            knows(segment, operation.key, operation.key.length),
+        );
       if (isFlushed) continue;
       this.writes++;
-      await this.write(key, value);
+      await this.write(operation);
     }
   }
 
-  private async write(key: Uint8Array, value: Uint8Array | undefined): Promise<void> {
+  private async write(write: Write): Promise<void> {
     assert(this.output !== undefined, "the new database is open");
-    const pending = this.output.write(key, value);
+    const pending = this.output.write(write);
     if (pending === undefined) return;
     await pending;
     // Nobody may change what is read.
     await this.lock?.confirm();
   }
 }
+
+/** A value for a key, or undefined to delete it; or a range to delete. */
+type Write = { readonly key: Uint8Array; readonly value: Uint8Array | undefined } | Span;
 
 /** Writes to the new database, many under way at a time. */
 class Output {
@@ -335,11 +354,12 @@ class Output {
     this.store = store;
   }
 
-  /** Adds a write: of a value, or undefined to delete. A promise must be awaited before the next. */
-  write(key: Uint8Array, value: Uint8Array | undefined): Promise<void> | undefined {
+  /** Adds a write. A promise must be awaited before the next. */
+  write(write: Write): Promise<void> | undefined {
     const promise = this.store.committer.write((record) => {
-      if (value === undefined) record.delete(key, key.length);
-      else record.put(key, key.length, value);
+      if ("start" in write) record.deleteRange(write);
+      else if (write.value === undefined) record.delete(write.key, write.key.length);
+      else record.put(write.key, write.key.length, write.value);
     }, "os");
     if (promise !== this.pending) {
       this.pending = promise;
@@ -347,7 +367,8 @@ class Output {
         this.failure ??= error;
       });
     }
-    this.bytes += key.length + (value?.length ?? 0) + ENTRY_COST_BYTES;
+    this.bytes += ENTRY_COST_BYTES;
+    if ("key" in write) this.bytes += write.key.length + (write.value?.length ?? 0);
     return this.bytes >= STEP_BYTES ? this.settle() : undefined;
   }
 

@@ -14,8 +14,10 @@
 import { compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import type { Spans } from "../cursor/spans.ts";
 import type { EntryKind } from "../entry.ts";
 import type { Version } from "../manifest/version.ts";
+import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
 import type { Memtable } from "./memtable.ts";
@@ -30,6 +32,8 @@ export interface NewestEntries {
   valueOf(ref: number): Uint8Array;
   /** A cursor over the newest entry at or below `seqno` of each key, tombstones included. */
   cursor(seqno: number): Cursor;
+  /** What range tombstones at or below `seqno` delete of older sources; undefined if nothing. */
+  deletedRanges(seqno: number): Spans | undefined;
 }
 
 /** What reads need of sources. */
@@ -48,8 +52,12 @@ export interface Sources extends ReadSources {
 /** A Version with its files open, counted by holders. */
 export class OpenVersion {
   readonly version: Version;
-  /** As `version.runs`: newest first, each run's segments in key order. */
+  /** As `version.runs`: newest first, each run's segments in key order. Only those with keys. */
   readonly runs: readonly (readonly Segment[])[];
+  /** What each of the runs deletes from those older than it. */
+  readonly rangeTombstones: readonly (RangeTombstones | undefined)[];
+  /** As `runs`, with the segments that hold range tombstones. */
+  readonly files: readonly (readonly Segment[])[];
   private readonly segments: OpenFiles<Segment>;
   private readonly valueLogs: OpenFiles<ValueLog>;
   private holders: number;
@@ -60,7 +68,9 @@ export class OpenVersion {
     this.segments = segments;
     this.valueLogs = valueLogs;
     for (const meta of version.valueLogs) valueLogs.hold(meta);
-    this.runs = version.runs.map((run) => run.map((meta) => segments.hold(meta)));
+    this.files = version.runs.map((run) => run.map((meta) => segments.hold(meta)));
+    this.runs = this.files.map((run) => run.filter((segment) => segment.meta.keyCount > 0));
+    this.rangeTombstones = this.files.map((run) => run.at(0)?.rangeTombstones);
     this.holders = 1;
   }
 

@@ -16,6 +16,8 @@ export interface RunStats {
   /** Entries, tombstones included. */
   readonly keyCount: number;
   readonly tombstoneCount: number;
+  /** Disjoint ranges of keys that the run deletes from older ones. */
+  readonly rangeTombstoneCount: number;
   readonly fileBytes: number;
 }
 
@@ -101,7 +103,7 @@ export function readStats(store: Store): DatabaseStats {
   for (const memtable of memtables) memory.memtables += memtable.byteLength;
   const parts = { top: 0, symbols: 0, pages: 0 };
   const disk = { keyIndex: 0, filter: 0, values: 0, segments: 0 };
-  for (const segment of version.runs.flat()) {
+  for (const segment of version.files.flat()) {
     memory.keyIndex += segment.memory.keyIndex;
     memory.filter += segment.memory.filter;
     memory.valueIndex += segment.memory.valueIndex;
@@ -190,6 +192,7 @@ function statsOfRun(run: Run): RunStats {
     segmentCount: run.length,
     keyCount: run.reduce((total, meta) => total + meta.keyCount, 0),
     tombstoneCount: run.reduce((total, meta) => total + meta.tombstoneCount, 0),
+    rangeTombstoneCount: run.reduce((total, meta) => total + meta.rangeTombstoneCount, 0),
     fileBytes: run.reduce((total, meta) => total + meta.fileBytes, 0),
   };
 }

@@ -296,7 +296,7 @@ export class Store implements CommitHost, BackgroundHost {
   hasRoom(record: RecordBuilder): boolean {
     const { memtable } = this;
     const { operationCount, keyBytes, valueBytes, writer } = record;
-    const isFull = memtable.byteLength >= this.options.memtableBytes && memtable.keyCount > 0;
+    const isFull = memtable.byteLength >= this.options.memtableBytes && !memtable.isEmpty;
     return (
       !isFull &&
       memtable.canHold(operationCount, keyBytes, valueBytes) &&
@@ -425,7 +425,7 @@ export class Store implements CommitHost, BackgroundHost {
   /** Moves every write accepted so far from memory into runs. */
   async flush(): Promise<void> {
     await this.committer.exclusive(async () => {
-      if (this.memtable.keyCount > 0) await this.rotate();
+      if (!this.memtable.isEmpty) await this.rotate();
     });
     await this.background.flushSealed();
   }

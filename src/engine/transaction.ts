@@ -18,7 +18,7 @@ import { ClosedError, ConflictError, InvalidArgumentError } from "../errors.ts";
 import type { Codecs, Pin } from "./iteration.ts";
 import type { Durability, ResolvedTransactionOptions, SampleOptions } from "./options.ts";
 import type { PinKind } from "./pins.ts";
-import { type KeyRange, toBounds } from "./range.ts";
+import { type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { ReadSet } from "./read-set.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import type { Beginning } from "./recent-writes.ts";
@@ -86,6 +86,20 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
     this.sourcesChanged();
   }
 
+  /**
+   * Removes every key of a range, when the transaction commits, whoever wrote it. The range is not
+   * read by that: a key that others put into it meanwhile is deleted, and is no conflict.
+   *
+   * @throws InvalidArgumentError as `db.deleteRange`; the transaction is as before.
+   */
+  deleteRange(range: KeyRange<K>): void {
+    this.checkLive();
+    const span = toDeletedSpan(range, this.codecs.key);
+    if (span === undefined) return;
+    this.writes.deleteRange(span);
+    this.sourcesChanged();
+  }
+
   override get(key: K): V | undefined {
     this.readKey(key);
     return super.get(key);
@@ -140,7 +154,7 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
   /** Writes everything, or resolves to false if something that was read was written meanwhile. */
   async commit(durability: Durability): Promise<boolean> {
     const { store, beginning, reads, writes } = this;
-    if (writes.keyCount === 0) return true;
+    if (writes.isEmpty) return true;
     const { seqno } = beginning;
     return await store.committer.writeIf(
       (earlier) => {

@@ -298,9 +298,11 @@ interface OpenFile {
   close(): Promise<void>;
 }
 
+const COUNTS = ["fileBytes", "keyCount", "tombstoneCount", "rangeTombstoneCount"] as const;
+
 /** Throws where a file is not the one that the manifest speaks of. */
 function checkMeta(expected: SegmentMeta, actual: SegmentMeta, file: string): void {
-  for (const field of ["fileBytes", "keyCount", "tombstoneCount"] as const) {
+  for (const field of COUNTS) {
     if (actual[field] !== expected[field]) {
       throw mismatch("segment", file, `${field} ${expected[field]}`, `${actual[field]}`);
     }

@@ -4,14 +4,17 @@
  * It answers as a memtable does (sources.ts, `NewestEntries`), so every read over memtables and runs
  * works over it as it is. A reference is the index of a write in `writes`, which only grows; the
  * newest write of each key is in a map, and in key order in an array that is made when a cursor is
- * asked for and never changed afterwards: a cursor keeps to the writes made before it.
+ * asked for and never changed afterwards: a cursor keeps to the writes made before it. A range that
+ * is deleted takes the writes before it out of the map, so what is there is newer than all of them.
  */
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import { contains, eachSpan, isCovered, type Span, type Spans } from "../cursor/spans.ts";
 import { EntryKind } from "../entry.ts";
 import type { RecordBuilder } from "./batch.ts";
-import { toMapKey } from "./group-writes.ts";
+import { fromMapKey, toMapKey } from "./group-writes.ts";
 import { NO_VERSION } from "./memtable.ts";
+import { RangeTombstones } from "./range-tombstones.ts";
 import type { NewestEntries } from "./sources.ts";
 
 interface Write {
@@ -22,16 +25,27 @@ interface Write {
 
 const NO_VALUE = new Uint8Array(0);
 
+/** Reference of what stands for every key that a range tombstone deleted. */
+const RANGE_DELETED = 0;
+
 /** Up to this many new writes are put in their places one by one; above it all are sorted anew. */
 const MAX_INSERTIONS = 16;
 
 export class WriteSet implements NewestEntries {
-  private readonly writes: Write[] = [];
+  private readonly writes: Write[] = [
+    { key: NO_VALUE, kind: EntryKind.tombstone, value: NO_VALUE },
+  ];
   /** Reference of the newest write of each key. */
   private readonly newest = new Map<string, number>();
   /** References of the first `sortedCount` writes, less those overwritten, in key order. */
   private sorted: readonly number[] = [];
-  private sortedCount = 0;
+  private sortedCount = 1;
+  /** Numbered from 1 on. */
+  private readonly ranges = new RangeTombstones();
+
+  get isEmpty(): boolean {
+    return this.newest.size === 0 && this.ranges.isEmpty;
+  }
 
   get keyCount(): number {
     return this.newest.size;
@@ -46,14 +60,24 @@ export class WriteSet implements NewestEntries {
     this.add(key, length, EntryKind.tombstone, NO_VALUE);
   }
 
-  /** Whether key[0, length) is written. */
-  has(key: Uint8Array, length: number): boolean {
-    return this.newest.has(toMapKey(key, 0, length));
+  deleteRange(span: Span): void {
+    this.ranges.add(span.start, span.end, this.ranges.count + 1);
+    for (const mapKey of this.newest.keys()) {
+      if (contains(span, fromMapKey(mapKey))) this.newest.delete(mapKey);
+    }
+    this.sortAll();
   }
 
-  /** Adds the newest write of each key to a commit record. */
+  /** Whether key[0, length) is written, be it by a range tombstone. */
+  has(key: Uint8Array, length: number): boolean {
+    return this.find(key, length) !== NO_VERSION;
+  }
+
+  /** Adds what is deleted by ranges, and then the newest write of each key, to a commit record. */
   appendTo(record: RecordBuilder): void {
     const start = record.mark();
+    const deleted = this.deletedRanges();
+    if (deleted !== undefined) for (const span of eachSpan(deleted)) record.deleteRange(span);
     for (const ref of this.newest.values()) {
       const { key, kind, value } = this.writes[ref];
       if (kind === EntryKind.put) record.put(key, key.length, value);
@@ -63,7 +87,14 @@ export class WriteSet implements NewestEntries {
   }
 
   find(key: Uint8Array, length: number): number {
-    return this.newest.get(toMapKey(key, 0, length)) ?? NO_VERSION;
+    const ref = this.newest.get(toMapKey(key, 0, length));
+    if (ref !== undefined) return ref;
+    const deleted = this.deletedRanges();
+    return deleted !== undefined && isCovered(deleted, key, length) ? RANGE_DELETED : NO_VERSION;
+  }
+
+  deletedRanges(): Spans | undefined {
+    return this.ranges.at(Number.POSITIVE_INFINITY);
   }
 
   kindOf(ref: number): EntryKind {
@@ -89,9 +120,7 @@ export class WriteSet implements NewestEntries {
     const { writes } = this;
     if (this.sortedCount === writes.length) return this.sorted;
     if (writes.length - this.sortedCount > MAX_INSERTIONS) {
-      this.sorted = [...this.newest.values()].sort((a, b) =>
-        compareBytes(writes[a].key, writes[b].key),
-      );
+      this.sortAll();
     } else {
       const sorted = [...this.sorted];
       for (let ref = this.sortedCount; ref < writes.length; ref++) {
@@ -104,6 +133,14 @@ export class WriteSet implements NewestEntries {
     }
     this.sortedCount = writes.length;
     return this.sorted;
+  }
+
+  private sortAll(): void {
+    const { writes } = this;
+    this.sorted = [...this.newest.values()].sort((a, b) =>
+      compareBytes(writes[a].key, writes[b].key),
+    );
+    this.sortedCount = writes.length;
   }
 }
 

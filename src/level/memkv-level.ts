@@ -248,6 +248,10 @@ export class MemkvLevel<K = string, V = string> extends AbstractLevel<Data, K, V
     const { reverse, limit, snapshot } = options;
     // As bytes: other encodings may have written keys that are no text.
     const range = { ...toBytesRange(lowerEnd(options)), ...toBytesRange(upperEnd(options)) };
+    if (snapshot == null && !(limit >= 0 && limit < Number.POSITIVE_INFINITY)) {
+      await this.live.deleteRange(range, writeOptions(options));
+      return;
+    }
     const view = this.readView({ ...BYTES, snapshot });
     const target = this.view(BYTES);
     let batch: BatchOperation<Data, Data>[] = [];

@@ -26,13 +26,17 @@
  * xxh32           u32 LE   of every byte before it
  *
  * Segment
- *        +------------+-----------+----------+----------------+----------+---------+----------+-----+-----+
- *        | fileNumber | fileBytes | keyCount | tombstoneCount | firstKey | lastKey | useCount | use | ... |
- *        +------------+-----------+----------+----------------+----------+---------+----------+-----+-----+
+ *        +------------+-----------+----------+----------------+---------------------+
+ *        | fileNumber | fileBytes | keyCount | tombstoneCount | rangeTombstoneCount |
+ *        +------------+-----------+----------+----------------+---------------------+
+ *        +----------+---------+----------+-----+-----+
+ *        | firstKey | lastKey | useCount | use | ... |
+ *        +----------+---------+----------+-----+-----+
  * fileNumber      u53 LE   in 8 bytes
  * fileBytes       u53 LE   in 8 bytes
- * keyCount        u53 LE   in 8 bytes: entries, at least 1
+ * keyCount        u53 LE   in 8 bytes: entries; 0 only in the first segment of a run
  * tombstoneCount  u53 LE   in 8 bytes: at most keyCount
+ * rangeTomb...    u53 LE   in 8 bytes: at least 1 where keyCount is 0, and else 0
  * ...Key          u32 LE length, at most MAX_KEY_BYTES, and so many bytes
  * useCount        u32 LE   value logs that entries refer to, by ascending file number
  * use             u53 LE   file number, u53 LE stored bytes of the values referred to; each in 8 bytes
@@ -120,6 +124,7 @@ function writeSegment(writer: ByteWriter, meta: SegmentMeta): void {
   writer.u53(meta.fileBytes);
   writer.u53(meta.keyCount);
   writer.u53(meta.tombstoneCount);
+  writer.u53(meta.rangeTombstoneCount);
   for (const key of [meta.firstKey, meta.lastKey]) {
     writer.u32(key.length);
     writer.append(key);
@@ -205,12 +210,22 @@ function valueLogFault({ runs, valueLogs }: Version): string | undefined {
 }
 
 function segmentFault(meta: SegmentMeta, previous: SegmentMeta | undefined): string | undefined {
-  const { fileNumber, fileBytes, keyCount, tombstoneCount, firstKey, lastKey } = meta;
+  const { fileNumber, fileBytes, keyCount, tombstoneCount, rangeTombstoneCount } = meta;
   if (!isCount(fileNumber, 1)) return "a bad number";
   if (!isCount(fileBytes, 1)) return `size ${fileBytes}`;
-  if (!isCount(keyCount, 1)) return `${keyCount} keys`;
+  if (!isCount(keyCount, 0)) return `${keyCount} keys`;
   if (!isCount(tombstoneCount, 0) || tombstoneCount > keyCount)
     return `${tombstoneCount} tombstones`;
+  const isOfRanges = keyCount === 0;
+  if (isOfRanges && previous !== undefined) return "no keys behind others";
+  if (!isCount(rangeTombstoneCount, 0) || isOfRanges !== rangeTombstoneCount > 0) {
+    return `${rangeTombstoneCount} range tombstones beside ${keyCount} keys`;
+  }
+  return keyFault(meta, previous);
+}
+
+function keyFault(meta: SegmentMeta, previous: SegmentMeta | undefined): string | undefined {
+  const { keyCount, firstKey, lastKey } = meta;
   if (Math.max(firstKey.length, lastKey.length) > MAX_KEY_BYTES) return "a key too long";
   let previousLog = 0;
   for (const use of meta.valueLogs) {
@@ -218,9 +233,14 @@ function segmentFault(meta: SegmentMeta, previous: SegmentMeta | undefined): str
     if (!isCount(use.bytes, 1)) return `${use.bytes} bytes of a value log`;
     previousLog = use.fileNumber;
   }
+  if (keyCount === 0) {
+    const isNothing = firstKey.length + lastKey.length + meta.valueLogs.length === 0;
+    return isNothing ? undefined : "keys or values of none";
+  }
   const order = compareBytes(firstKey, lastKey);
   if (keyCount === 1 ? order !== 0 : order >= 0) return "keys that are not in order";
-  if (previous !== undefined && compareBytes(previous.lastKey, firstKey) >= 0) {
+  const isBehindKeys = previous !== undefined && previous.keyCount > 0;
+  if (isBehindKeys && compareBytes(previous.lastKey, firstKey) >= 0) {
     return "keys that overlap the segment before";
   }
   return undefined;
@@ -342,6 +362,7 @@ class Decoder {
       fileBytes: this.u53(),
       keyCount: this.u53(),
       tombstoneCount: this.u53(),
+      rangeTombstoneCount: this.u53(),
       firstKey: this.key(),
       lastKey: this.key(),
       valueLogs: this.uses(),

@@ -2,7 +2,8 @@
  * Version: the immutable list of live runs, newest first.
  *
  * A run is a list of segments whose key ranges do not overlap, in key order; runs overlap, and a
- * newer one hides an older. Nobody edits a Version: flush and compaction make the next one, write
+ * newer one hides an older. The range tombstones of a run are in a segment of their own, which has no
+ * keys and comes first: they delete keys of older runs, not of their own. Nobody edits a Version: flush and compaction make the next one, write
  * it to the manifest, and only then swap it in (LevelDB's db/version_edit.h has the idea; a tiered
  * store has few segments, so the whole list is written each time and needs no edit log).
  *
@@ -10,7 +11,8 @@
  * long as a segment refers to it; how much of it is garbage follows from what the segments say.
  *
  * Invariants:
- * 1. Within a run, lastKey of a segment sorts before firstKey of the next.
+ * 1. Within a run, lastKey of a segment sorts before firstKey of the next; only the first may have
+ *    range tombstones, and then it has no keys.
  * 2. No run is empty, and no file number occurs twice.
  * 3. The value logs are those that segments refer to, in order of their file numbers.
  * 4. All segments that refer to a value log are in one run: each job writes logs of its own, and a
@@ -25,6 +27,9 @@ export interface SegmentMeta {
   /** Entries, tombstones included: the segment's ordinals are [0, keyCount). */
   readonly keyCount: number;
   readonly tombstoneCount: number;
+  /** At least 1 in a segment without keys, and 0 in others. */
+  readonly rangeTombstoneCount: number;
+  /** Empty in a segment without keys. */
   readonly firstKey: Uint8Array;
   readonly lastKey: Uint8Array;
   /** What its entries refer to in value logs, by ascending file number. */
@@ -37,7 +42,7 @@ export interface ValueLogMeta {
   readonly fileBytes: number;
 }
 
-/** Segments in key order, disjoint, at least one. */
+/** Segments in key order, disjoint, at least one; before them, perhaps, one of range tombstones. */
 export type Run = readonly SegmentMeta[];
 
 export interface Version {

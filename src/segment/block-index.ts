@@ -51,8 +51,15 @@ export class BlockIndex {
     const end = bytes.length;
     const blockCount = end < 4 ? -1 : readU32(bytes, 0);
     const possible = Math.floor((end - 4) / MIN_ENTRY_BYTES);
-    if (blockCount < 1 || blockCount > possible || blockCount > keyCount) {
-      throwDamage(`1 to ${Math.min(possible, keyCount)} blocks`, `${blockCount}`, file, fileOffset);
+    // A segment of range tombstones has no values.
+    const least = Math.min(1, keyCount);
+    if (blockCount < least || blockCount > possible || blockCount > keyCount) {
+      throwDamage(
+        `${least} to ${Math.min(possible, keyCount)} blocks`,
+        `${blockCount}`,
+        file,
+        fileOffset,
+      );
     }
     this.blockCount = blockCount;
     this.keyCount = keyCount;

@@ -16,6 +16,8 @@
  * section may be empty (no filter, no tombstones). Sections lie in this order without
  * gaps, so their lengths give their offsets, and the lengths must add up to the file's.
  *
+ * A segment holds entries, or range tombstones and no keys.
+ *
  * Header
  * offset 0       8         12         20           28           44       48
  *        +-------+---------+----------+------------+------------+--------+
@@ -29,7 +31,7 @@
  * xxh32       u32 LE   of every byte before it
  *
  * Footer, the last FOOTER_BYTES of the file
- * offset 0        8                8 x 12        96            100     104     112
+ * offset 0        8                9 x 12        108           112     116     124
  *        +--------+-------+-- ... --+-------------+-------+-------+
  *        | length | xxh32 |         | headerXxh32 | xxh32 | magic |
  *        +--------+-------+-- ... --+-------------+-------+-------+
@@ -41,20 +43,26 @@
  * magic        8 bytes "memkvend"
  *
  * Properties
- * offset 0          4                8          16           24           32          40
- *        +----------+----------------+----------+------------+------------+-----------+
- *        | keyCount | tombstoneCount | keyBytes | valueBytes | firstSeqno | lastSeqno |
- *        +----------+----------------+----------+------------+------------+-----------+
- *        +----------+---------+------------+----------+
- *        | firstKey | lastKey | coverStart | coverEnd | logCount | fileNumber | bytes | ...
- *        +----------+---------+------------+----------+----------+------------+-------+-----
- * keyCount        u32 LE   entries, tombstones included; 1 to MAX_KEY_COUNT
+ * offset 0          4                8                     12         20           28           36
+ *        +----------+----------------+---------------------+----------+------------+------------+
+ *        | keyCount | tombstoneCount | rangeTombstoneCount | keyBytes | valueBytes | firstSeqno |
+ *        +----------+----------------+---------------------+----------+------------+------------+
+ *        36          44         44 + 4 + length of it, and so on
+ *        +-----------+----------+---------+------------+----------+
+ *        | lastSeqno | firstKey | lastKey | coverStart | coverEnd |
+ *        +-----------+----------+---------+------------+----------+
+ *        +----------+------------+-------+-----
+ *        | logCount | fileNumber | bytes | ...
+ *        +----------+------------+-------+-----
+ * keyCount        u32 LE   entries, tombstones included; at most MAX_KEY_COUNT
  * tombstoneCount  u32 LE   at most keyCount
+ * rangeTomb...    u32 LE   at least 1 where keyCount is 0, and else 0
  * keyBytes        u53 LE   sum of the lengths of all keys
  * valueBytes      u53 LE   sum of the lengths of all values, as the engine gave them
  * ...Seqno        u53 LE   in 8 bytes: the writes that the entries come from are [first, last];
  *                          1 <= first <= last
- * ...Key, cover.. u32 LE length, and so many bytes; at most MAX_KEY_BYTES, coverEnd one more
+ * ...Key, cover.. u32 LE length, and so many bytes; at most MAX_KEY_BYTES, coverEnd one more. Empty
+ *                 where keyCount is 0
  * logCount        u32 LE   value logs that entries refer to; for each, in ascending order,
  * fileNumber      u53 LE   in 8 bytes: its number, at least 1
  * bytes           u53 LE   in 8 bytes: stored bytes of the values there that are referred to
@@ -62,7 +70,8 @@
  * A segment *covers* the keys in [coverStart, coverEnd): what it says of one of them, be it nothing,
  * is all there is of the writes [firstSeqno, lastSeqno]. So a segment that was merged into this one
  * is told from one that was not, even where the manifest that knew it is lost: its interval of
- * sequence numbers lies within this one's.
+ * sequence numbers lies within this one's. A segment of range tombstones covers no key, and answers
+ * for those among its writes that delete ranges.
  *
  * Dictionary: empty, or u32 LE bytes of the dictionary (at most MAX_DICTIONARY_BYTES), then the raw
  * deflate stream of it, or itself where deflating does not shorten it.
@@ -71,8 +80,8 @@
  * are none. The bits beyond keyCount are zero.
  *
  * The other sections are drawn where they are written: value blocks in value-block.ts, the block
- * index in block-index.ts, the filter in filter.ts, the key index in keys.ts and the symbols in
- * symbols.ts.
+ * index in block-index.ts, the filter in filter.ts, the key index in keys.ts, the symbols in
+ * symbols.ts and range tombstones in range-tombstones.ts.
  */
 import { checksum } from "../bytes/checksum.ts";
 import { compareBytes } from "../bytes/compare.ts";
@@ -118,10 +127,11 @@ export const Section = {
   valueSymbols: 4,
   dictionary: 5,
   tombstones: 6,
-  properties: 7,
+  rangeTombstones: 7,
+  properties: 8,
 } as const;
 export type Section = (typeof Section)[keyof typeof Section];
-export const SECTION_COUNT = 8;
+export const SECTION_COUNT = 9;
 
 const SECTION_ENTRY_BYTES = 8 + 4;
 const FOOTER_HEADER_SUM_OFFSET = SECTION_COUNT * SECTION_ENTRY_BYTES;
@@ -130,7 +140,8 @@ const FOOTER_MAGIC_OFFSET = FOOTER_SUM_OFFSET + 4;
 export const FOOTER_BYTES: number = FOOTER_MAGIC_OFFSET + MAGIC_BYTES;
 
 const TOMBSTONE_COUNT_OFFSET = 4;
-const KEY_BYTES_OFFSET = TOMBSTONE_COUNT_OFFSET + 4;
+const RANGE_TOMBSTONE_COUNT_OFFSET = TOMBSTONE_COUNT_OFFSET + 4;
+const KEY_BYTES_OFFSET = RANGE_TOMBSTONE_COUNT_OFFSET + 4;
 const VALUE_BYTES_OFFSET = KEY_BYTES_OFFSET + 8;
 const FIRST_SEQNO_OFFSET = VALUE_BYTES_OFFSET + 8;
 const LAST_SEQNO_OFFSET = FIRST_SEQNO_OFFSET + 8;
@@ -154,6 +165,7 @@ export interface SectionPlace {
 export interface Properties extends SeqnoRange {
   readonly keyCount: number;
   readonly tombstoneCount: number;
+  readonly rangeTombstoneCount: number;
   readonly keyBytes: number;
   readonly valueBytes: number;
   readonly firstKey: Uint8Array;
@@ -279,6 +291,7 @@ export function decodeFooter(
 export function encodeProperties(writer: ByteWriter, properties: Properties): void {
   writer.u32(properties.keyCount);
   writer.u32(properties.tombstoneCount);
+  writer.u32(properties.rangeTombstoneCount);
   writer.u53(properties.keyBytes);
   writer.u53(properties.valueBytes);
   writer.u53(properties.firstSeqno);
@@ -300,10 +313,13 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
   const end = bytes.length;
   expectAtLeast(end, MIN_PROPERTIES_BYTES, "length of the properties", file, fileOffset);
   const keyCount = readU32(bytes, 0);
-  expectAtLeast(keyCount, 1, "key count", file, fileOffset);
   expectAtMost(keyCount, MAX_KEY_COUNT, "key count", file, fileOffset);
   const tombstoneCount = readU32(bytes, TOMBSTONE_COUNT_OFFSET);
   expectAtMost(tombstoneCount, keyCount, "tombstone count", file, fileOffset);
+  const rangeTombstoneCount = readU32(bytes, RANGE_TOMBSTONE_COUNT_OFFSET);
+  const what = "number of range tombstones";
+  if (keyCount === 0) expectAtLeast(rangeTombstoneCount, 1, what, file, fileOffset);
+  else expectNumber(rangeTombstoneCount, 0, what, file, fileOffset);
   const lastSeqno = readU53(bytes, LAST_SEQNO_OFFSET);
   expectAtMost(lastSeqno, MAX_SEQNO, "last sequence number", file, fileOffset);
   const firstSeqno = readU53(bytes, FIRST_SEQNO_OFFSET);
@@ -314,7 +330,7 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
     const start = pos + KEY_LENGTH_BYTES;
     expectAtMost(start, end, `offset of the ${what}`, file, fileOffset);
     const length = readU32(bytes, pos);
-    expectAtMost(length, limit, `length of the ${what}`, file, fileOffset);
+    expectAtMost(length, keyCount === 0 ? 0 : limit, `length of the ${what}`, file, fileOffset);
     pos = start + length;
     expectAtMost(pos, end, `end of the ${what}`, file, fileOffset);
     return bytes.slice(start, pos);
@@ -327,11 +343,14 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
   expectAtMost(logsStart, end, "end of the keys", file, fileOffset);
   const logBytes = readU32(bytes, pos) * VALUE_LOG_USE_BYTES;
   expectNumber(logsStart + logBytes, end, "end of the properties", file, fileOffset);
-  const isCovered = compareBytes(coverStart, firstKey) <= 0 && compareBytes(lastKey, coverEnd) < 0;
+  const isCovered =
+    keyCount === 0 ||
+    (compareBytes(coverStart, firstKey) <= 0 && compareBytes(lastKey, coverEnd) < 0);
   expectNumber(isCovered ? 1 : 0, 1, "that it covers its own keys", file, fileOffset);
   return {
     keyCount,
     tombstoneCount,
+    rangeTombstoneCount,
     keyBytes: readU53(bytes, KEY_BYTES_OFFSET),
     valueBytes: readU53(bytes, VALUE_BYTES_OFFSET),
     firstSeqno,

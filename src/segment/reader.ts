@@ -25,6 +25,7 @@ import {
 } from "./format.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 import { KeyIndex, type KeyIndexSizes, readKeyIndexHead } from "./keys.ts";
+import { RangeTombstones } from "./range-tombstones.ts";
 import { ResidentSections } from "./resident-sections.ts";
 import { SymbolTable } from "./symbols.ts";
 import { Tombstones } from "./tombstones.ts";
@@ -62,6 +63,8 @@ export class Segment {
   readonly properties: Properties;
   /** Bytes in the file, by section. */
   readonly sections: readonly SectionPlace[];
+  /** What it deletes from older runs; undefined in a segment of entries. */
+  readonly rangeTombstones: RangeTombstones | undefined;
   private readonly file: File;
   private readonly identity: FileIdentity;
   private readonly blockCache: BlockCache;
@@ -112,12 +115,13 @@ export class Segment {
 
     const propertiesOffset = places[Section.properties].offset;
     this.properties = decodeProperties(resident.bytes(Section.properties), path, propertiesOffset);
-    const { keyCount, tombstoneCount, firstKey, lastKey } = this.properties;
+    const { keyCount, tombstoneCount, rangeTombstoneCount, firstKey, lastKey } = this.properties;
     this.meta = {
       fileNumber: identity.fileNumber,
       fileBytes: file.size(),
       keyCount,
       tombstoneCount,
+      rangeTombstoneCount,
       firstKey,
       lastKey,
       valueLogs: this.properties.valueLogs,
@@ -137,6 +141,14 @@ export class Segment {
     const tombstones = resident.bytes(Section.tombstones);
     const tombstonesOffset = places[Section.tombstones].offset;
     this.tombstones = new Tombstones(tombstones, keyCount, tombstoneCount, path, tombstonesOffset);
+
+    const ranges = new RangeTombstones(
+      resident.bytes(Section.rangeTombstones),
+      rangeTombstoneCount,
+      path,
+      places[Section.rangeTombstones].offset,
+    );
+    this.rangeTombstones = rangeTombstoneCount === 0 ? undefined : ranges;
   }
 
   get memory(): SegmentMemory {
@@ -145,7 +157,7 @@ export class Segment {
       keyIndex: keyIndex?.memoryBytes ?? sections[Section.keyIndex].length,
       filter: this.filter.byteLength,
       valueIndex: valueReader?.memoryBytes ?? valueIndexBytes(sections),
-      tombstones: this.tombstones.byteLength,
+      tombstones: this.tombstones.byteLength + (this.rangeTombstones?.byteLength ?? 0),
     };
   }
 

@@ -37,6 +37,7 @@ const SECTION_NAMES = [
   "value symbols",
   "dictionary",
   "tombstones",
+  "range tombstones",
   "properties",
 ] as const;
 

@@ -13,6 +13,7 @@ import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";
 import { successor } from "../bytes/compare.ts";
 import { ByteWriter } from "../bytes/writer.ts";
+import type { Span } from "../cursor/spans.ts";
 import {
   EntryKind,
   type FileIdentity,
@@ -40,6 +41,7 @@ import {
   Section,
 } from "./format.ts";
 import { KeyIndexBuilder } from "./keys.ts";
+import { appendRangeTombstone } from "./range-tombstones.ts";
 import { TombstoneBuilder } from "./tombstones.ts";
 import { ValueWriter } from "./value-writer.ts";
 
@@ -52,6 +54,7 @@ export interface FinishedSegment {
   readonly fileBytes: number;
   readonly keyCount: number;
   readonly tombstoneCount: number;
+  readonly rangeTombstoneCount: number;
   readonly firstKey: Uint8Array;
   readonly lastKey: Uint8Array;
   /** By ascending file number. */
@@ -84,6 +87,8 @@ export class SegmentWriter {
   private readonly values: ValueWriter;
   private readonly filter: FilterBuilder;
   private readonly tombstones: TombstoneBuilder;
+  private readonly rangeTombstones: ByteWriter;
+  private rangeTombstoneCount: number;
   /** The buffer that `drain` wrote last, for the output after the next. */
   private spare: ByteWriter;
   private isDraining: boolean;
@@ -114,6 +119,8 @@ export class SegmentWriter {
     this.values = new ValueWriter(options.coders, header);
     this.filter = new FilterBuilder();
     this.tombstones = new TombstoneBuilder();
+    this.rangeTombstones = new ByteWriter();
+    this.rangeTombstoneCount = 0;
     this.spare = new ByteWriter(0);
     this.isDraining = false;
     this.count = 0;
@@ -159,6 +166,16 @@ export class SegmentWriter {
   }
 
   /**
+   * Adds a range tombstone, to a segment without entries. It must start after the end of the one
+   * before. The arrays may change after the call.
+   */
+  addRangeTombstone(span: Span): void {
+    assert(this.count === 0, "a segment has entries or range tombstones");
+    appendRangeTombstone(this.rangeTombstones, span);
+    this.rangeTombstoneCount++;
+  }
+
+  /**
    * Writes what is pending. To be awaited before the next call of any method but `add`. After it or
    * `finish` has rejected, there is nothing to do but `abandon`.
    */
@@ -181,11 +198,11 @@ export class SegmentWriter {
   }
 
   /**
-   * Completes, syncs and closes the file. At least one entry must have been added. Keys from the last
-   * one up to `coverEnd` (default: just after it) have no entry of the segment's writes.
+   * Completes, syncs and closes the file. Something must have been added. Keys from the last one up
+   * to `coverEnd` (default: just after it) have no entry of the segment's writes.
    */
   async finish(coverEnd?: Uint8Array): Promise<FinishedSegment> {
-    assert(this.count > 0, "a segment has at least one entry");
+    assert(this.count + this.rangeTombstoneCount > 0, "a segment is not empty");
     const { values, count } = this;
     values.finish();
     const lengths: number[] = [values.end - HEADER_BYTES];
@@ -214,6 +231,7 @@ export class SegmentWriter {
       fileBytes,
       keyCount: count,
       tombstoneCount: this.tombstones.count,
+      rangeTombstoneCount: this.rangeTombstoneCount,
       firstKey: this.firstKey,
       lastKey: this.lastKey.slice(0, this.lastKeyLength),
       valueLogs: values.valueLogs,
@@ -243,6 +261,8 @@ export class SegmentWriter {
         return writer.bytes;
       case Section.tombstones:
         return this.tombstones.finish(this.count);
+      case Section.rangeTombstones:
+        return this.rangeTombstones.bytes;
       case Section.properties:
         encodeProperties(writer, this.properties(coverEnd));
         return writer.bytes;
@@ -253,9 +273,11 @@ export class SegmentWriter {
 
   private properties(coverEnd: Uint8Array | undefined): Properties {
     const lastKey = this.lastKey.subarray(0, this.lastKeyLength);
+    const lastCovered = this.count === 0 ? lastKey : successor(lastKey);
     return {
       keyCount: this.count,
       tombstoneCount: this.tombstones.count,
+      rangeTombstoneCount: this.rangeTombstoneCount,
       keyBytes: this.keyBytes,
       valueBytes: this.valueBytes,
       firstSeqno: this.seqnos.firstSeqno,
@@ -263,7 +285,7 @@ export class SegmentWriter {
       firstKey: this.firstKey,
       lastKey,
       coverStart: this.coverStart ?? this.firstKey,
-      coverEnd: coverEnd ?? successor(lastKey),
+      coverEnd: coverEnd ?? lastCovered,
       valueLogs: this.values.valueLogs,
     };
   }

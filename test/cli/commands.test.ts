@@ -126,6 +126,27 @@ describe("get, put and del", () => {
     });
   });
 
+  test("del takes a range, or everything, and then no keys", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    const left = async (): Promise<string> =>
+      (await output(["scan", directory, "--keys"])).replaceAll("\n", " ").trim();
+    for (const key of ["a", "b/1", "b/2", "c", "d"]) await output(["put", directory, key, "v"]);
+    expect(await output(["del", directory, "--prefix", "b/"])).toBe("");
+    expect(await left()).toBe("a c d");
+    await output(["del", directory, "--gt", "a", "--lt", "d"]);
+    expect(await left()).toBe("a d");
+    for (const args of [[], ["a", "--prefix", "a"], ["a", "--all"]]) {
+      const { exitCode, stderr } = await memkv(["del", directory, ...args]);
+      expect([exitCode, stderr]).toEqual([
+        2,
+        expect.stringMatching(/^memkv: give keys, or a range/),
+      ]);
+    }
+    expect(await left()).toBe("a d");
+    await output(["del", directory, "--all"]);
+    expect(await left()).toBe("");
+  });
+
   test("put takes JSON, and standard input", async () => {
     const directory = join(temporaryDirectory(), "store");
     await output(["put", directory, "object", '{"a":[1,null]}', "--json"]);

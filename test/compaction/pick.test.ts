@@ -33,6 +33,7 @@ function versionOf(shapes: readonly RunShape[]): Version {
         fileBytes: bytes,
         keyCount: keys,
         tombstoneCount: tombstones,
+        rangeTombstoneCount: 0,
         firstKey: key,
         lastKey: key,
         valueLogs: [],

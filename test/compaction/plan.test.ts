@@ -2,7 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { type PlanOptions, planCompaction, type Unit } from "../../src/compaction/plan.ts";
+import type { Spans } from "../../src/cursor/spans.ts";
 import type { Run, SegmentMeta } from "../../src/manifest/version.ts";
+import { SpanList } from "../cursor/span-lists.ts";
 
 const SEGMENT_BYTES = 1000;
 
@@ -16,6 +18,7 @@ function segment(range: string, fileBytes = SEGMENT_BYTES, tombstoneCount = 0): 
     fileBytes,
     keyCount: 9,
     tombstoneCount,
+    rangeTombstoneCount: 0,
     firstKey,
     lastKey,
     valueLogs: [],
@@ -75,6 +78,36 @@ describe("planCompaction", () => {
     const runs = [[segment("aa", SEGMENT_BYTES, 3)], [segment("bb")]];
     expect(plan(runs, false)).toEqual(["carry aa", "carry bb"]);
     expect(plan(runs, true)).toEqual(["merge aa/0", "carry bb"]);
+  });
+
+  describe("with range tombstones of newer runs", () => {
+    const covering = (range: string): Spans => {
+      const [start, end] = [...range].map((letter) => Uint8Array.of(letter.charCodeAt(0)));
+      return new SpanList([{ start, end }]);
+    };
+    const runs = [[], [segment("ab"), segment("ce"), segment("fg")]];
+    const planned = (range: string, age: number): string[] => {
+      const rangeTombstones = runs.map((_, i) => (i === age ? covering(range) : undefined));
+      const options = {
+        dropTombstones: false,
+        segmentBytes: SEGMENT_BYTES,
+        leftLogs: new Set<number>(),
+      };
+      return planCompaction(runs, { ...options, rangeTombstones }).map(describeUnit);
+    };
+
+    test("drops what they cover whole, and rewrites what they cover in part", () => {
+      expect(planned("cf", 0)).toEqual(["carry ab", "carry fg"]);
+      expect(planned("ce", 0)).toEqual(["carry ab", "merge ce/1", "carry fg"]);
+      expect(planned("bc", 0)).toEqual(["merge ab/1", "carry ce", "carry fg"]);
+      expect(planned("be", 0)).toEqual(["merge ab/1 ce/1", "carry fg"]);
+      expect(planned("hz", 0)).toEqual(["carry ab", "carry ce", "carry fg"]);
+      expect(planned("az", 0)).toEqual([]);
+    });
+
+    test("leaves the run alone that they belong to", () => {
+      expect(planned("az", 1)).toEqual(["carry ab", "carry ce", "carry fg"]);
+    });
   });
 
   test("of nothing is nothing", () => {

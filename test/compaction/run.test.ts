@@ -3,16 +3,27 @@ import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import type { RunOutput } from "../../src/compaction/output.ts";
 import { runCompaction } from "../../src/compaction/run.ts";
+import { type Span, unionOf } from "../../src/cursor/spans.ts";
 import type { SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
+import { isWithin } from "../cursor/span-lists.ts";
 import { entryOf, Files, tombstoneOf } from "./segments.ts";
 
 const SEGMENT_BYTES = 2 ** 16;
 
 /** The entries of runs, newest first, merged the slow and obvious way. */
-function merged(runs: readonly ArrayEntry[][], dropTombstones: boolean): ArrayEntry[] {
+function merged(
+  runs: readonly ArrayEntry[][],
+  deleted: readonly (readonly Span[])[],
+  dropTombstones: boolean,
+): ArrayEntry[] {
   const byKey = new Map<string, ArrayEntry>();
-  for (const run of runs.toReversed()) for (const entry of run) byKey.set(entry.key.join(), entry);
+  for (let age = runs.length - 1; age >= 0; age--) {
+    for (const [name, { key }] of byKey) {
+      if (deleted[age].some((span) => isWithin(span, key))) byKey.delete(name);
+    }
+    for (const entry of runs[age]) byKey.set(entry.key.join(), entry);
+  }
   return [...byKey.values()]
     .filter(({ kind }) => !(dropTombstones && kind === 2))
     .sort((a, b) => compareBytes(a.key, b.key));
@@ -58,19 +69,39 @@ const anyRun: fc.Arbitrary<ArrayEntry[]> = fc
     ),
   );
 
+/** Some stretches of the same keys. */
+const anyDeleted: fc.Arbitrary<Span[]> = fc
+  .array(fc.tuple(fc.nat(900), fc.option(fc.integer({ min: 1, max: 400 }), { nil: undefined })), {
+    maxLength: 3,
+  })
+  .map((pairs) =>
+    unionOf(
+      pairs.map(([start, count]) => ({
+        start: entryOf(start).key,
+        end: count === undefined ? undefined : entryOf(start + count).key,
+      })),
+    ),
+  );
+
 describe("runCompaction", () => {
   test("is the union of its inputs, newer entries hiding older ones", async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(anyRun, { minLength: 1, maxLength: 4 }),
+        fc.array(fc.tuple(anyRun, anyDeleted), { minLength: 1, maxLength: 4 }),
         fc.boolean(),
-        async (runs, dropTombstones) => {
+        async (pairs, dropTombstones) => {
           const files = new Files();
+          const runs = pairs.map(([entries]) => entries);
+          const deleted = pairs.map(([, spans]) => spans);
           const inputs: (readonly SegmentMeta[])[] = [];
-          for (const run of runs) inputs.push(await files.write(run, SEGMENT_BYTES));
+          for (const [entries, spans] of pairs) {
+            inputs.push(await files.write(entries, SEGMENT_BYTES, spans));
+          }
           const result = await compact(files, inputs, dropTombstones);
           const found = await files.entriesOf(result);
-          expect(found).toEqual(merged(runs, dropTombstones));
+          expect(found).toEqual(merged(runs, deleted, dropTombstones));
+          const ranges = dropTombstones ? [] : unionOf(deleted.flat());
+          expect(await files.rangesOf(result)).toEqual(ranges);
         },
       ),
       { numRuns: 40 },
@@ -109,6 +140,22 @@ describe("runCompaction", () => {
     expect(found[10]).toEqual(newer[0]);
     expect(found[20]).toEqual(newer[1]);
     expect(found[30]).toEqual(old[30]);
+  });
+
+  test("drops files that a range tombstone covers, and reads no value of them", async () => {
+    const files = new Files();
+    const old = Array.from({ length: 8000 }, (_, i) => entryOf(i, 60));
+    const oldRun = await files.write(old, SEGMENT_BYTES);
+    expect(oldRun.length).toBeGreaterThan(4);
+    const last = oldRun[oldRun.length - 1];
+    const deleted = [{ start: entryOf(0).key, end: last.firstKey }];
+    const newRun = await files.write([], SEGMENT_BYTES, deleted);
+    // Damage that any reading of a value would find.
+    for (const { fileNumber } of oldRun.slice(0, -1)) await files.damage(fileNumber, 100);
+    expect(await compact(files, [newRun, oldRun], true)).toEqual([last]);
+    const kept = await compact(files, [newRun, oldRun], false);
+    expect(kept.slice(1)).toEqual([last]);
+    expect(kept[0]).toMatchObject({ keyCount: 0, rangeTombstoneCount: 1 });
   });
 
   test("leaves nothing where tombstones hide everything", async () => {

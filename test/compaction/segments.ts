@@ -7,6 +7,7 @@ import {
 } from "../../src/compaction/output.ts";
 import { trainOnCursor } from "../../src/compaction/run.ts";
 import { ConcatCursor } from "../../src/cursor/concat.ts";
+import { eachSpan, type Span } from "../../src/cursor/spans.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
@@ -67,20 +68,27 @@ export class Files {
     };
   }
 
-  /** A run of the entries, none of them large. */
+  /** A run of the entries, none of them large, and of range tombstones, which delete none of them. */
   async write(
     entries: readonly ArrayEntry[],
     segmentBytes: number,
+    deleted: readonly Span[] = [],
   ): Promise<readonly SegmentMeta[]> {
-    return (await this.writeAll(entries, segmentBytes)).run;
+    return (await this.writeAll(entries, segmentBytes, deleted)).run;
   }
 
-  /** A run of the entries, and its value logs. */
-  async writeAll(entries: readonly ArrayEntry[], segmentBytes: number): Promise<RunOutput> {
+  /** As `write`: the run, and its value logs. */
+  async writeAll(
+    entries: readonly ArrayEntry[],
+    segmentBytes: number,
+    deleted: readonly Span[] = [],
+  ): Promise<RunOutput> {
     const writer = new RunWriter(this.output(segmentBytes));
     const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES } as const;
     const coders = trainOnCursor(new ArrayCursor(entries), entries.length, options);
-    await writer.writeAll(this.source(entries), coders, false);
+    const source = this.source(entries);
+    await writer.writeAll(source, coders, false);
+    await writer.writeRangeTombstones(deleted, source.seqnos);
     return await writer.finish();
   }
 
@@ -122,13 +130,30 @@ export class Files {
 
   /** Every entry of a run, in order. */
   async entriesOf(run: readonly SegmentMeta[]): Promise<ArrayEntry[]> {
-    const cursor = new ConcatCursor(await this.openAll(run));
+    const keyed = run.filter((meta) => meta.keyCount > 0);
+    const cursor = new ConcatCursor(await this.openAll(keyed));
     const entries: ArrayEntry[] = [];
     for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
       const entry = read(cursor);
       if (entry !== undefined) entries.push(entry);
     }
     return entries;
+  }
+
+  /** What a run deletes from older ones. */
+  async rangesOf(run: readonly SegmentMeta[]): Promise<Span[]> {
+    const [first] = await this.openAll(run.slice(0, 1));
+    const ranges = first?.rangeTombstones;
+    return ranges === undefined ? [] : [...eachSpan(ranges)];
+  }
+
+  /** Changes a byte of a file. */
+  async damage(fileNumber: number, offset: number): Promise<void> {
+    const file = await this.fileSystem.open(`${fileNumber}`, "update");
+    const byte = new Uint8Array(1);
+    file.readSync(byte, offset);
+    file.writeSync(Uint8Array.of(byte[0] ^ 1), offset);
+    await file.close();
   }
 
   async names(): Promise<number[]> {

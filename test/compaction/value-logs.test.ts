@@ -14,6 +14,7 @@ function user(key: number, uses: Readonly<Record<number, number>>, fileBytes = 9
     fileBytes,
     keyCount: 1,
     tombstoneCount: 0,
+    rangeTombstoneCount: 0,
     firstKey: Uint8Array.of(key),
     lastKey: Uint8Array.of(key),
     valueLogs: Object.entries(uses).map(([log, bytes]) => ({ fileNumber: Number(log), bytes })),

@@ -17,6 +17,12 @@ export interface Write {
   readonly value: string | undefined;
 }
 
+/** Deletes every key from `start` up to `end`. */
+export interface RangeDeletion {
+  readonly start: string;
+  readonly end: string;
+}
+
 /** Two sums of hashes, each modulo 2^32. */
 export class Fingerprint {
   #a = 0;
@@ -80,11 +86,13 @@ export class History {
   }
 
   /** Notes one write, which may be a batch. Returns how many there are now. */
-  submit(writes: readonly Write[]): number {
+  submit(writes: readonly (Write | RangeDeletion)[]): number {
     const undo: Write[] = [];
-    for (const { key, value } of writes) {
-      undo.unshift({ key, value: this.#content.get(key) });
-      this.#set(key, value);
+    for (const write of writes) {
+      for (const { key, value } of "key" in write ? [write] : this.#deletions(write)) {
+        undo.unshift({ key, value: this.#content.get(key) });
+        this.#set(key, value);
+      }
     }
     this.#undo.push(undo);
     this.#fingerprints.push(this.fingerprint);
@@ -125,6 +133,11 @@ export class History {
     this.#fingerprints = this.#fingerprints.slice(0, count + 1);
     this.#acknowledged = count;
     this.#durable = count;
+  }
+
+  #deletions({ start, end }: RangeDeletion): Write[] {
+    const keys = [...this.#content.keys()].filter((key) => key >= start && key < end);
+    return keys.map((key) => ({ key, value: undefined }));
   }
 
   #set(key: string, value: string | undefined): void {

@@ -7,7 +7,7 @@ import type { CrashModel, CrashPoint } from "../../src/testing/crash-file-system
 import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
 import { Random } from "../../src/testing/random.ts";
 import { contentOf, fingerprintOf, openTest, type TestDatabase, Violation } from "./check.ts";
-import { type Expectation, History, type Write } from "./history.ts";
+import { type Expectation, History, type RangeDeletion, type Write } from "./history.ts";
 import { Process } from "./process.ts";
 
 /** A moment at which the machine may crash. */
@@ -126,7 +126,8 @@ class Life {
     const random = this.#random;
     const kind = random.below(100);
     if (kind < 40) this.#put(database);
-    else if (kind < 50) this.#delete(database);
+    else if (kind < 47) this.#delete(database);
+    else if (kind < 50) this.#deleteRange(database);
     else if (kind < 62) this.#batch(database);
     else if (kind < 80) await this.#settle(database);
     else if (kind < 86) this.#background(database.flush());
@@ -153,23 +154,35 @@ class Life {
     this.#write([write], (durability) => database.delete(key, { durability }));
   }
 
+  #deleteRange(database: TestDatabase): void {
+    const deletion = this.#range();
+    const { start: gte, end: lt } = deletion;
+    this.#write([deletion], (durability) => database.deleteRange({ gte, lt }, { durability }));
+  }
+
   #batch(database: TestDatabase): void {
-    const writes: Write[] = [];
+    const writes: (Write | RangeDeletion)[] = [];
     for (let i = 0; i <= this.#random.below(6); i++) {
+      if (this.#random.oneIn(12)) writes.push(this.#range());
       const value = this.#random.oneIn(4) ? undefined : this.#value();
       writes.push({ key: this.#key(), value });
     }
     this.#write(writes, (durability) =>
       database.batch(
-        writes.map(({ key, value }) =>
-          value === undefined ? { type: "delete", key } : { type: "put", key, value },
-        ),
+        writes.map((each) => {
+          if ("start" in each) return { type: "deleteRange", gte: each.start, lt: each.end };
+          const { key, value } = each;
+          return value === undefined ? { type: "delete", key } : { type: "put", key, value };
+        }),
         { durability },
       ),
     );
   }
 
-  #write(writes: readonly Write[], write: (durability: "sync" | "os") => Promise<void>): void {
+  #write(
+    writes: readonly (Write | RangeDeletion)[],
+    write: (durability: "sync" | "os") => Promise<void>,
+  ): void {
     const durability = this.#random.oneIn(2) ? "sync" : "os";
     // Before the write, which may touch the disk at once.
     const count = this.#history.submit(writes);
@@ -224,6 +237,13 @@ class Life {
 
   #key(): string {
     return `key ${this.#random.below(KEY_COUNT)}`;
+  }
+
+  /** Mostly a few keys; at times all. */
+  #range(): RangeDeletion {
+    if (this.#random.oneIn(10)) return { start: "key", end: "kez" };
+    const [a, b] = [this.#key(), this.#key()];
+    return a <= b ? { start: a, end: `${b}~` } : { start: b, end: a };
   }
 
   /** Unlike any other value; mostly short, at times beyond what a block or a group holds. */

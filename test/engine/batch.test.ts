@@ -1,15 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Span } from "../../src/cursor/spans.ts";
 import { type OperationTarget, RecordBuilder, RecordReader } from "../../src/engine/batch.ts";
 import { EntryKind, MAX_SEQNO } from "../../src/entry.ts";
 import { CorruptionError } from "../../src/errors.ts";
 import { RECORD_HEADER_BYTES } from "../../src/wal/format.ts";
 
-interface Operation {
+interface EntryOperation {
   readonly kind: EntryKind;
   readonly key: Uint8Array;
   readonly value: Uint8Array;
 }
+
+type Operation = EntryOperation | Span;
 
 /** What a record's operations are handed to. */
 class Collector implements OperationTarget {
@@ -32,11 +35,20 @@ class Collector implements OperationTarget {
       value: value.slice(valueStart, valueEnd),
     });
   }
+
+  deleteRange(start: Uint8Array, end: Uint8Array | undefined, seqno: number): void {
+    this.operations.push({ seqno, start, end });
+  }
 }
 
-function append(record: RecordBuilder, { kind, key, value }: Operation): void {
-  if (kind === EntryKind.put) record.put(key, key.length, value);
-  else record.delete(key, key.length);
+function append(record: RecordBuilder, operation: Operation): void {
+  if ("start" in operation) {
+    record.deleteRange(operation);
+  } else {
+    const { kind, key, value } = operation;
+    if (kind === EntryKind.put) record.put(key, key.length, value);
+    else record.delete(key, key.length);
+  }
 }
 
 /** The payload of a record of the operations, which the log would frame. */
@@ -53,6 +65,15 @@ function read(payload: Uint8Array): Collector["operations"] {
   return collector.operations;
 }
 
+function keyBytes(operation: Operation): number {
+  if ("key" in operation) return operation.key.length;
+  return operation.start.length + (operation.end?.length ?? 0);
+}
+
+function valueBytes(operation: Operation): number {
+  return "value" in operation ? operation.value.length : 0;
+}
+
 const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
   fc.record({
     kind: fc.constant(EntryKind.put),
@@ -63,6 +84,10 @@ const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
     kind: fc.constant(EntryKind.tombstone),
     key: fc.uint8Array({ maxLength: 200 }),
     value: fc.constant(new Uint8Array(0)),
+  }),
+  fc.record({
+    start: fc.uint8Array({ maxLength: 200 }),
+    end: fc.option(fc.uint8Array({ maxLength: 200 }), { nil: undefined }),
   }),
 );
 
@@ -77,7 +102,7 @@ describe("a commit record", () => {
           const reader = new RecordReader(payload, "a.wal", 0);
           expect(reader.firstSeqno).toBe(firstSeqno);
           expect(reader.operationCount).toBe(operations.length);
-          const content = operations.reduce((sum, o) => sum + o.key.length + o.value.length, 0);
+          const content = operations.reduce((sum, o) => sum + keyBytes(o) + valueBytes(o), 0);
           expect(reader.contentBytes).toBeGreaterThanOrEqual(content);
           expect(read(payload)).toEqual(
             operations.map((operation, i) => ({ ...operation, seqno: firstSeqno + i })),
@@ -97,8 +122,8 @@ describe("a commit record", () => {
         record.rewind(mark);
         expect(record.mark()).toEqual(mark);
         expect(record.operationCount).toBe(kept.length);
-        expect(record.keyBytes).toBe(kept.reduce((sum, { key }) => sum + key.length, 0));
-        expect(record.valueBytes).toBe(kept.reduce((sum, { value }) => sum + value.length, 0));
+        expect(record.keyBytes).toBe(kept.reduce((sum, o) => sum + keyBytes(o), 0));
+        expect(record.valueBytes).toBe(kept.reduce((sum, o) => sum + valueBytes(o), 0));
         for (const operation of undone) append(record, operation);
         record.number(7);
         const payload = record.writer.bytes.slice(RECORD_HEADER_BYTES);
@@ -130,11 +155,12 @@ describe("a commit record", () => {
     ["a count below the operations there are", 8, [1]],
     ["a count above them", 8, [3]],
     ["a count of four billion", 8, [255, 255, 255, 255]],
-    ["an unknown kind", HEAD, [3]],
+    ["an unknown kind", HEAD, [9]],
     ["kind 0", HEAD, [0]],
     ["a key longer than the record", HEAD + 1, [100]],
     ["a key length without an end", HEAD + 1, [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80]],
     ["a value longer than the record", HEAD + 5, [100]],
+    ["an end of a range longer than the record", HEAD, [3, 0, 100]],
   ];
 
   test.each(damaged)("with %s is damage that says where", (_, at, bytes) => {
@@ -157,7 +183,11 @@ describe("a commit record", () => {
     const tooLong = payloadOf([{ kind: EntryKind.tombstone, key, value: new Uint8Array(0) }]);
     expect(() => read(tooLong)).toThrow(/a length up to 65536/);
     const most = { kind: EntryKind.tombstone, key: key.slice(1), value: new Uint8Array(0) };
-    expect(read(payloadOf([most]))[0].key.length).toBe(65_536);
+    expect(read(payloadOf([most]))).toMatchObject([{ key: most.key }]);
+    const start = most.key;
+    const longEnd = payloadOf([{ start, end: key }]);
+    expect(() => read(longEnd)).toThrow(/end of a range/);
+    expect(read(payloadOf([{ start, end: start }]))).toMatchObject([{ start, end: start }]);
   });
 
   test("of random bytes is read or refused, and nothing else", () => {

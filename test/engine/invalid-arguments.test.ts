@@ -190,9 +190,13 @@ describe("a batch", () => {
     [
       "an unknown type",
       { type: "merge", key: "k" },
-      /operation 1.*"put" or "delete", not string m/,
+      /operation 1.*"put", "delete" or "deleteRange", not string m/,
     ],
-    ["no type", { key: "k", value: 1 }, /operation 1.*"put" or "delete", not undefined/],
+    [
+      "no type",
+      { key: "k", value: 1 },
+      /operation 1.*"put", "delete" or "deleteRange", not undefined/,
+    ],
     ["no operation", null, /operation 1 of the batch/],
     ["undefined", undefined, /operation 1 of the batch/],
     ["a number", 5, /operation 1 of the batch/],

@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
+import type { Span } from "../../src/cursor/spans.ts";
 import { createMemtable, MAX_HEAP_BYTES, Memtable, NO_VERSION } from "../../src/engine/memtable.ts";
 import { EntryKind, MAX_SEQNO } from "../../src/entry.ts";
 import { InvalidArgumentError } from "../../src/errors.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
+import { isWithin } from "../cursor/span-lists.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
@@ -20,15 +22,30 @@ interface ModelEntry {
 /** All entries in the order of their writing: the slow and obvious memtable. */
 class Model {
   readonly entries: ModelEntry[] = [];
+  readonly deleted: (Span & { readonly seqno: number })[] = [];
 
-  /** Newest visible entry of each key, by key. */
+  /** Newest visible entry of each key that no range tombstone deleted after it, by key. */
   at(seqno: number): ModelEntry[] {
     const newest = new Map<string, ModelEntry>();
     for (const entry of this.entries) {
       if (entry.seqno <= seqno) newest.set(decode(entry.key), entry);
     }
+    for (const [name, entry] of newest) {
+      if (this.deletedAt(entry.key, seqno) > entry.seqno) newest.delete(name);
+    }
     return [...newest.values()].sort((a, b) => compareBytes(a.key, b.key));
   }
+
+  /** Number of the newest range tombstone over a key, or 0. */
+  deletedAt(key: Uint8Array, seqno: number): number {
+    const over = this.deleted.filter((span) => span.seqno <= seqno && isWithin(span, key));
+    return over.at(-1)?.seqno ?? 0;
+  }
+}
+
+function deleteRange(memtable: Memtable, model: Model, span: Span, seqno: number): void {
+  memtable.deleteRange(span.start, span.end, seqno);
+  model.deleted.push({ ...span, seqno });
 }
 
 function add(memtable: Memtable, model: Model, entry: ModelEntry): void {
@@ -43,6 +60,13 @@ function describeEntry(key: Uint8Array, kind: EntryKind, value: Uint8Array): str
 
 function describeCursor(cursor: Cursor): string {
   return describeEntry(cursor.key.subarray(0, cursor.keyLength), cursor.kind, cursor.value());
+}
+
+/** From one of the keys on, mostly to another. */
+function randomSpan(random: Random, keys: Uint8Array[]): Span {
+  const [a, b] = [keys[random.below(keys.length)], keys[random.below(keys.length)]];
+  if (random.below(10) === 0 || compareBytes(a, b) === 0) return { start: a, end: undefined };
+  return compareBytes(a, b) < 0 ? { start: a, end: b } : { start: b, end: a };
 }
 
 function randomEntry(random: Random, keys: Uint8Array[], seqno: number): ModelEntry {
@@ -100,15 +124,26 @@ describe("Memtable", () => {
     expect(decode(memtable.valueOf(ref))).toBe("value");
   });
 
-  it.each(["paths", "keys that are prefixes of each other", "binary UUIDs"])(
-    "agrees at every seqno with a list of all entries: %s",
-    (shape) => {
+  it.each([
+    ["paths", 0],
+    ["keys that are prefixes of each other", 0],
+    ["binary UUIDs", 0],
+    ["paths", 15],
+    ["keys that are prefixes of each other", 40],
+    ["binary UUIDs", 4],
+  ])(
+    "agrees at every seqno with a list of all entries: %s, one write in %i a range tombstone",
+    (shape, rangeStride) => {
       const random = new Random(7);
       const keys = SHAPES[shape](300, random);
       const memtable = new Memtable(2 ** 26);
       const model = new Model();
       for (let seqno = 1; seqno <= 1500; seqno++) {
-        add(memtable, model, randomEntry(random, keys, seqno));
+        if (rangeStride > 0 && seqno % rangeStride === 0) {
+          deleteRange(memtable, model, randomSpan(random, keys), seqno);
+        } else {
+          add(memtable, model, randomEntry(random, keys, seqno));
+        }
       }
       for (const seqno of [0, 1, 2, 100, 749, 1499, 1500, MAX_SEQNO]) {
         const visible = model.at(seqno);
@@ -125,6 +160,16 @@ describe("Memtable", () => {
         }
         expect(backwards.reverse()).toEqual(expected);
         for (const key of keys) {
+          const ref = memtable.find(key, key.length, seqno);
+          const found = visible.find((entry) => compareBytes(entry.key, key) === 0);
+          if (found === undefined) {
+            const isDeleted = model.deletedAt(key, seqno) > 0;
+            expect(ref < 0 ? ref : memtable.kindOf(ref)).toBe(
+              isDeleted ? EntryKind.tombstone : NO_VERSION,
+            );
+          } else {
+            expect(memtable.seqnoOf(ref)).toBe(found.seqno);
+          }
           const at = visible.findIndex((entry) => compareBytes(entry.key, key) >= 0);
           cursor.seek(key, key.length);
           expect(cursor.isValid ? describeCursor(cursor) : undefined).toBe(

@@ -8,6 +8,7 @@ const segment = (name: string, firstLength: number, lastLength: number, useCount
   { name: "fileBytes", length: 8 },
   { name: "keyCount", length: 8 },
   { name: "tombstoneCount", length: 8 },
+  { name: "rangeTombstoneCount", length: 8 },
   { name: "firstKey length", length: 4 },
   { name: "firstKey", length: firstLength },
   { name: "lastKey length", length: 4 },
@@ -28,7 +29,7 @@ test("a manifest of format 1 is these bytes, and they are read back", () => {
   const bytes = encodeManifest(SAMPLE);
   const stored = golden(
     "manifest-1",
-    "a manifest with two runs, of one and three segments, and three value logs",
+    "a manifest with two runs, one with range tombstones, and three value logs",
     bytes,
     [
       { name: "magic", length: 8 },
@@ -46,6 +47,7 @@ test("a manifest of format 1 is these bytes, and they are read back", () => {
       { name: "valueEncoding", length: 7 },
       { name: "runCount", length: 4 },
       { name: "run 0: segments", length: 4 },
+      ...segment("segment 12", 0, 0, 0),
       ...segment("segment 11", 1, 1, 1),
       { name: "run 1: segments", length: 4 },
       ...segment("segment 3", 0, 1, 2),

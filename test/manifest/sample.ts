@@ -15,10 +15,17 @@ export function segment(
     fileBytes: 1000 + fileNumber,
     keyCount: first === last ? 1 : 10 * fileNumber,
     tombstoneCount: 1,
+    rangeTombstoneCount: 0,
     firstKey: text(first),
     lastKey: text(last),
     valueLogs,
   };
+}
+
+/** A segment of range tombstones, which has no keys. */
+export function rangeTombstones(fileNumber: number, rangeTombstoneCount: number): SegmentMeta {
+  const none = { keyCount: 0, tombstoneCount: 0, firstKey: text(""), lastKey: text("") };
+  return { fileNumber, fileBytes: 300, rangeTombstoneCount, ...none, valueLogs: [] };
 }
 
 export const SAMPLE: Manifest = {
@@ -32,7 +39,7 @@ export const SAMPLE: Manifest = {
   newestWalEnd: 2 ** 32 - 1,
   version: {
     runs: [
-      [segment(11, "b", "k", [{ fileNumber: 10, bytes: 5000 }])],
+      [rangeTombstones(12, 3), segment(11, "b", "k", [{ fileNumber: 10, bytes: 5000 }])],
       [
         segment(3, "", "c", [
           { fileNumber: 2, bytes: 4100 },

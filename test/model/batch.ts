@@ -18,7 +18,7 @@ export class Batch implements AsyncCommand<Model, System> {
   async run({ content }: Model, { database }: System): Promise<void> {
     await database.batch(this.operations);
     apply(content, { type: "batch", operations: this.operations });
-    const keys = this.operations.map(({ key }) => key);
+    const keys = this.operations.flatMap((each) => (each.type === "deleteRange" ? [] : each.key));
     expect(database.getMany(keys)).toEqual(keys.map((key) => content.get(key)));
   }
 

@@ -4,10 +4,19 @@ import { Batch } from "./batch.ts";
 import { Compact } from "./compact.ts";
 import { Crash } from "./crash.ts";
 import { Delete } from "./delete.ts";
+import { DeleteRange } from "./delete-range.ts";
 import { Flush } from "./flush.ts";
 import { Iterate } from "./iterate.ts";
 import { LookUp } from "./look-up.ts";
-import { anyBatch, anyKey, anyOperations, anyRange, anyValue, anyWait } from "./operations.ts";
+import {
+  anyBatch,
+  anyDeletedRange,
+  anyKey,
+  anyOperations,
+  anyRange,
+  anyValue,
+  anyWait,
+} from "./operations.ts";
 import { Pause } from "./pause.ts";
 import { Put } from "./put.ts";
 import { ReadSnapshot } from "./read-snapshot.ts";
@@ -31,6 +40,7 @@ const WEIGHTED: readonly { weight: number; arbitrary: fc.Arbitrary<ModelCommand>
     arbitrary: fc.tuple(anyKey, anyValue, fc.boolean()).map((args) => new Put(...args)),
   },
   { weight: 8, arbitrary: anyKey.map((key) => new Delete(key)) },
+  { weight: 5, arbitrary: anyDeletedRange.map((range) => new DeleteRange(range)) },
   { weight: 8, arbitrary: anyBatch.map((operations) => new Batch(operations)) },
   { weight: 8, arbitrary: anyKeys.map((keys) => new LookUp(keys)) },
   { weight: 10, arbitrary: anyRange.map((range) => new Scan(range)) },

@@ -9,7 +9,15 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Database, type IterationRange, type OpenOptions, open } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
-import { anyBatch, anyKey, anyRange, anyValue, issue, type Operation } from "./operations.ts";
+import {
+  anyBatch,
+  anyDeleteRange,
+  anyKey,
+  anyRange,
+  anyValue,
+  issue,
+  type Operation,
+} from "./operations.ts";
 import { parameters } from "./parameters.ts";
 import type { Entry } from "./sorted-map.ts";
 
@@ -38,6 +46,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("delete"), key: anyKey }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("batch"), operations: anyBatch }) },
+  { weight: 2, arbitrary: anyDeleteRange },
   {
     weight: 1,
     arbitrary: fc.record({ type: fc.constantFrom("flush", "compact", "sync", "reopen") }),

@@ -2,7 +2,13 @@
 import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { DatabaseError } from "../../src/errors.ts";
-import type { BatchOperation, Database, IterationRange } from "../../src/index.ts";
+import type {
+  BatchOperation,
+  Database,
+  DeleteRangeOperation,
+  IterationRange,
+  KeyRange,
+} from "../../src/index.ts";
 import type { SortedMap } from "./sorted-map.ts";
 
 /** Few keys, so that they are overwritten: prefixes of one another, the empty one, and beyond ASCII. */
@@ -43,13 +49,21 @@ export const anyValue: fc.Arbitrary<string> = fc
     isNoise ? NOISE.slice(start, start + length) : `${start}`.padEnd(length, "value "),
   );
 
+const BOUNDS = {
+  gt: anyKey,
+  gte: anyKey,
+  lt: anyKey,
+  lte: anyKey,
+  prefix: fc.constantFrom("", "a", "c/", "key1", "\u{10ffff}", "long", "none"),
+};
+
+export const anyDeletedRange: fc.Arbitrary<KeyRange<string>> = fc.record(BOUNDS, {
+  requiredKeys: [],
+});
+
 export const anyRange: fc.Arbitrary<IterationRange<string>> = fc.record(
   {
-    gt: anyKey,
-    gte: anyKey,
-    lt: anyKey,
-    lte: anyKey,
-    prefix: fc.constantFrom("", "a", "c/", "key1", "\u{10ffff}", "long", "none"),
+    ...BOUNDS,
     reverse: fc.boolean(),
     limit: fc.constantFrom(-1, 0, 1, 3, Number.POSITIVE_INFINITY),
   },
@@ -66,6 +80,7 @@ export type Operation =
       readonly isBlocking?: boolean;
     }
   | { readonly type: "delete"; readonly key: string }
+  | DeleteRangeOperation<string>
   | { readonly type: "batch"; readonly operations: readonly BatchOperation<string, string>[] }
   | { readonly type: "putIfAbsent"; readonly key: string; readonly value: string }
   | { readonly type: "flush" | "compact" | "sync" };
@@ -74,14 +89,26 @@ const PUT = { type: fc.constant<"put">("put"), key: anyKey, value: anyValue };
 const anyPut = fc.record(PUT);
 const anyDelete = fc.record({ type: fc.constant("delete"), key: anyKey });
 
+export const anyDeleteRange: fc.Arbitrary<DeleteRangeOperation<string>> = anyDeletedRange.map(
+  (range) => ({
+    type: "deleteRange",
+    ...range,
+  }),
+);
+
 export const anyBatch: fc.Arbitrary<BatchOperation<string, string>[]> = fc.array(
-  fc.oneof({ weight: 3, arbitrary: anyPut }, { weight: 1, arbitrary: anyDelete }),
+  fc.oneof(
+    { weight: 9, arbitrary: anyPut },
+    { weight: 3, arbitrary: anyDelete },
+    { weight: 1, arbitrary: anyDeleteRange },
+  ),
   { maxLength: 8 },
 );
 
 const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ ...PUT, isBlocking: fc.boolean() }) },
   { weight: 2, arbitrary: anyDelete },
+  { weight: 1, arbitrary: anyDeleteRange },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("batch"), operations: anyBatch }) },
   {
     weight: 2,
@@ -119,6 +146,8 @@ export function issue(database: Database<string, string>, operation: Operation):
         : database.put(operation.key, operation.value);
     case "delete":
       return database.delete(operation.key);
+    case "deleteRange":
+      return database.deleteRange(rangeOf(operation));
     case "batch":
       return database.batch(operation.operations);
     case "putIfAbsent":
@@ -142,9 +171,14 @@ export async function putBlocking(
   }
 }
 
+export function rangeOf({ type: _, ...range }: DeleteRangeOperation<string>): KeyRange<string> {
+  return range;
+}
+
 export function apply(content: SortedMap, operation: Operation): void {
   if (operation.type === "put") content.put(operation.key, operation.value);
   else if (operation.type === "delete") content.delete(operation.key);
+  else if (operation.type === "deleteRange") content.deleteRange(operation);
   else if (operation.type === "batch") {
     for (const each of operation.operations) apply(content, each);
   } else if (operation.type === "putIfAbsent" && content.get(operation.key) === undefined) {
@@ -161,8 +195,13 @@ export function describeOperation(operation: Operation): string {
     return `put${operation.isBlocking ? "Sync" : ""}(${JSON.stringify(operation.key.slice(0, 12))}, ${operation.value.length})`;
   }
   if (operation.type === "delete") return `delete(${JSON.stringify(operation.key.slice(0, 12))})`;
+  if (operation.type === "deleteRange") return `deleteRange(${describeRange(operation)})`;
   if (operation.type === "batch") {
     return `batch(${operation.operations.map(describeOperation).join(" ")})`;
   }
   return operation.type;
+}
+
+export function describeRange({ gt, gte, lt, lte, prefix }: KeyRange<string>): string {
+  return JSON.stringify({ gt, gte, lt, lte, prefix });
 }

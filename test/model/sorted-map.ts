@@ -1,6 +1,6 @@
 /** The slow and obvious database: a map, and ranges as a filter over its sorted entries. */
 import { expect } from "vitest";
-import type { IterationRange } from "../../src/index.ts";
+import type { IterationRange, KeyRange } from "../../src/index.ts";
 
 export type Entry = [key: string, value: string];
 
@@ -50,6 +50,12 @@ export class SortedMap {
 
   delete(key: string): void {
     this.values.delete(key);
+  }
+
+  deleteRange(range: KeyRange<string>): void {
+    for (const key of [...this.values.keys()]) {
+      if (isInRange(key, range)) this.values.delete(key);
+    }
   }
 
   copy(): SortedMap {

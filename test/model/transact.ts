@@ -2,7 +2,7 @@
 import type { AsyncCommand } from "fast-check";
 import { expect } from "vitest";
 import type { BatchOperation, IterationRange } from "../../src/index.ts";
-import { apply, describeOperation } from "./operations.ts";
+import { apply, describeOperation, rangeOf } from "./operations.ts";
 import { expectEntries } from "./sorted-map.ts";
 import type { Model, System } from "./system.ts";
 
@@ -34,9 +34,14 @@ export class Transact implements AsyncCommand<Model, System> {
     const transacting = database.transaction(
       async (transaction) => {
         for (const operation of operations) {
+          apply(after, operation);
+          if (operation.type === "deleteRange") {
+            transaction.deleteRange(rangeOf(operation));
+            expect(transaction.count(rangeOf(operation))).toBe(0);
+            continue;
+          }
           if (operation.type === "put") transaction.put(operation.key, operation.value);
           else transaction.delete(operation.key);
-          apply(after, operation);
           expect(transaction.get(operation.key)).toBe(after.get(operation.key));
         }
         expectEntries([...transaction.entries(range)], after.entries(range));

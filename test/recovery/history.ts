@@ -23,7 +23,10 @@ export function writeNumber(i: number): Write {
   const count = 1 + (hash(i, 0) % 4);
   for (let j = 1; j <= count; j++) {
     const key = `key ${hash(i, j) % KEYS}`;
-    if (hash(i, j + 10) % 5 === 0) {
+    if (hash(i, j + 50) % 100 === 0) {
+      // Two such keys, and those that have one of them as their beginning.
+      write.push({ type: "deleteRange", gte: key, lt: `${key}~` });
+    } else if (hash(i, j + 10) % 5 === 0) {
       write.push({ type: "delete", key });
     } else {
       // Mostly short; some are stored apart from the others (4 KiB and more).
@@ -37,6 +40,10 @@ export function writeNumber(i: number): Write {
 export function applyTo(content: Map<string, string>, write: Write): void {
   for (const operation of write) {
     if (operation.type === "put") content.set(operation.key, operation.value);
-    else content.delete(operation.key);
+    else if (operation.type === "delete") content.delete(operation.key);
+    else {
+      const { gte = "", lt = "" } = operation;
+      for (const key of [...content.keys()]) if (key >= gte && key < lt) content.delete(key);
+    }
   }
 }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
+import { eachSpan } from "../../src/cursor/spans.ts";
 import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
 import type { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
@@ -20,6 +21,7 @@ import {
   PATH,
   VALUE_LOG_PATH,
   write,
+  writeRanges,
 } from "./segments.ts";
 
 const packr = new Packr({ useRecords: false });
@@ -151,6 +153,41 @@ describe.each(SHAPES)("a small segment of %s", (_, entries, compression) => {
     }
     for (const shape of shapes) {
       await expect(openSegment(await fileSystemWith(shape))).rejects.toThrow(CorruptionError);
+    }
+  });
+});
+
+describe("a small segment of range tombstones", () => {
+  const SPANS = [
+    { start: bytesOf("a"), end: bytesOf("b") },
+    { start: bytesOf("ca"), end: bytesOf("name-020") },
+    { start: bytesOf("x"), end: undefined },
+  ];
+
+  /** As `readAll`. */
+  async function readRanges(bytes: Uint8Array): Promise<"right" | "refused"> {
+    try {
+      const segment = await openSegment(await fileSystemWith(bytes));
+      const { rangeTombstones } = segment;
+      expect(rangeTombstones === undefined ? [] : [...eachSpan(rangeTombstones)]).toEqual(SPANS);
+      await segment.verify();
+      return "right";
+    } catch (error) {
+      if (error instanceof CorruptionError || error instanceof UnsupportedVersionError) {
+        return "refused";
+      }
+      throw error;
+    }
+  }
+
+  test("with any byte changed, or cut off anywhere, is refused", async () => {
+    const bytes = await fileBytes(await writeRanges(SPANS));
+    expect(await readRanges(bytes)).toBe("right");
+    for (let i = 0; i < bytes.length; i++) {
+      const damaged = bytes.slice();
+      damaged[i] ^= 1 << (i % 8);
+      expect(await readRanges(damaged), `byte ${i}`).toBe("refused");
+      expect(await readRanges(bytes.slice(0, i)), `${i} bytes`).toBe("refused");
     }
   });
 });

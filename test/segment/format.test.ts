@@ -8,6 +8,7 @@ import { bytesOf } from "./segments.ts";
 const VALID: Properties = {
   keyCount: 5,
   tombstoneCount: 2,
+  rangeTombstoneCount: 0,
   keyBytes: 40,
   valueBytes: 2 ** 40,
   firstSeqno: 1,
@@ -22,6 +23,19 @@ const VALID: Properties = {
   ],
 };
 
+/** What differs in a segment that has no keys. */
+const OF_RANGES: Partial<Properties> = {
+  keyCount: 0,
+  tombstoneCount: 0,
+  rangeTombstoneCount: 3,
+  keyBytes: 0,
+  valueBytes: 0,
+  firstKey: bytesOf(""),
+  lastKey: bytesOf(""),
+  coverStart: bytesOf(""),
+  coverEnd: bytesOf(""),
+};
+
 function encode(properties: Properties): Uint8Array {
   const writer = new ByteWriter();
   encodeProperties(writer, properties);
@@ -34,6 +48,7 @@ describe("the properties of a segment", () => {
   test.each<[string, Partial<Properties>]>([
     ["with a wide cover", {}],
     ["without value logs", { valueLogs: [] }],
+    ["of range tombstones", OF_RANGES],
     ["of one write", { firstSeqno: 9, lastSeqno: 9 }],
     ["with nothing but the empty key", { firstKey: bytesOf(""), lastKey: bytesOf("") }],
     [
@@ -50,7 +65,10 @@ describe("the properties of a segment", () => {
   });
 
   test.each<[string, Partial<Properties>]>([
-    ["no keys", { keyCount: 0 }],
+    ["neither keys nor range tombstones", { ...OF_RANGES, rangeTombstoneCount: 0 }],
+    ["keys and range tombstones", { rangeTombstoneCount: 1 }],
+    ["range tombstones and the keys of none", { ...OF_RANGES, lastKey: bytesOf("m") }],
+    ["range tombstones and a cover", { ...OF_RANGES, coverEnd: bytesOf("m") }],
     ["more tombstones than keys", { tombstoneCount: 6 }],
     ["sequence number 0", { firstSeqno: 0 }],
     ["a last write before the first", { firstSeqno: 8, lastSeqno: 7 }],

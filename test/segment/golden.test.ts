@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { readU32 } from "../../src/bytes/fixed.ts";
+import { eachSpan } from "../../src/cursor/spans.ts";
 import type { ValueCompression } from "../../src/segment/coders.ts";
 import { FOOTER_BYTES, HEADER_BYTES, Section } from "../../src/segment/format.ts";
 import type { Segment } from "../../src/segment/reader.ts";
@@ -18,6 +19,7 @@ import {
   openSegment,
   VALUE_LOG_PATH,
   write,
+  writeRanges,
 } from "./segments.ts";
 
 const url = (name: string): string => `https://example.org/${name}`;
@@ -73,6 +75,32 @@ describe.each(GOLDEN)("the golden segment compressed by $compression", (golden) 
     const segment = await openSegment(await fileSystemWith(bytes, logBytes));
     expect(segment.meta.keyCount).toBe(entries.length);
     for (const entry of entries) expect(isSame(lookUp(segment, entry.key), entry)).toBe(true);
+    await segment.verify();
+  });
+});
+
+describe("the golden segment of range tombstones", () => {
+  const path = new URL("golden/segment-range-tombstones.txt", import.meta.url);
+  const isUpdating = process.env["MEMKV_UPDATE_GOLDEN"] === "1";
+  const spans = [
+    { start: bytesOf(""), end: bytesOf("alpha") },
+    { start: bytesOf("beta"), end: bytesOf("gamma") },
+    { start: bytesOf("omega"), end: undefined },
+  ];
+
+  test("is what the writer writes", async () => {
+    const fileSystem = await writeRanges(spans);
+    const dump = annotate(await fileBytes(fileSystem), await openSegment(fileSystem));
+    if (isUpdating) writeFileSync(path, dump);
+    expect(dump).toBe(readFileSync(path, "utf8"));
+  });
+
+  test("is read as it was written", async () => {
+    const bytes = parseDump(readFileSync(path, "utf8"));
+    const segment = await openSegment(await fileSystemWith(bytes));
+    const { rangeTombstones, meta } = segment;
+    expect(meta).toMatchObject({ keyCount: 0, rangeTombstoneCount: 3 });
+    expect(rangeTombstones === undefined ? [] : [...eachSpan(rangeTombstones)]).toEqual(spans);
     await segment.verify();
   });
 });

@@ -107,6 +107,7 @@ describe.each(COMPRESSIONS)("a segment compressed by %s", (compression) => {
       fileBytes: (await fileBytes(fileSystem)).length,
       keyCount: entries.length,
       tombstoneCount: tombstones.length,
+      rangeTombstoneCount: 0,
       firstKey: new Uint8Array(entries[0].key),
       lastKey: new Uint8Array(entries[entries.length - 1].key),
       valueLogs: logBytes === 0 ? [] : [{ fileNumber: VALUE_LOG_NUMBER, bytes: logBytes }],

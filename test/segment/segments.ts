@@ -1,10 +1,11 @@
 /** Segments built in memory from lists of entries, for the tests of this folder. */
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
+import type { Span } from "../../src/cursor/spans.ts";
 import { EntryKind, type FileIdentity, type SeqnoRange } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { trainCoders, untrainedCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
@@ -182,6 +183,23 @@ export async function openSegment(
     blockCache,
     valueLogs: await openValueLogs(fileSystem),
   });
+}
+
+/** Writes a segment of range tombstones, which must be disjoint and in order. */
+export async function writeRanges(spans: readonly Span[]): Promise<MemoryFileSystem> {
+  const fileSystem = new MemoryFileSystem();
+  await fileSystem.createDirectory("db");
+  const coders = untrainedCoders();
+  const writer = await SegmentWriter.create({
+    fileSystem,
+    path: PATH,
+    identity: IDENTITY,
+    coders,
+    seqnos: SEQNOS,
+  });
+  for (const span of spans) writer.addRangeTombstone(span);
+  await writer.finish();
+  return fileSystem;
 }
 
 /** Writes and opens. */

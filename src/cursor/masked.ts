@@ -1,0 +1,133 @@
+/**
+ * MaskedCursor: a source without the entries that range tombstones of newer sources cover.
+ *
+ * Where the source comes to stand in a covered stretch it seeks to the stretch's other side, so what
+ * is covered costs one seek however many entries it holds. Between covered stretches a move costs one
+ * comparison more than the source's own: the cursor remembers the gap that it is in.
+ */
+import { compareRanges } from "../bytes/compare.ts";
+import type { EntryKind, ValuePlace } from "../entry.ts";
+import type { Cursor } from "./cursor.ts";
+import type { Mask } from "./spans.ts";
+
+export class MaskedCursor implements Cursor {
+  private readonly source: Cursor;
+  private readonly mask: Mask;
+  /** Whether the gap is that of the current key. Its ends are covered; an open one is undefined. */
+  private isGapKnown: boolean;
+  private gapStart: Uint8Array | undefined;
+  private gapEnd: Uint8Array | undefined;
+  /** Whether all that is left in the direction of travel is covered. */
+  private isOff: boolean;
+
+  constructor(source: Cursor, mask: Mask) {
+    this.source = source;
+    this.mask = mask;
+    this.isGapKnown = false;
+    this.gapStart = undefined;
+    this.gapEnd = undefined;
+    this.isOff = true;
+  }
+
+  get isValid(): boolean {
+    return !this.isOff && this.source.isValid;
+  }
+
+  get key(): Uint8Array {
+    return this.source.key;
+  }
+
+  get keyLength(): number {
+    return this.source.keyLength;
+  }
+
+  get kind(): EntryKind {
+    return this.source.kind;
+  }
+
+  value(): Uint8Array {
+    return this.source.value();
+  }
+
+  storedValue(): Uint8Array | ValuePlace {
+    return this.source.storedValue();
+  }
+
+  seekToFirst(): void {
+    this.source.seekToFirst();
+    this.settle(true);
+  }
+
+  seekToLast(): void {
+    this.source.seekToLast();
+    this.settle(false);
+  }
+
+  seek(key: Uint8Array, length: number): void {
+    this.source.seek(key, length);
+    this.settle(true);
+  }
+
+  seekForPrev(key: Uint8Array, length: number): void {
+    this.source.seekForPrev(key, length);
+    this.settle(false);
+  }
+
+  next(): void {
+    const { source } = this;
+    source.next();
+    if (!source.isValid || (this.isGapKnown && this.isBeforeGapEnd())) return;
+    this.settle(true);
+  }
+
+  prev(): void {
+    const { source } = this;
+    source.prev();
+    if (!source.isValid || (this.isGapKnown && this.isAfterGapStart())) return;
+    this.settle(false);
+  }
+
+  private isBeforeGapEnd(): boolean {
+    const { source, gapEnd } = this;
+    if (gapEnd === undefined) return true;
+    return compareRanges(source.key, 0, source.keyLength, gapEnd, 0, gapEnd.length) < 0;
+  }
+
+  private isAfterGapStart(): boolean {
+    const { source, gapStart } = this;
+    if (gapStart === undefined) return true;
+    return compareRanges(source.key, 0, source.keyLength, gapStart, 0, gapStart.length) >= 0;
+  }
+
+  /** Moves on, from where the source stands, to an entry that is not covered, and learns its gap. */
+  private settle(isForward: boolean): void {
+    const { source, mask } = this;
+    this.isGapKnown = false;
+    this.isOff = false;
+    while (source.isValid) {
+      const covered = mask.covering(source.key, source.keyLength);
+      if (covered === undefined) {
+        this.isGapKnown = true;
+        this.gapStart = mask.endBefore(source.key, source.keyLength);
+        this.gapEnd = mask.after(source.key, source.keyLength)?.start;
+        return;
+      }
+      if (!isForward) {
+        moveBefore(source, covered.start);
+      } else if (covered.end !== undefined) {
+        source.seek(covered.end, covered.end.length);
+      } else {
+        this.isOff = true;
+        return;
+      }
+    }
+  }
+}
+
+/** Moves to the last entry before a key. */
+function moveBefore(cursor: Cursor, key: Uint8Array): void {
+  cursor.seekForPrev(key, key.length);
+  const isAtKey =
+    cursor.isValid && compareRanges(cursor.key, 0, cursor.keyLength, key, 0, key.length) === 0;
+  if (isAtKey) cursor.prev();
+}
