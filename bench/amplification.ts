@@ -19,7 +19,7 @@ const BATCH_SIZE = 100;
 /** Keys that a load overwrites, or has in its queue. */
 const KEYS = WRITES / 10;
 
-type Operation = BatchOperation<string, string>;
+type Operation = Exclude<BatchOperation<string, string>, { readonly type: "deleteRange" }>;
 
 const digits = (i: number): string => `key ${String(i).padStart(10, "0")}`;
 
