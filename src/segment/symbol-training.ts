@@ -53,6 +53,11 @@ const MIN_USES_BYTES = 1 << 20;
 /** Pairs seen once in a round say nothing. */
 const MIN_PAIR_COUNT = 2;
 const MAX_PAIR_CELL_BITS = 20;
+/**
+ * Each count of a pair is a cache miss. Between two steps of a parse, of which no processor guesses
+ * the next, each is waited for; many in a row overlap.
+ */
+const WAITING_PAIRS = 1024;
 /** Gains of this and above share the last bar of the histogram. */
 const MAX_HISTOGRAM_GAIN = 0xffff;
 
@@ -145,6 +150,10 @@ class SymbolTrainer {
   /** Cells of two: first << 14 | second, and count; a count of 0 is an empty cell. */
   private readonly pairs: Int32Array;
   private readonly pairShift: number;
+  /** Beyond this many more distinct pairs new ones are not counted: the frequent ones came before. */
+  private freePairs: number;
+  /** Pairs that `count` came upon last. */
+  private readonly waiting: Int32Array;
   /** How many candidates have each gain; the last bar counts those above, too. */
   private readonly histogram: Int32Array;
 
@@ -158,6 +167,8 @@ class SymbolTrainer {
     while (cellBits < MAX_PAIR_CELL_BITS && 1 << cellBits < this.sampleBytes) cellBits++;
     this.pairs = new Int32Array(2 << cellBits);
     this.pairShift = 32 - cellBits;
+    this.freePairs = 0;
+    this.waiting = new Int32Array(WAITING_PAIRS);
     // No gain is above twice the sample: a small one needs no large histogram.
     this.histogram = new Int32Array(Math.min(MAX_HISTOGRAM_GAIN, 2 * this.sampleBytes) + 1);
   }
@@ -180,14 +191,13 @@ class SymbolTrainer {
 
   /** Parses every `stride`-th string greedily and counts symbols and pairs of neighbours. */
   private count(stride: number): void {
-    const { sample, counts, pairs, pairShift } = this;
+    const { sample, counts, pairs, waiting } = this;
     const { cells } = new SymbolTrie(this.symbols);
     const { bytes, ends } = sample;
-    const pairMask = pairs.length - 1;
-    // Beyond this many distinct pairs new ones are not counted: the frequent ones came before.
-    let freePairs = (pairs.length >> 1) - (pairs.length >> 4);
     counts.fill(0);
     pairs.fill(0);
+    this.freePairs = (pairs.length >> 1) - (pairs.length >> 4);
+    let waitingCount = 0;
     for (let i = 0; i < sample.count; i += stride) {
       let pos = i === 0 ? 0 : ends[i - 1];
       const end = ends[i];
@@ -210,20 +220,36 @@ class SymbolTrainer {
         pos = symbolEnd;
         counts[symbol]++;
         if (previous >= 0) {
-          const pair = (previous << 14) | symbol;
-          let slot = (Math.imul(pair, HASH_MULTIPLIER) >>> pairShift) << 1;
-          while (pairs[slot + 1] !== 0 && pairs[slot] !== pair) slot = (slot + 2) & pairMask;
-          if (pairs[slot + 1] !== 0) {
-            pairs[slot + 1]++;
-          } else if (freePairs > 0) {
-            freePairs--;
-            pairs[slot] = pair;
-            pairs[slot + 1] = 1;
+          waiting[waitingCount++] = (previous << 14) | symbol;
+          if (waitingCount === WAITING_PAIRS) {
+            this.countWaiting(waitingCount);
+            waitingCount = 0;
           }
         }
         previous = symbol;
       }
     }
+    this.countWaiting(waitingCount);
+  }
+
+  /** Counts the pairs that wait. */
+  private countWaiting(waitingCount: number): void {
+    const { waiting, pairs, pairShift } = this;
+    const pairMask = pairs.length - 1;
+    let { freePairs } = this;
+    for (let i = 0; i < waitingCount; i++) {
+      const pair = waiting[i];
+      let slot = (Math.imul(pair, HASH_MULTIPLIER) >>> pairShift) << 1;
+      while (pairs[slot + 1] !== 0 && pairs[slot] !== pair) slot = (slot + 2) & pairMask;
+      if (pairs[slot + 1] !== 0) {
+        pairs[slot + 1]++;
+      } else if (freePairs > 0) {
+        freePairs--;
+        pairs[slot] = pair;
+        pairs[slot + 1] = 1;
+      }
+    }
+    this.freePairs = freePairs;
   }
 
   /** Replaces the symbols by the best of them and of the counted pairs. */
