@@ -186,12 +186,12 @@ function trainOn(segments: readonly Segment[], job: CompactionJob): SegmentCoder
   return trainCoders(sample, { keyCount }, { compression: job.compression });
 }
 
-/** Learns from a source that has no ordinals, in one pass: windows evenly spread over `keyCount`. */
-export function trainOnCursor(
+/** Samples a source that has no ordinals, in one pass: windows evenly spread over `keyCount`. */
+export function sampleOf(
   cursor: Cursor,
   keyCount: number,
-  options: { readonly compression: ValueCompression; readonly largeValueBytes: number },
-): SegmentCoders {
+  options: { readonly largeValueBytes: number },
+): EntrySample {
   const sample = new EntrySample(options.largeValueBytes);
   const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / SAMPLE_WINDOWS));
   cursor.seekToFirst();
@@ -199,5 +199,5 @@ export function trainOnCursor(
     sample.takeWindow(cursor, WINDOW_ENTRIES);
     for (let i = WINDOW_ENTRIES; i < stride && cursor.isValid; i++) cursor.next();
   }
-  return trainCoders(sample, { keyCount }, options);
+  return sample;
 }

@@ -8,12 +8,13 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
-import { runCompaction, trainOnCursor } from "../compaction/run.ts";
+import { runCompaction, sampleOf } from "../compaction/run.ts";
 import { eachSpan } from "../cursor/spans.ts";
 import { MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
 import type { ValueLogMeta } from "../manifest/version.ts";
+import type { CoderMemory } from "../segment/coder-memory.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import type { Segment } from "../segment/reader.ts";
 import { ValueLog } from "../segment/value-log.ts";
@@ -33,6 +34,8 @@ export interface JobContext {
   readonly segmentBytes: number;
   readonly largeValueBytes: number;
   readonly compression: ValueCompression;
+  /** What flushes learnt. */
+  readonly flushCoders: CoderMemory;
 }
 
 /** What a compaction is to do, besides the runs that it merges. */
@@ -72,7 +75,9 @@ export async function flushMemtable(
   control: JobControl,
 ): Promise<RunOutput> {
   if (memtable.isEmpty) return { run: [], valueLogs: [] };
-  const coders = trainOnCursor(memtable.cursor(MAX_SEQNO), memtable.keyCount, context);
+  const { keyCount } = memtable;
+  const sample = sampleOf(memtable.cursor(MAX_SEQNO), keyCount, context);
+  const coders = context.flushCoders.codersFor(sample, { keyCount }, context);
   const writer = new RunWriter(outputOf(context, pause, control));
   const cursor = memtable.cursor(MAX_SEQNO);
   // Empty where a range tombstone deleted all that there is.

@@ -25,6 +25,7 @@ import {
 } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
+import { CoderMemory } from "../segment/coder-memory.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
@@ -153,6 +154,7 @@ export class Store implements CommitHost, BackgroundHost {
       segmentBytes: options.segmentBytes,
       largeValueBytes: options.largeValueBytes,
       compression: options.compression,
+      flushCoders: new CoderMemory(),
     };
     this.jobs =
       options.background === "worker"

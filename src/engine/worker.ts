@@ -14,6 +14,7 @@ import { joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { SegmentMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
+import { CoderMemory } from "../segment/coder-memory.ts";
 import { Segment } from "../segment/reader.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import { FileNumbers } from "./file-numbers.ts";
@@ -43,6 +44,7 @@ const context: JobContext = {
   segmentBytes,
   largeValueBytes,
   compression,
+  flushCoders: new CoderMemory(),
 };
 
 /** Merging reads each block once: nothing is worth keeping. */

@@ -10,6 +10,7 @@
  * One set of coders may serve all segments of a run.
  */
 import { ByteWriter } from "../bytes/writer.ts";
+import { MAX_KEY_BYTES } from "../entry.ts";
 import { MAX_DICTIONARY_BYTES } from "./deflate.ts";
 import { writeDictionary } from "./dictionary.ts";
 import { EntrySample } from "./entry-sample.ts";
@@ -99,6 +100,34 @@ export function trainCoders(
     : deflateBytes * LONG_FACTOR;
   const maxSymbolBytes = Math.min(limit, rawBytes * MIN_GAIN_FACTOR);
   return values.trialBytes(symbols) < maxSymbolBytes ? symbols : deflate;
+}
+
+/** Bytes that coders make of each byte that they code of a sample's keys, and of its values. */
+export function codingRates(
+  sample: EntrySample,
+  expected: { readonly keyCount: number },
+  coders: SegmentCoders,
+): { readonly keys: number; readonly values: number } {
+  const values = new SampleValues(sample, expected.keyCount);
+  return { keys: keyRate(sample, coders.keySymbols), values: values.trialRate(coders) };
+}
+
+/** Sees suffixes all over the sample, as far as TRIAL_BYTES go. */
+function keyRate(sample: EntrySample, symbols: SymbolTable): number {
+  const { keyBytes } = sample;
+  const stride = Math.max(1, Math.floor(sample.suffixBytes / TRIAL_BYTES));
+  const target = new Uint8Array(2 * MAX_KEY_BYTES);
+  let bytes = 0;
+  let coded = 0;
+  for (let i = 0; i < sample.count; i += stride) {
+    const shared = sample.sharedBytes(i);
+    if (shared < 0) continue;
+    const start = sample.keyStart(i) + shared;
+    const end = sample.keyEnd(i);
+    bytes += end - start;
+    coded += symbols.encodeInto(keyBytes, start, end, target, 0);
+  }
+  return bytes === 0 ? 1 : coded / bytes;
 }
 
 function withSymbols(raw: SegmentCoders, values: SampleValues): SegmentCoders {
@@ -194,11 +223,23 @@ class SampleValues {
     return writer.take().subarray(0, wanted);
   }
 
-  /**
-   * Bytes that the sample's values take with these coders, with their share of the stored table and
-   * dictionary. Values that may be in the dictionary are left out: they would take next to nothing.
-   */
+  /** Bytes that the sample's values take with these coders. */
   trialBytes(coders: SegmentCoders): number {
+    return this.trial(coders).coded;
+  }
+
+  /** The same for each byte of them; 1 if there are none. */
+  trialRate(coders: SegmentCoders): number {
+    const { bytes, coded } = this.trial(coders);
+    return bytes === 0 ? 1 : coded / bytes;
+  }
+
+  /**
+   * Bytes of values of the sample, and what they take with these coders, their share of the stored
+   * table and dictionary included. Values that may be in the dictionary are left out: they would take
+   * next to nothing.
+   */
+  private trial(coders: SegmentCoders): { readonly bytes: number; readonly coded: number } {
     const { sample, entries, dictionaryStride } = this;
     const output = new ByteWriter();
     const block = new ValueBlockBuilder(coders);
@@ -218,7 +259,7 @@ class SampleValues {
     coders.valueSymbols?.serialize(output);
     writeDictionary(output, coders.dictionary);
     const share = this.totalBytes === 0 ? 1 : Math.min(1, valueBytes / this.totalBytes);
-    return blockBytes + (output.length - blockBytes) * share;
+    return { bytes: valueBytes, coded: blockBytes + (output.length - blockBytes) * share };
   }
 
   /** Entries from one value of the dictionary to the next. */

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import { RunWriter } from "../../src/compaction/output.ts";
-import { trainOnCursor } from "../../src/compaction/run.ts";
+import { sampleOf } from "../../src/compaction/run.ts";
+import { type SegmentCoders, trainCoders } from "../../src/segment/coders.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
 import { ArrayCursor, type ArrayEntry } from "../cursor/array-cursor.ts";
 import { entryOf, Files, LARGE_VALUE_BYTES, tombstoneOf } from "./segments.ts";
@@ -13,11 +14,10 @@ const VALUE_BYTES = 60;
 
 const entries: ArrayEntry[] = Array.from({ length: 8000 }, (_, i) => entryOf(i, VALUE_BYTES));
 
-function codersFor(list: readonly ArrayEntry[]): ReturnType<typeof trainOnCursor> {
-  return trainOnCursor(new ArrayCursor(list), list.length, {
-    compression: "none",
-    largeValueBytes: LARGE_VALUE_BYTES,
-  });
+function codersFor(list: readonly ArrayEntry[]): SegmentCoders {
+  const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES } as const;
+  const keyCount = list.length;
+  return trainCoders(sampleOf(new ArrayCursor(list), keyCount, options), { keyCount }, options);
 }
 
 describe("RunWriter", () => {

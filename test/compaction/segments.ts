@@ -5,12 +5,13 @@ import {
   RunWriter,
   type Source,
 } from "../../src/compaction/output.ts";
-import { trainOnCursor } from "../../src/compaction/run.ts";
+import { sampleOf } from "../../src/compaction/run.ts";
 import { ConcatCursor } from "../../src/cursor/concat.ts";
 import { eachSpan, type Span } from "../../src/cursor/spans.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
+import { trainCoders } from "../../src/segment/coders.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
 import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
@@ -85,7 +86,9 @@ export class Files {
   ): Promise<RunOutput> {
     const writer = new RunWriter(this.output(segmentBytes));
     const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES } as const;
-    const coders = trainOnCursor(new ArrayCursor(entries), entries.length, options);
+    const keyCount = entries.length;
+    const sample = sampleOf(new ArrayCursor(entries), keyCount, options);
+    const coders = trainCoders(sample, { keyCount }, options);
     const source = this.source(entries);
     await writer.writeAll(source, coders, false);
     await writer.writeRangeTombstones(deleted, source.seqnos);
