@@ -38,6 +38,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "",
   ),
   bug(
+    "a blocking synced write returns before the sync",
+    "crash",
+    "engine/commit.ts",
+    "if (group.needsSync) this.syncLogSync();",
+    "",
+  ),
+  bug(
+    "a new log made on the calling thread is not synced",
+    "crash",
+    "engine/logs.ts",
+    "writer.syncSync();\n      fileSystem.syncDirectorySync(directory);",
+    "",
+  ),
+  bug(
     "the name of a new log is not synced",
     "crash",
     "engine/logs.ts",
