@@ -1,4 +1,7 @@
-/** What the process that is killed writes, and what must therefore be there. */
+/**
+ * The writes that the process to be killed makes: the i-th is a function of i, so that whoever reads
+ * the store afterwards knows what it must hold. Every write is a batch that also says its number.
+ */
 import type { BatchOperation, OpenOptions } from "../../src/index.ts";
 
 /** Small limits, so that flushes and compactions are under way when the process is killed. */
@@ -9,26 +12,46 @@ export const KILL_OPTIONS: OpenOptions<string, string> = {
   compactionTrigger: 3,
 };
 
-/** Keys that the batches put, in turn. */
-export const SLOTS = 500;
+export type Write = BatchOperation<string, string>[];
 
-export function slotValue(number: number): string {
-  return `${number}:`.padEnd(20 + (number % 7) * 300, "some value ");
+/** Key under which each write leaves its number. */
+export const LAST = "last";
+
+const KEYS = 400;
+
+/** Scatters i; neighbours have nothing in common. */
+function hash(i: number, salt: number): number {
+  let value = Math.imul(i + 1, 0x9e3779b1) ^ Math.imul(salt + 1, 0x85ebca77);
+  value = Math.imul(value ^ (value >>> 15), 0xc2b2ae3d);
+  return (value ^ (value >>> 13)) >>> 0;
 }
 
-export function batchOf(number: number): BatchOperation<string, string>[] {
-  return [
-    { type: "put", key: `slot ${number % SLOTS}`, value: slotValue(number) },
-    { type: "put", key: "newest", value: `${number}` },
-  ];
-}
-
-/** The content after batches 1 to `newest`. */
-export function contentAfter(newest: number): Map<string, string> {
-  const content = new Map<string, string>();
-  if (newest > 0) content.set("newest", `${newest}`);
-  for (let number = Math.max(1, newest - SLOTS + 1); number <= newest; number++) {
-    content.set(`slot ${number % SLOTS}`, slotValue(number));
+export function writeNumber(i: number): Write {
+  const write: Write = [{ type: "put", key: LAST, value: `${i}` }];
+  const count = 1 + (hash(i, 0) % 4);
+  for (let j = 1; j <= count; j++) {
+    const key = `key ${hash(i, j) % KEYS}`;
+    if (hash(i, j + 50) % 100 === 0) {
+      // Two such keys, and those that have one of them as their beginning.
+      write.push({ type: "deleteRange", gte: key, lt: `${key}~` });
+    } else if (hash(i, j + 10) % 5 === 0) {
+      write.push({ type: "delete", key });
+    } else {
+      // Mostly short; some are stored apart from the others (4 KiB and more).
+      const length = hash(i, j + 20) % 50 === 0 ? 6000 : hash(i, j + 30) % 300;
+      write.push({ type: "put", key, value: `${i}.${j} `.padEnd(length, `${hash(i, j + 40)} `) });
+    }
   }
-  return content;
+  return write;
+}
+
+export function applyTo(content: Map<string, string>, write: Write): void {
+  for (const operation of write) {
+    if (operation.type === "put") content.set(operation.key, operation.value);
+    else if (operation.type === "delete") content.delete(operation.key);
+    else {
+      const { gte = "", lt = "" } = operation;
+      for (const key of [...content.keys()]) if (key >= gte && key < lt) content.delete(key);
+    }
+  }
 }

@@ -7,38 +7,40 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
-import { open } from "../../src/index.ts";
+import { type Durability, open } from "../../src/index.ts";
 import { Random } from "../../src/testing/random.ts";
 import { fingerprintOf, Violation } from "./check.ts";
-import { contentAfter, KILL_OPTIONS } from "./kill-data.ts";
+import { applyTo, KILL_OPTIONS, LAST, writeNumber } from "./kill-data.ts";
 
 export interface KillReport {
   readonly kills: number;
-  /** Batches that were acknowledged by processes that were then killed. */
+  /** Writes that were acknowledged by processes that were then killed. */
   readonly acknowledged: number;
 }
 
 /** At most so many acknowledgements are waited for before the process is killed. */
-const MAX_ACKNOWLEDGED = 1_500;
+const MAX_ACKNOWLEDGED: Record<Durability, number> = { sync: 300, os: 1_500 };
 
-/** Throws Violation if an acknowledged batch is missing, or one is there in part. */
-export async function killRun(kills: number, seed: number): Promise<KillReport> {
+/** Throws Violation if an acknowledged write is missing, or one is there in part. */
+export async function killRun(
+  kills: number,
+  seed: number,
+  durability: Durability,
+): Promise<KillReport> {
   const scratch = await mkdtemp(join(tmpdir(), "memkv-kill-"));
   const directory = join(scratch, "store");
   try {
     const script = await bundle(scratch);
     const random = new Random(seed);
-    let newest = 0;
+    const survivors = new Survivors(directory);
     let acknowledged = 0;
     for (let i = 0; i < kills; i++) {
-      const durability = random.oneIn(2) ? "sync" : "os";
-      const until = random.oneIn(5)
-        ? 0
-        : random.below(durability === "sync" ? 300 : MAX_ACKNOWLEDGED);
-      const args = [script, directory, `${newest + 1}`, durability];
+      const until = random.oneIn(5) ? 0 : random.below(MAX_ACKNOWLEDGED[durability]);
+      const before = survivors.newest;
+      const args = [script, directory, `${before + 1}`, durability];
       const promised = await killAfter(args, until);
-      if (promised > 0) acknowledged += promised - newest;
-      newest = await check(directory, Math.max(newest, promised));
+      acknowledged += Math.max(0, promised - before);
+      await survivors.check(Math.max(before, promised));
     }
     return { kills, acknowledged };
   } finally {
@@ -90,22 +92,34 @@ async function killAfter(args: readonly string[], count: number): Promise<number
   return Math.max(0, ...numbers);
 }
 
-/** Opens what the killed process left; returns the newest batch that is there. */
-async function check(directory: string, acknowledged: number): Promise<number> {
-  const database = await open<string, string>(directory, { ...KILL_OPTIONS, background: "inline" });
-  const content = new Map(database.entries());
-  const newest = Number(content.get("newest") ?? 0);
-  if (newest < acknowledged) {
-    throw new Violation(`${newest} batches are there, but ${acknowledged} were acknowledged`);
+/** The writes that are in the store, which is opened after each kill. */
+class Survivors {
+  newest = 0;
+  readonly #directory: string;
+  readonly #content = new Map<string, string>();
+
+  constructor(directory: string) {
+    this.#directory = directory;
   }
-  if (fingerprintOf(content) !== fingerprintOf(contentAfter(newest))) {
-    throw new Violation(`the content is not that of ${newest} batches`);
+
+  /** Throws Violation unless the store has all writes up to some number, `promised` or later. */
+  async check(promised: number): Promise<void> {
+    const options = { ...KILL_OPTIONS, background: "inline" } as const;
+    const database = await open<string, string>(this.#directory, options);
+    const content = new Map(database.entries());
+    const newest = Number(content.get(LAST) ?? 0);
+    if (newest < promised) {
+      throw new Violation(`${newest} writes are there, but ${promised} were acknowledged`);
+    }
+    while (this.newest < newest) applyTo(this.#content, writeNumber(++this.newest));
+    if (fingerprintOf(content) !== fingerprintOf(this.#content)) {
+      throw new Violation(`the content is not that of ${newest} writes`);
+    }
+    await database.verify();
+    await database.close();
+    const leftovers = (await readdir(this.#directory)).filter(
+      (name) => !/^(MANIFEST|\d+\.(wal|seg|vlog))$/.test(name),
+    );
+    if (leftovers.length > 0) throw new Violation(`${leftovers.join()} was left behind`);
   }
-  await database.verify();
-  await database.close();
-  const leftovers = (await readdir(directory)).filter(
-    (name) => !/^(MANIFEST|\d+\.(wal|seg))$/.test(name),
-  );
-  if (leftovers.length > 0) throw new Violation(`${leftovers.join()} was left behind`);
-  return newest;
 }
