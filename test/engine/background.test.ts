@@ -388,6 +388,30 @@ describe("once it is unknown which manifest a crash would find", () => {
   });
 });
 
+test("a poisoning failure is not hidden by a failure to clean up after it", async () => {
+  const disk = new MemoryFileSystem();
+  const fileSystem = new FaultFileSystem(disk);
+  const database = await openText({ fileSystem });
+  await database.put("key", "value");
+  // The manifest learns of the log behind the write's back.
+  await until(async () => ((await readManifest(disk, "store"))?.newestWal ?? 0) > 1);
+  await database.sync();
+  // Syncs of the directory: the log's name, the segment's name, the manifest's replacement.
+  fileSystem.inject({ kinds: ["syncDirectory"], nth: 3, effect: failing() });
+  // The second file of the segment's name that is closed is the one that was opened to install it.
+  fileSystem.inject({ kinds: ["close"], path: /seg$/, nth: 2, effect: failing() });
+  await expect(database.flush()).rejects.toMatchObject({ code: "MEMKV_POISONED" });
+  expect(fileSystem.plannedFaults).toBe(0);
+  await expect(database.put("key", "refused")).rejects.toMatchObject({ code: "MEMKV_POISONED" });
+  // Whichever manifest a crash leaves, what it names is there.
+  const names = await disk.list("store");
+  expect(names.filter((name) => name.endsWith(".seg"))).toEqual(await needed(disk));
+  expect(names.some((name) => name.endsWith(".wal"))).toBe(true);
+  expect(database.get("key")).toBe("value");
+  await database.close();
+  expect((await openText({ fileSystem: disk })).get("key")).toBe("value");
+});
+
 async function contents(fileSystem: FileSystem, name: string): Promise<string> {
   const file = await fileSystem.open(`store/${name}`, "read");
   const bytes = new Uint8Array(file.size());

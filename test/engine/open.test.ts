@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { checksum } from "../../src/bytes/checksum.ts";
 import { readU32, writeU32 } from "../../src/bytes/fixed.ts";
@@ -14,6 +15,7 @@ import {
   ReadOnlyError,
   UnsupportedVersionError,
 } from "../../src/index.ts";
+import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { HEADER_BYTES as SEGMENT_HEADER_BYTES } from "../../src/segment/format.ts";
 import { HEADER_BYTES as LOG_HEADER_BYTES } from "../../src/wal/format.ts";
 import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
@@ -160,6 +162,53 @@ describe("a database that exists", () => {
     await reader.close();
     expect(readdirSync(directory).sort()).toEqual(before);
   });
+});
+
+test("read-only opens beside a writer show what was written, up to some moment", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const writer = await openFor<string, string>("store", {
+    fileSystem,
+    valueEncoding: "utf8",
+    memtableBytes: 2 ** 17,
+    segmentBytes: 2 ** 16,
+    compactionTrigger: 2,
+    durability: "os",
+  });
+  let submitted = 0;
+  let acknowledged = 0;
+  const write = async (): Promise<void> => {
+    while (submitted < 1_500) {
+      const number = submitted++;
+      // Each put says how many came before it, and overwrites keys in turn.
+      await writer.put(`key ${number % 100}`, `${number}`.padEnd(500, "."));
+      acknowledged = number + 1;
+      if (number % 40 === 0) await setImmediate();
+    }
+  };
+  const writing = write();
+  let opens = 0;
+  for (; acknowledged < 1_500 && opens < 1_000; opens++) {
+    const least = acknowledged;
+    const reader = await openFor<string, string>("store", {
+      fileSystem,
+      valueEncoding: "utf8",
+      readOnly: true,
+    });
+    const numbers = [...reader.values()].map((value) => Number.parseInt(value, 10));
+    const newest = Math.max(-1, ...numbers);
+    expect(newest + 1).toBeGreaterThanOrEqual(least);
+    expect(newest).toBeLessThan(submitted);
+    // The newest of each key, and nothing that came later.
+    const expected = Array.from({ length: Math.min(100, newest + 1) }, (_, i) => newest - i);
+    expect(numbers.sort((a, b) => b - a)).toEqual(expected);
+    await reader.verify();
+    await reader.close();
+    // The writer's turn.
+    await setImmediate();
+  }
+  await writing;
+  expect(opens).toBeGreaterThan(10);
+  expect(writer.stats().runs.length).toBeGreaterThan(0);
 });
 
 describe("a directory that is open", () => {

@@ -1,0 +1,136 @@
+/**
+ * The background thread: what it does beside a compaction, and what is left when it dies.
+ *
+ * Once, a thread that died while the result of an earlier job was being installed took that job's
+ * files with it: it had made them, and the database did not name them yet.
+ */
+import type { Worker } from "node:worker_threads";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { loadChecksum } from "../../src/bytes/checksum.ts";
+import { FileNumbers } from "../../src/engine/file-numbers.ts";
+import { segmentFileName } from "../../src/engine/files.ts";
+import { JobControl } from "../../src/engine/job-control.ts";
+import type { JobContext } from "../../src/engine/jobs.ts";
+import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
+import { WorkerRunner } from "../../src/engine/worker-runner.ts";
+import { EntryKind } from "../../src/entry.ts";
+import { joinPath } from "../../src/io/file-system.ts";
+import { NodeFileSystem } from "../../src/io/node.ts";
+import type { SegmentMeta } from "../../src/manifest/version.ts";
+import { BlockCache } from "../../src/segment/block-cache.ts";
+import { Segment } from "../../src/segment/reader.ts";
+import { temporaryDirectory } from "./harness.ts";
+
+const databaseId = Uint8Array.from({ length: 16 }, (_, i) => i);
+
+let context: JobContext;
+/** File numbers that the database names. */
+let live: Set<number>;
+let runner: WorkerRunner;
+let nextSeqno: number;
+
+beforeEach(async () => {
+  await loadChecksum();
+  context = {
+    fileSystem: new NodeFileSystem(),
+    directory: temporaryDirectory(),
+    databaseId,
+    fileNumbers: FileNumbers.from(1),
+    segmentBytes: 2 ** 26,
+    largeValueBytes: 4096,
+    compression: "none",
+  };
+  live = new Set();
+  nextSeqno = 1;
+  runner = new WorkerRunner(context, {
+    isLive: (fileNumber) => live.has(fileNumber),
+    confirmLock: async () => {},
+  });
+  onTestFinished(() => runner.close());
+});
+
+/** A sealed memtable with so many keys, each the same number apart. */
+function memtableOf(keyCount: number, stride = 1): Memtable {
+  const memtable = createMemtable(2 ** 26, 0, 0, 0);
+  const value = new TextEncoder().encode("some value");
+  for (let i = 0; i < keyCount; i++) {
+    const key = new TextEncoder().encode(`key ${String(i * stride).padStart(9, "0")}`);
+    const { length } = value;
+    memtable.add(key, 0, key.length, nextSeqno++, EntryKind.put, value, 0, length);
+  }
+  return memtable;
+}
+
+function flush(memtable: Memtable): Promise<readonly SegmentMeta[]> {
+  return runner.flush(memtable, true, new JobControl()).then(({ run }) => run);
+}
+
+async function openAll(run: readonly SegmentMeta[]): Promise<Segment[]> {
+  const opened: Segment[] = [];
+  for (const { fileNumber } of run) {
+    const segment = await Segment.open({
+      fileSystem: context.fileSystem,
+      path: joinPath(context.directory, segmentFileName(fileNumber)),
+      identity: { databaseId, fileNumber },
+      blockCache: new BlockCache(0),
+      valueLogs: new Map(),
+    });
+    onTestFinished(() => segment.close());
+    opened.push(segment);
+  }
+  return opened;
+}
+
+/** Ends the thread, as running out of memory would. */
+async function killThread(): Promise<void> {
+  await (Reflect.get(runner, "worker") as Worker).terminate();
+}
+
+const filesLeft = async (): Promise<string[]> =>
+  (await context.fileSystem.list(context.directory)).sort((a, b) => (a < b ? -1 : 1));
+
+const TASK = { dropTombstones: true, valueLogs: [], maxGarbageShare: 1 };
+
+describe("a thread that dies", () => {
+  test("fails its job, leaves nothing of it, and is replaced for the next", async () => {
+    const failure = expect(flush(memtableOf(100_000))).rejects.toMatchObject({ code: "MEMKV_IO" });
+    await killThread();
+    await failure;
+    expect(await filesLeft()).toEqual([]);
+    const [meta] = await flush(memtableOf(10));
+    expect(meta.keyCount).toBe(10);
+    expect(await filesLeft()).toEqual([segmentFileName(meta.fileNumber)]);
+  });
+
+  test("leaves what it delivered, and what is being installed is not removed", async () => {
+    const compacted = await openAll(await flush(memtableOf(50_000)));
+    for (const { meta } of compacted) live.add(meta.fileNumber);
+    const compaction = runner.compact([compacted, compacted], TASK, new JobControl());
+    const failure = expect(compaction).rejects.toMatchObject({ code: "MEMKV_IO" });
+    // Begun after the compaction, delivered before it, and not named by any manifest yet.
+    const [arriving] = await flush(memtableOf(10));
+    live.add(arriving.fileNumber);
+    await killThread();
+    await failure;
+    expect(await filesLeft()).toEqual([...live].map(segmentFileName));
+  });
+
+  test("while it does nothing is no failure", async () => {
+    await flush(memtableOf(10));
+    await killThread();
+    expect((await flush(memtableOf(20)))[0].keyCount).toBe(20);
+  });
+});
+
+test("a flush does not wait for a compaction that was begun before it", async () => {
+  const older = await openAll(await flush(memtableOf(60_000)));
+  const newer = await openAll(await flush(memtableOf(60_000, 2)));
+  const order: string[] = [];
+  const compaction = runner.compact([newer, older], TASK, new JobControl()).then(() => {
+    order.push("compaction");
+  });
+  await flush(memtableOf(100));
+  order.push("flush");
+  await compaction;
+  expect(order).toEqual(["flush", "compaction"]);
+});
