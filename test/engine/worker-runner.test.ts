@@ -18,6 +18,7 @@ import { joinPath } from "../../src/io/file-system.ts";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
+import { CoderMemory } from "../../src/segment/coder-memory.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { temporaryDirectory } from "./harness.ts";
 
@@ -39,6 +40,7 @@ beforeEach(async () => {
     segmentBytes: 2 ** 26,
     largeValueBytes: 4096,
     compression: "none",
+    flushCoders: new CoderMemory(),
   };
   live = new Set();
   nextSeqno = 1;
