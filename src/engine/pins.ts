@@ -6,8 +6,10 @@
  * go. Whoever forgets to close one would keep them for good; so each pin is given an owner, and when
  * the owner is collected as garbage the pin is let go, with a warning.
  *
- * Most iterations begin and end within one turn of the event loop. Watching an owner costs more than
- * such an iteration, so it begins in a microtask after the pin was taken, for those still held then.
+ * Most iterations begin and end within one turn of the event loop, and cost a few microseconds. So a
+ * pin is linked into the list of all by itself, and watching an owner, which costs more, begins in a
+ * microtask after the pin was taken, for those still held then; one that is let go at once is taken
+ * off the end of those that wait for it.
  */
 import type { Pin } from "./iteration.ts";
 import type { Memtable } from "./memtable.ts";
@@ -42,6 +44,12 @@ interface Held {
   readonly seqno: number;
   readonly since: number;
   readonly sources: ReadSources;
+  /** Whether the registry has it: to take out what is not in costs as much as to take out what is. */
+  isWatched: boolean;
+  isReleased: boolean;
+  /** Neighbours in the list of all, which is in order of time. */
+  previous: Held | undefined;
+  next: Held | undefined;
 }
 
 /** An owner that is not watched yet. */
@@ -54,18 +62,22 @@ interface Newcomer {
 const MAX_NEWCOMERS = 256;
 
 export class Pins {
-  private readonly held = new Set<Held>();
+  private first: Held | undefined;
+  private last: Held | undefined;
   private readonly now: () => number;
   private readonly checkOpen: () => void;
   private readonly registry: FinalizationRegistry<Held>;
   private newcomers: Newcomer[] = [];
+  private isScheduled = false;
 
   /** `checkOpen` throws when no pin may be read any more; `warn` is told of each that was forgotten. */
   constructor(now: () => number, checkOpen: () => void, warn: (event: WarningEvent) => void) {
     this.now = now;
     this.checkOpen = checkOpen;
+    this.first = undefined;
+    this.last = undefined;
     this.registry = new FinalizationRegistry((held) => {
-      if (!this.held.has(held)) return;
+      if (held.isReleased) return;
       this.release(held);
       const { kind, since } = held;
       const message = `a ${kind} was never closed: it is garbage now, and what it kept is let go`;
@@ -75,9 +87,20 @@ export class Pins {
 
   /** Pins a moment; `release` is idempotent. */
   take(kind: PinKind, sources: ReadSources, seqno: number): Pin {
-    const held: Held = { kind, seqno, since: this.now(), sources };
+    const held: Held = {
+      kind,
+      seqno,
+      since: this.now(),
+      sources,
+      isWatched: false,
+      isReleased: false,
+      previous: this.last,
+      next: undefined,
+    };
     sources.version.hold();
-    this.held.add(held);
+    if (this.last === undefined) this.first = held;
+    else this.last.next = held;
+    this.last = held;
     return {
       sources,
       seqno,
@@ -91,10 +114,12 @@ export class Pins {
   stats(current: Sources): PinStats[] {
     const memtables = new Set<unknown>(current.memtables);
     const segments = new Set(current.version.runs.flat());
-    return [...this.held].map(({ kind, seqno, since, sources }) => {
+    const pinned: PinStats[] = [];
+    for (let held = this.first; held !== undefined; held = held.next) {
+      const { kind, seqno, since, sources } = held;
       const oldMemtables = sources.memtables.filter((memtable) => !memtables.has(memtable));
       const oldSegments = sources.version.runs.flat().filter((segment) => !segments.has(segment));
-      return {
+      pinned.push({
         kind,
         seqno,
         since,
@@ -103,18 +128,35 @@ export class Pins {
           0,
         ),
         fileBytes: oldSegments.reduce((sum, { meta }) => sum + meta.fileBytes, 0),
-      };
-    });
+      });
+    }
+    return pinned;
   }
 
   private release(held: Held): void {
-    if (!this.held.delete(held)) return;
-    this.registry.unregister(held);
+    if (held.isReleased) return;
+    held.isReleased = true;
+    const { previous, next } = held;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+    // Who still refers to it must not keep those that came after it.
+    held.previous = undefined;
+    held.next = undefined;
+    if (this.newcomers.at(-1)?.held === held) this.newcomers.pop();
+    if (held.isWatched) this.registry.unregister(held);
     held.sources.version.release();
   }
 
   private watch(owner: object, held: Held): void {
-    if (this.newcomers.length === 0) queueMicrotask(() => this.watchNewcomers());
+    if (!this.isScheduled) {
+      this.isScheduled = true;
+      queueMicrotask(() => {
+        this.isScheduled = false;
+        this.watchNewcomers();
+      });
+    }
     this.newcomers.push({ owner, held });
     if (this.newcomers.length >= MAX_NEWCOMERS) this.watchNewcomers();
   }
@@ -123,7 +165,9 @@ export class Pins {
     const { newcomers } = this;
     this.newcomers = [];
     for (const { owner, held } of newcomers) {
-      if (this.held.has(held)) this.registry.register(owner, held, held);
+      if (held.isReleased) continue;
+      held.isWatched = true;
+      this.registry.register(owner, held, held);
     }
   }
 }
