@@ -67,6 +67,20 @@ describe("a write on a condition", () => {
     ]);
   });
 
+  test("is decided by a range delete before it in its tick", async () => {
+    const database = await openInMemory();
+    await database.put("a", 1);
+    const outcomes = await Promise.all([
+      database.put("b", 2),
+      database.deleteRange({ gte: "a", lt: "c" }),
+      database.put("a", 3, { ifValue: 1 }),
+      database.put("a", 4, { ifAbsent: true }),
+      database.put("b", 5, { ifValue: undefined }),
+    ]);
+    expect(outcomes).toEqual([undefined, undefined, false, true, true]);
+    expect([...database.values()]).toEqual([4, 5]);
+  });
+
   test("is done once, however many ask for the same at once", async () => {
     const database = await openInMemory();
     const outcomes = await Promise.all(

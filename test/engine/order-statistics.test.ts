@@ -46,6 +46,7 @@ describe("order statistics", () => {
     const anyStep = fc.oneof(
       { weight: 4, arbitrary: fc.record({ put: anyKeys }) },
       { weight: 3, arbitrary: fc.record({ remove: anyKeys }) },
+      { weight: 2, arbitrary: fc.record({ from: anyKey, to: anyKey }) },
       { weight: 4, arbitrary: fc.constant("flush" as const) },
       { weight: 2, arbitrary: fc.constant("ask" as const) },
       { weight: 1, arbitrary: fc.constant("compact" as const) },
@@ -58,7 +59,11 @@ describe("order statistics", () => {
         for (const step of steps) {
           if (step === "flush" || step === "compact") await database[step]();
           else if (step === "ask") expectOrder(database, sorted(there), probes);
-          else if ("put" in step) {
+          else if ("from" in step) {
+            const { from, to } = step;
+            await database.deleteRange({ gte: from, lt: to });
+            for (const key of there) if (key >= from && key < to) there.delete(key);
+          } else if ("put" in step) {
             await Promise.all(step.put.map((key) => database.put(key, 1)));
             for (const key of step.put) there.add(key);
           } else {
