@@ -21,7 +21,15 @@ export type Durability = "sync" | "os";
 /** What `open` does about a damaged log. See docs/durability.md for each mode's promise. */
 export type RecoveryMode = LogRecoveryMode;
 
-/** Where messages about background work go. Each method may be missing. */
+/**
+ * Where messages go that nobody waits for, a line of text each. A method may be missing: then such
+ * messages are dropped.
+ *
+ * - `error`: background work failed, or the lock was lost; the `error` event has the error itself.
+ * - `warn`: a file could not be removed, which the next open sees to; a snapshot, iteration or stream
+ *   was never closed.
+ * - `info`, `debug`: nothing so far.
+ */
 export interface Logger {
   debug?(message: string): void;
   info?(message: string): void;
@@ -95,6 +103,7 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly readOnly?: boolean | undefined;
   /** Where the files are. Default: the system's, or memory for `":memory:"`. */
   readonly fileSystem?: FileSystem | undefined;
+  /** Where messages go that nobody waits for. Default: nowhere; nothing is printed. */
   readonly logger?: Logger | undefined;
   /** The clock, in milliseconds. Default `Date.now`; tests may stand in for it. */
   readonly now?: (() => number) | undefined;
