@@ -295,7 +295,8 @@ export class Background {
 
   private pick(): Choice | undefined {
     const { versions, policy } = this.host;
-    return pickCompaction(versions.current.version, policy);
+    const { current } = versions;
+    return pickCompaction(current.version, policy, current.rangeDeletedCount);
   }
 
   private compactDue(): Promise<void> {

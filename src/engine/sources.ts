@@ -21,6 +21,7 @@ import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
 import type { Memtable } from "./memtable.ts";
+import { estimateRangeDeleted } from "./range-deleted.ts";
 
 /** What reads ask of a memtable. A transaction's own writes answer it too. */
 export interface NewestEntries {
@@ -58,6 +59,7 @@ export class OpenVersion {
   readonly rangeTombstones: readonly (RangeTombstones | undefined)[];
   /** As `runs`, with the segments that hold range tombstones. */
   readonly files: readonly (readonly Segment[])[];
+  private rangeDeleted: number | undefined;
   private readonly segments: OpenFiles<Segment>;
   private readonly valueLogs: OpenFiles<ValueLog>;
   private holders: number;
@@ -72,6 +74,12 @@ export class OpenVersion {
     this.runs = this.files.map((run) => run.filter((segment) => segment.meta.keyCount > 0));
     this.rangeTombstones = this.files.map((run) => run.at(0)?.rangeTombstones);
     this.holders = 1;
+  }
+
+  /** Keys of the oldest run that range tombstones of newer runs delete, about. */
+  get rangeDeletedCount(): number {
+    this.rangeDeleted ??= estimateRangeDeleted(this.runs, this.rangeTombstones);
+    return this.rangeDeleted;
   }
 
   hold(): void {

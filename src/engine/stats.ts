@@ -8,6 +8,7 @@ import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
 import type { CompactionProgress, JobProgress } from "./background.ts";
 import type { PinStats } from "./pins.ts";
+import type { OpenVersion } from "./sources.ts";
 import type { Store } from "./store.ts";
 
 /** One run, newest first in `DatabaseStats.runs`. */
@@ -148,7 +149,7 @@ export function readStats(store: Store): DatabaseStats {
     amplification: {
       write: writeAmplification(store),
       read: memtables.length + version.version.runs.length,
-      space: spaceAmplification(version.version),
+      space: spaceAmplification(version),
     },
     background: {
       flush: store.background.flushProgress,
@@ -181,8 +182,8 @@ function writeAmplification(store: Store): number {
   return user === 0 ? 0 : (log + flush + compaction) / user;
 }
 
-function spaceAmplification(version: Version): number {
-  const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version);
+function spaceAmplification({ version, rangeDeletedCount }: OpenVersion): number {
+  const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version, rangeDeletedCount);
   const bytes = newerBytes + deletedBytes + liveBytes;
   return bytes === 0 ? 1 : bytes / liveBytes;
 }

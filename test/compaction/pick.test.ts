@@ -269,6 +269,9 @@ test("space is what is newer than the oldest run, and a share of that for each t
   });
   const version = versionOf([shape(5, 5, 5), shape(20, 10, 5), shape(100, 40)]);
   expect(estimateSpace(version)).toEqual({ newerBytes: 25, deletedBytes: 25, liveBytes: 75 });
+  const keys = version.runs.at(-1)?.at(0)?.keyCount ?? 0;
+  expect(estimateSpace(version, keys / 4)).toMatchObject({ deletedBytes: 50, liveBytes: 50 });
+  expect(estimateSpace(version, keys * 4)).toMatchObject({ deletedBytes: 100, liveBytes: 0 });
 });
 
 test("runBytes adds up the files", () => {
