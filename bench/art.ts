@@ -293,14 +293,23 @@ function sortedInsert(keys: KeySet): Figures {
 
 const bytesByName = overheads();
 const rounds = Array.from({ length: options.rounds }, () => round(urls));
-const nanos = (row: Row, contender: string) => median(rounds.map((r) => r[row][contender]));
-const ratio = (row: Row, to: string, of = "ArenaArt") =>
-  median(rounds.map((r) => r[row][to] / r[row][of]));
+/** Millions of operations a second, round by round. */
+const rates = (row: Row, contender = "ArenaArt") => rounds.map((r) => 1000 / r[row][contender]);
+/** How many times as fast as `to` a contender is, round by round. */
+const ratios = (row: Row, to: string, of = "ArenaArt") =>
+  rounds.map((r) => r[row][to] / r[row][of]);
 
-interface Result {
+interface Figure {
   readonly figure: string;
-  readonly value: number;
+  /** One for each round. */
+  readonly values: readonly number[];
+  /** As `>= 0.9`; empty where none is set. */
   readonly bar: string;
+}
+
+function isMet(value: number, bar: string): boolean {
+  const [sign, limit] = bar.split(" ");
+  return sign === "<=" ? value <= Number(limit) : value >= Number(limit);
 }
 const bars: Record<string, number> = {
   urls: -12,
@@ -309,33 +318,43 @@ const bars: Record<string, number> = {
   "random 8 bytes": 16,
   "sequential integers": 10,
 };
-const results: Result[] = [
+const figures: Figure[] = [
   ...Object.entries(bytesByName).map(([name, bytes]) => ({
     figure: `overhead, ${name}, B/key`,
-    value: bytes,
+    values: [bytes],
     bar: `<= ${bars[name]}`,
   })),
   ...(["insert", "get", "miss"] as const).flatMap((row) => [
-    { figure: `${row}, M/s`, value: 1000 / nanos(row, "ArenaArt"), bar: "" },
+    { figure: `${row}, M/s`, values: rates(row), bar: "" },
     {
       figure: `${row} / Map`,
-      value: ratio(row, "Map"),
+      values: ratios(row, "Map"),
       bar: row === "miss" ? "" : ">= 0.9",
     },
-    { figure: `${row} / Map, strings made of bytes`, value: ratio(row, "Map of bytes"), bar: "" },
+    { figure: `${row} / Map, strings made of bytes`, values: ratios(row, "Map of bytes"), bar: "" },
     {
       figure: `${row} / sorted-btree`,
-      value: ratio(row, "sorted-btree"),
+      values: ratios(row, "sorted-btree"),
       bar: row === "miss" ? "" : ">= 2.5",
     },
   ]),
-  { figure: "iterate, M/s", value: 1000 / nanos("iterate", "ArenaArt"), bar: ">= 10" },
-  { figure: "iterate / sorted-btree", value: ratio("iterate", "sorted-btree"), bar: ">= 1.2" },
-  { figure: "sorted insert, M/s", value: 1000 / nanos("sorted insert", "ArenaArt"), bar: ">= 2" },
-  { figure: "seek + 10 / sorted-btree", value: ratio("seek + 10", "sorted-btree"), bar: ">= 4" },
-  { figure: "getMany(64) / get", value: ratio("getMany(64)", "one by one"), bar: ">= 1.3" },
-  { figure: "insert, shared / not", value: ratio("insert", "ArenaArt", "shared"), bar: ">= 0.85" },
+  { figure: "iterate, M/s", values: rates("iterate"), bar: ">= 10" },
+  { figure: "iterate / sorted-btree", values: ratios("iterate", "sorted-btree"), bar: ">= 1.2" },
+  { figure: "sorted insert, M/s", values: rates("sorted insert"), bar: ">= 2" },
+  { figure: "seek + 10 / sorted-btree", values: ratios("seek + 10", "sorted-btree"), bar: ">= 4" },
+  { figure: "getMany(64) / get", values: ratios("getMany(64)", "one by one"), bar: ">= 1.3" },
+  {
+    figure: "insert, shared / not",
+    values: ratios("insert", "ArenaArt", "shared"),
+    bar: ">= 0.85",
+  },
 ];
+
+const results = figures.map(({ figure, values, bar }) => {
+  const value = median(values);
+  const spread = [Math.min(...values), Math.max(...values)];
+  return { figure, value, spread, bar, isMet: bar === "" ? undefined : isMet(value, bar) };
+});
 
 if (options.json) {
   const context = { ...describeMachine(), keys: keyCount(urls), rounds: options.rounds };
@@ -344,6 +363,12 @@ if (options.json) {
   const { node, cpu } = describeMachine();
   console.log(`${keyCount(urls)} URLs, median of ${options.rounds} rounds; Node ${node}, ${cpu}\n`);
   printTable(
-    results.map(({ figure, value, bar }) => ({ figure, measured: value.toFixed(2), bar })),
+    results.map(({ figure, value, spread, bar, isMet: met }) => ({
+      figure,
+      median: value.toFixed(2),
+      spread: spread.map((end) => end.toFixed(2)).join(" to "),
+      bar,
+      met: met === undefined ? "" : met ? "yes" : "no",
+    })),
   );
 }
