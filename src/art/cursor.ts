@@ -18,6 +18,9 @@ export class TreeCursor {
   private readonly buffer: KeyBuffer;
   private readonly search: BucketSearch;
   private bucket: number;
+  /** Where the tree refers to the bucket. */
+  private slot: number;
+  private node: number;
   /** Offset of the entry after the current one. */
   private nextPos: number;
   private index: number;
@@ -32,6 +35,8 @@ export class TreeCursor {
     this.buffer = new KeyBuffer();
     this.search = new BucketSearch();
     this.bucket = 0;
+    this.slot = 0;
+    this.node = 0;
     this.nextPos = 0;
     this.index = 0;
     this.count = 0;
@@ -74,7 +79,7 @@ export class TreeCursor {
     } else if (this.search.index < this.tree.countOf(bucket)) {
       this.enterAtSearch(bucket, key);
     } else {
-      this.enterFirst(this.tree.nextBucket(bucket));
+      this.enterFirst(this.tree.nextBucket(bucket, this.tree.bucketSlot, this.tree.bucketNode));
     }
   }
 
@@ -91,7 +96,7 @@ export class TreeCursor {
       return;
     }
     if (this.index + 1 === this.count) {
-      this.enterFirst(this.tree.nextBucket(this.bucket));
+      this.enterFirst(this.tree.nextBucket(this.bucket, this.slot, this.node));
       return;
     }
     this.nextPos = decodeEntry(this.tree.arena, this.nextPos, this.buffer);
@@ -164,6 +169,8 @@ export class TreeCursor {
     this.isValid = true;
     const { words } = this.tree.arena;
     this.bucket = bucket;
+    this.slot = this.tree.bucketSlot;
+    this.node = this.tree.bucketNode;
     this.nextPos = nextPos;
     this.index = index;
     this.count = this.tree.countOf(bucket);

@@ -40,6 +40,9 @@ export class Descent {
    * thread must use this one: by now the slot may hold a node, or nothing.
    */
   ref = 0;
+  /** That slot, and the node that it is in; 0, if that is not known. */
+  slot = 0;
+  node = 0;
   /** How many bytes the key of `floor` and the bucket's separator are known to share. */
   known = 0;
   /** Where to look if the separator sorts after the key; 0, if it does not for certain. */
@@ -64,7 +67,10 @@ export class Descent {
     let pos = start;
     let fallback = 0;
     let fallbackPos = start;
+    let node = 0;
     this.ref = ref;
+    this.slot = slot;
+    this.node = 0;
     if (ref === 0) return slot;
     while ((ref & 1) === 0) {
       const header = words[ref >> 2];
@@ -79,7 +85,7 @@ export class Descent {
         if (i < prefixLength) {
           if (i === end - pos || key[pos + i] < bytes[prefix + i]) break;
           this.known = pos + i - start;
-          return this.last(arena, slot);
+          return this.last(arena, slot, node);
         }
         pos += prefixLength;
       }
@@ -90,6 +96,8 @@ export class Descent {
       if (index < 0) {
         if (terminatorRef === 0) break;
         this.ref = terminatorRef;
+        this.slot = terminator;
+        this.node = ref;
         this.fallbackSlot = fallback;
         this.known = pos - start;
         return terminator;
@@ -97,7 +105,7 @@ export class Descent {
       const child = (ref >> 2) + 2 + index;
       if (bytes[labels + index] !== byte) {
         this.known = pos - start;
-        return this.last(arena, child);
+        return this.last(arena, child, ref);
       }
       if (index > 0) {
         fallback = child - 1;
@@ -113,73 +121,87 @@ export class Descent {
         break;
       }
       slot = child;
+      node = ref;
       ref = words[child];
     }
     if (isBucket(ref)) {
       this.ref = ref;
+      this.slot = slot;
+      this.node = node;
       this.fallbackSlot = fallback;
       this.fallbackKnown = fallbackPos - start;
       this.known = pos - start;
       return slot;
     }
     this.known = fallbackPos - start;
-    return this.last(arena, fallback);
+    return this.last(arena, fallback, 0);
   }
 
-  /** Slot of the last bucket in the subtree at `slot`. */
-  last(arena: Arena, slot: number): number {
+  /** Slot of the last bucket in the subtree at `slot`, which is in `node`. */
+  last(arena: Arena, slot: number, node: number): number {
     const { words } = arena;
-    let last = slot;
-    let ref = words[last];
+    let ref = words[slot];
+    this.slot = slot;
+    this.node = node;
     for (let depth = 0; ref !== 0 && !isBucket(ref) && depth <= MAX_DEPTH; depth++) {
       const count = childCountOf(words, ref);
-      last = count === 0 ? terminatorSlot(ref) : childSlot(ref, count - 1);
-      ref = words[last];
+      this.node = ref;
+      this.slot = count === 0 ? terminatorSlot(ref) : childSlot(ref, count - 1);
+      ref = words[this.slot];
     }
     this.ref = ref;
-    return last;
+    return this.slot;
   }
 
-  /** Slot of the first bucket in the subtree at `slot`. */
-  first(arena: Arena, slot: number): number {
+  /** Slot of the first bucket in the subtree at `slot`, which is in `node`. */
+  first(arena: Arena, slot: number, node: number): number {
     const { words } = arena;
-    let first = slot;
-    let ref = words[first];
+    let ref = words[slot];
+    this.slot = slot;
+    this.node = node;
     for (let depth = 0; ref !== 0 && !isBucket(ref) && depth <= MAX_DEPTH; depth++) {
-      const node = ref;
-      first = terminatorSlot(node);
-      ref = words[first];
-      if (ref === 0) {
-        first = childSlot(node, 0);
-        ref = words[first];
-      }
+      this.node = ref;
+      this.slot = words[terminatorSlot(ref)] === 0 ? childSlot(ref, 0) : terminatorSlot(ref);
+      ref = words[this.slot];
     }
     this.ref = ref;
-    return first;
+    return this.slot;
   }
 
-  /** Finds the bucket after `bucket`, or none. */
-  next(arena: Arena, bucket: number): void {
+  /**
+   * Finds the bucket after `bucket`, or none. Mostly it is the next child of the same node; so the
+   * caller tells where a descent has found the bucket, or 0 and 0.
+   */
+  next(arena: Arena, bucket: number, slot: number, node: number): void {
     const { bytes, words } = arena;
+    if (node !== 0 && slot + 1 < childSlot(node, childCountOf(words, node))) {
+      this.first(arena, slot + 1, node);
+      return;
+    }
     const start = tailPosAt(bytes, separatorPos(bucket));
     const end = start + tailLengthAt(bytes, separatorPos(bucket));
     let larger = 0;
+    let largerNode = 0;
     let pos = start;
     let ref = words[HEADER_ROOT];
     while (ref !== 0 && !isBucket(ref)) {
       pos += prefixLengthOf(words, ref);
       if (pos >= end) {
         larger = childSlot(ref, 0);
+        largerNode = ref;
         break;
       }
       const count = childCountOf(words, ref);
       const index = floorLabel(bytes, labelsPos(words, ref), count, bytes[pos]);
-      if (index + 1 < count) larger = childSlot(ref, index + 1);
+      if (index + 1 < count) {
+        larger = childSlot(ref, index + 1);
+        largerNode = ref;
+      }
       ref = words[childSlot(ref, index)];
       pos++;
     }
     if (larger === 0) this.ref = 0;
-    else this.first(arena, larger);
+    else this.first(arena, larger, largerNode);
   }
 
   /** Finds the bucket before `bucket`, or none. */
@@ -188,7 +210,7 @@ export class Descent {
     const start = tailPosAt(bytes, separatorPos(bucket));
     this.floor(arena, bytes, start, start + tailLengthAt(bytes, separatorPos(bucket)));
     if (this.fallbackSlot === 0) this.ref = 0;
-    else this.last(arena, this.fallbackSlot);
+    else this.last(arena, this.fallbackSlot, 0);
   }
 
   /** Slot that holds the reference of `bucket`. */

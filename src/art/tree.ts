@@ -302,13 +302,13 @@ export class Tree {
 
   /** First bucket, or 0. */
   firstBucket(): number {
-    this.descent.first(this.arena, HEADER_ROOT);
+    this.descent.first(this.arena, HEADER_ROOT, 0);
     return this.descent.bucket;
   }
 
   /** Last bucket, or 0. */
   lastBucket(): number {
-    this.descent.last(this.arena, HEADER_ROOT);
+    this.descent.last(this.arena, HEADER_ROOT, 0);
     return this.descent.bucket;
   }
 
@@ -321,9 +321,21 @@ export class Tree {
     return this.descent.bucket;
   }
 
-  /** The bucket after `bucket`, or 0. */
-  nextBucket(bucket: number): number {
-    this.descent.next(this.arena, bucket);
+  /** The slot of the bucket that was asked for last, and the node that it is in or 0. */
+  get bucketSlot(): number {
+    return this.descent.slot;
+  }
+
+  get bucketNode(): number {
+    return this.descent.node;
+  }
+
+  /**
+   * The bucket after `bucket`, or 0. Faster if told the `bucketSlot` and `bucketNode` of the bucket,
+   * which hold until the tree changes; 0 and 0 otherwise.
+   */
+  nextBucket(bucket: number, slot: number, node: number): number {
+    this.descent.next(this.arena, bucket, slot, node);
     return this.descent.bucket;
   }
 
@@ -350,7 +362,7 @@ export class Tree {
     const count = this.countOf(bucket);
     const rank = search.find(bytes, bucket, count, key, start, end, descent.known);
     if (rank !== BEFORE) return rank;
-    this.foundSlot = descent.last(arena, descent.fallbackSlot);
+    this.foundSlot = descent.last(arena, descent.fallbackSlot, 0);
     // A reader may come too late: the terminator that it falls back to is gone.
     if (descent.ref === 0) return ABSENT;
     bucket = bucketOf(descent.ref);
@@ -478,7 +490,7 @@ export class Tree {
     const { bytes, words } = arena;
     decodeKey(arena, bucket, countOf(words, bucket) - 1, leftKey);
     run.begin(this.locatedSlot, leftKey.bytes, 0, leftKey.length);
-    const next = this.nextBucket(bucket);
+    const next = this.nextBucket(bucket, 0, 0);
     if (next === 0) return;
     const separator = separatorPos(next);
     run.setLimit(bytes, tailPosAt(bytes, separator), tailLengthAt(bytes, separator));
@@ -542,7 +554,7 @@ export class Tree {
     const { arena, valueBytes, publication } = this;
     const { bytes } = arena;
     const isFirst = tailLengthAt(bytes, separatorPos(bucket)) === 0;
-    const next = isFirst ? this.nextBucket(bucket) : 0;
+    const next = isFirst ? this.nextBucket(bucket, 0, 0) : 0;
     if (next !== 0) {
       // The first separator is always the empty one, so the next bucket's keys move under it.
       const merged = mergeBuckets(arena, valueBytes, empty, next, this.leftKey, this.rightKey);
@@ -560,7 +572,7 @@ export class Tree {
 
   private mergeWithNeighbour(bucket: number): void {
     const { bytes, words } = this.arena;
-    const next = this.nextBucket(bucket);
+    const next = this.nextBucket(bucket, 0, 0);
     if (next !== 0 && canMerge(bytes, words, bucket, next)) {
       this.merge(bucket, next);
       return;
