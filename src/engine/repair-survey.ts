@@ -20,6 +20,8 @@ export interface Findings {
   /** The manifest, if it is whole and no older than the segments. */
   readonly manifest: Manifest | undefined;
   readonly manifestState: RepairReport["manifest"];
+  /** What any manifest says, since it is so for good. */
+  readonly encodings: Pick<Manifest, "keyEncoding" | "valueEncoding"> | undefined;
   /** Oldest first. */
   readonly segments: readonly FoundSegment[];
   readonly logs: readonly FoundLog[];
@@ -100,7 +102,8 @@ class Survey {
       const segments = manifest === undefined ? this.bySeqnos() : await this.byManifest(manifest);
       const logs = await this.findLogs(databaseId, manifest);
       const manifestState = isStale ? "stale" : state;
-      return { manifest, manifestState, segments, logs, close: () => this.close() };
+      const close = (): Promise<void> => this.close();
+      return { manifest, manifestState, encodings: found, segments, logs, close };
     } catch (error) {
       await this.close();
       throw error;

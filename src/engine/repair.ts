@@ -173,9 +173,9 @@ class Repair {
     };
   }
 
-  private storeOptions({ manifest }: Findings): Parameters<typeof Store.open>[2] {
+  private storeOptions({ encodings }: Findings): Parameters<typeof Store.open>[2] {
     const { fileSystem, background } = this.options;
-    const { keyEncoding = "utf8", valueEncoding = "msgpack" } = manifest ?? this.options;
+    const { keyEncoding = "utf8", valueEncoding = "msgpack" } = encodings ?? this.options;
     return {
       ...resolveOptions({ fileSystem, background, errorIfExists: true, durability: "os" }),
       keyEncoding,

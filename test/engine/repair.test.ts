@@ -351,9 +351,9 @@ describe("without a manifest", () => {
     return { before, after, content };
   }
 
-  async function repaired(files: Files): Promise<Repaired> {
+  async function repaired(files: Files, valueEncoding?: "utf8"): Promise<Repaired> {
     const fileSystem = onDisk(files);
-    const report = await repair(DIRECTORY, TARGET, { fileSystem, valueEncoding: "utf8" });
+    const report = await repair(DIRECTORY, TARGET, { fileSystem, valueEncoding });
     const database = await open<string, string>(TARGET, { ...OPTIONS, fileSystem });
     const content = new Map(database.entries());
     await database.close();
@@ -364,7 +364,7 @@ describe("without a manifest", () => {
     const { before, after, content } = await compacted();
     const files = new Map([...before, ...after]);
     files.delete("MANIFEST");
-    const { report, content: found } = await repaired(files);
+    const { report, content: found } = await repaired(files, "utf8");
     expect(found).toEqual(content);
     expect(report.ignored.length).toBe(2);
     expect(report).toMatchObject({ manifest: "missing", lost: [], missing: [] });
@@ -376,7 +376,7 @@ describe("without a manifest", () => {
       if (!name.endsWith(".seg")) continue;
       const files = new Map(after).set(name, before.get(name) ?? new Uint8Array());
       files.delete("MANIFEST");
-      expect((await repaired(files)).content).toEqual(content);
+      expect((await repaired(files, "utf8")).content).toEqual(content);
     }
   });
 
@@ -387,7 +387,7 @@ describe("without a manifest", () => {
     const files = new Map(before);
     files.set(output, (after.get(output) ?? new Uint8Array()).slice(0, -200));
     files.delete("MANIFEST");
-    const { report, content: found } = await repaired(files);
+    const { report, content: found } = await repaired(files, "utf8");
     expect(found).toEqual(content);
     expect(report.lost.map(({ file }) => file)).toEqual([joinPath(DIRECTORY, output)]);
   });
