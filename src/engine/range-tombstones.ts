@@ -49,8 +49,11 @@ export interface SharedRangeTombstones {
   readonly stretches: Tree;
 }
 
-/** What a node takes in memory, with its two arrays but without their bytes: an estimate. */
-const NODE_BYTES = 200;
+/**
+ * What a tombstone takes in memory for each level of the trees, beside its bytes, at most: among ten
+ * thousand it was 1.1 to 2.9 KB for each, be they apart, in a row, nested or in any order.
+ */
+const LEVEL_BYTES = 200;
 
 export class RangeTombstones {
   /** Oldest first: the view after each tombstone. */
@@ -95,8 +98,8 @@ export class RangeTombstones {
     const stretches = joinIn(newest?.stretches, { start, end }, seqno, number);
     this.views.push(new RangeTombstoneView(seqno, pieces, stretches));
     this.addedCount++;
-    const nodes = 4 * (2 + Math.log2(this.addedCount));
-    this.bytes += NODE_BYTES * nodes + start.length + (end?.length ?? 0);
+    const levels = 2 + Math.log2(this.addedCount);
+    this.bytes += LEVEL_BYTES * levels + start.length + (end?.length ?? 0);
   }
 
   /** Notes that an entry was added for key[start, end). */
