@@ -10,8 +10,8 @@
  * With a manifest, the live segments and their order are known. Without it they follow from what each
  * segment says of itself: its sequence numbers, and the keys for which it has all there is of them.
  * So a segment that was merged into another, and was left behind, is told from one that was not: what
- * the newer one answers for is not taken from it. Only where a merge left nothing at all (every key
- * was deleted) and its inputs were left behind does nothing tell that they are not live.
+ * the newer one answers for is not taken from it. Only where a merge left nothing at all of a
+ * segment (every key was deleted) and its file was left behind does nothing tell that it is not live.
  */
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
