@@ -35,6 +35,7 @@ import type { DirectoryLock } from "../io/file-system.ts";
 import { RECORD_HEADER_BYTES } from "../wal/format.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { RecordBuilder, type RecordMark, RecordReader } from "./batch.ts";
+import type { DeadRange } from "./dead-range.ts";
 import { type Condition, ConditionalWrite, decide } from "./group-writes.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
@@ -44,6 +45,8 @@ import { WritePace } from "./write-pace.ts";
 export interface CommitHost {
   /** The memtable and log that writes go to now; `rotate` replaces both. */
   readonly memtable: Memtable;
+  /** Shown every write that is applied. */
+  readonly dead: DeadRange;
   readonly wal: WalWriter;
   /** False until the first write since the open, before which `prepareLog` must be awaited. */
   readonly isLogReady: boolean;
@@ -522,7 +525,10 @@ export class Committer {
     const { record } = group;
     const payload = record.writer.bytes.subarray(RECORD_HEADER_BYTES);
     try {
-      new RecordReader(payload, this.host.wal.path, 0).apply(this.host.memtable);
+      const { memtable, dead, wal } = this.host;
+      const reader = new RecordReader(payload, wal.path, 0);
+      reader.apply(memtable);
+      if (dead.isKnown) reader.apply(dead);
     } catch (error) {
       // A bug of ours. Nothing was published, so readers stay right.
       return this.settle(group, this.poisonWith(error));

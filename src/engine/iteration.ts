@@ -5,6 +5,8 @@
  * when the iterator is made, which is when a `for...of` begins, and held until it ends: at the last
  * entry, on `break`, or by `return()`. Writes made meanwhile are not seen.
  *
+ * Tombstones are passed one by one, but a long stretch of them only once: see dead-range.ts.
+ *
  * A search is an iteration whose keys an automaton must match. Going forward it seeks past stretches
  * of keys that cannot match, so that its cost follows the answer; going backward it tests every key.
  */
@@ -13,6 +15,7 @@ import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind } from "../entry.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { KeyFilter } from "../search/key-filter.ts";
+import type { DeadRange } from "./dead-range.ts";
 import { toUserError } from "./io-error.ts";
 import type { KeyCodec } from "./key-codec.ts";
 import {
@@ -37,6 +40,10 @@ export interface Pin {
   release(): void;
   /** Lets go of the pin, with a warning, should `owner` be collected as garbage before `release`. */
   watch(owner: object): void;
+  /** What is known to be deleted; undefined where writes are seen that it is not shown. */
+  readonly dead: DeadRange | undefined;
+  /** Keys in [start, end) were seen to be deleted; `end` undefined for all from `start` on. */
+  learnDead(start: Uint8Array, end: Uint8Array | undefined): void;
   /** Told of each iteration, if it is to be known how far it went. */
   observe?(observation: () => Bounds | undefined): void;
 }
@@ -78,6 +85,11 @@ export class EntryIterable<K, V, T> implements Iterable<T> {
   }
 }
 
+/** Tombstones in a row that are worth remembering: a step over one costs a tenth of a seek. */
+const LONG_STRETCH = 32;
+
+const NO_BYTES = new Uint8Array(0);
+
 export class EntryIterator<K, V, T> implements IterableIterator<T> {
   private readonly pin: Pin;
   private readonly iteration: Iteration;
@@ -87,6 +99,9 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   private readonly filter: KeyFilter | undefined;
   /** Entries that may still be yielded. */
   private remaining: number;
+  /** Tombstones passed since the last entry, and the first of their keys. */
+  private passedCount: number;
+  private firstPassed: Uint8Array;
   private isStarted: boolean;
   /** Whether the range was found to have no more entries. */
   private isAtEnd: boolean;
@@ -108,6 +123,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.cursor = cursorOver(pin.sources, pin.seqno);
     this.filter = filter;
     this.remaining = iteration.limit;
+    this.passedCount = 0;
+    this.firstPassed = NO_BYTES;
     this.isStarted = false;
     this.isAtEnd = false;
     this.isDone = false;
@@ -174,12 +191,41 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     } else {
       this.step(cursor);
     }
-    for (; this.remaining > 0 && cursor.isValid && this.isWithin(cursor); this.step(cursor)) {
+    const isSearch = this.filter !== undefined;
+    while (this.remaining > 0 && cursor.isValid && this.isWithin(cursor)) {
       const isMatch = this.filter === undefined || this.filter.test(cursor.key, cursor.keyLength);
-      if (isMatch && cursor.kind === EntryKind.put) return true;
+      if (isMatch && cursor.kind === EntryKind.put) {
+        this.endStretch();
+        return true;
+      }
+      if (isSearch) this.step(cursor);
+      else this.passTombstone(cursor);
     }
+    this.endStretch();
     this.isAtEnd = true;
     return false;
+  }
+
+  private passTombstone(cursor: Cursor): void {
+    const { dead, seqno } = this.pin;
+    const { isReverse } = this.iteration;
+    if (dead?.leave(cursor, seqno, isReverse)) return;
+    if (this.passedCount++ === 0) this.firstPassed = cursor.key.slice(0, cursor.keyLength);
+    this.step(cursor);
+  }
+
+  /** Remembers a long stretch of tombstones that the cursor has just left. */
+  private endStretch(): void {
+    const { passedCount } = this;
+    this.passedCount = 0;
+    if (passedCount < LONG_STRETCH || this.pin.dead === undefined) return;
+    const { cursor, firstPassed } = this;
+    const left = cursor.isValid ? cursor.key.slice(0, cursor.keyLength) : undefined;
+    if (this.iteration.isReverse) {
+      this.pin.learnDead(left === undefined ? NO_BYTES : after(left), after(firstPassed));
+    } else {
+      this.pin.learnDead(firstPassed, left);
+    }
   }
 
   private step(cursor: Cursor): void {
@@ -194,6 +240,13 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     const { bounds, isReverse } = this.iteration;
     return isReverse ? isWithinLower(cursor, bounds.lower) : isWithinUpper(cursor, bounds.upper);
   }
+}
+
+/** The least key after this one. */
+function after(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
 }
 
 /** Steps to take before seeking: the next candidate is often near, and a step is cheaper. */

@@ -11,6 +11,7 @@
  * microtask after the pin was taken, for those still held then; one that is let go at once is taken
  * off the end of those that wait for it.
  */
+import type { DeadRange } from "./dead-range.ts";
 import type { Pin } from "./iteration.ts";
 import type { Memtable } from "./memtable.ts";
 import type { ReadSources, Sources } from "./sources.ts";
@@ -69,9 +70,20 @@ export class Pins {
   private readonly registry: FinalizationRegistry<Held>;
   private newcomers: Newcomer[] = [];
   private isScheduled = false;
+  private readonly dead: DeadRange;
+  private readonly newestSeqno: () => number;
 
-  /** `checkOpen` throws when no pin may be read any more; `warn` is told of each that was forgotten. */
-  constructor(now: () => number, checkOpen: () => void, warn: (event: WarningEvent) => void) {
+  /** `checkOpen` throws when no pin may be read any more; `warn` is told of each that was forgotten;
+   * `newestSeqno` is the newest write applied. */
+  constructor(
+    now: () => number,
+    checkOpen: () => void,
+    warn: (event: WarningEvent) => void,
+    dead: DeadRange,
+    newestSeqno: () => number,
+  ) {
+    this.dead = dead;
+    this.newestSeqno = newestSeqno;
     this.now = now;
     this.checkOpen = checkOpen;
     this.first = undefined;
@@ -105,6 +117,11 @@ export class Pins {
       sources,
       seqno,
       checkOpen: this.checkOpen,
+      dead: this.dead,
+      learnDead: (start, end): void => {
+        // Only who sees every write knows that none of them is there.
+        if (seqno === this.newestSeqno()) this.dead.learn(start, end, seqno);
+      },
       release: (): void => this.release(held),
       watch: (owner): void => this.watch(owner, held),
     };

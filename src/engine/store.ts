@@ -30,6 +30,7 @@ import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { type CommitHost, Committer } from "./commit.ts";
+import { DeadRange } from "./dead-range.ts";
 import { publish, writeChannel } from "./diagnostics.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
@@ -87,6 +88,7 @@ export class Store implements CommitHost, BackgroundHost {
   readonly background: Background;
   readonly committer: Committer;
   readonly recentWrites: RecentWrites;
+  readonly dead: DeadRange;
   readonly pins: Pins;
   sources: Sources;
   visibleSeqno: number;
@@ -126,10 +128,13 @@ export class Store implements CommitHost, BackgroundHost {
     this.visibleSeqno = recovered.lastSeqno;
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
+    this.dead = new DeadRange();
     this.pins = new Pins(
       options.now,
       () => this.checkOpen(),
       (event) => events.warning(event),
+      this.dead,
+      () => this.visibleSeqno,
     );
     const { databaseId } = versions.manifest;
     this.logs = new Logs(

@@ -182,6 +182,8 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
     const { sources, held, reads } = this;
     return {
       ...this.store.pins.take(kind, sources, held.seqno),
+      // The transaction's own puts are in no range that the store knows of.
+      dead: undefined,
       checkOpen: (): void => this.checkLive(),
       observe: (observation): void => reads.addObservation(observation),
     };

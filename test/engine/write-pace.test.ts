@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
 import { type CommitHost, Committer } from "../../src/engine/commit.ts";
+import { DeadRange } from "../../src/engine/dead-range.ts";
 import { createMemtable } from "../../src/engine/memtable.ts";
 import { WritePace } from "../../src/engine/write-pace.ts";
 import type { File } from "../../src/io/file-system.ts";
@@ -165,6 +166,7 @@ test("a stalled disk does not stall the thread, and is tried again later", async
   const published: number[] = [];
   const host: CommitHost = {
     memtable,
+    dead: new DeadRange(),
     wal,
     isLogReady: true,
     prepareLog: () => Promise.resolve(),
