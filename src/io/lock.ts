@@ -84,6 +84,9 @@ export async function lockDirectory(
         lease.settleWaiters(notHeld(directory));
         try {
           await release();
+        } catch (error) {
+          // Overdue, and another process is looking at it: it takes the lock over, or lets it expire.
+          if (systemErrorCode(error) !== "ELOCKED") throw error;
         } finally {
           lockedHere.delete(realDirectory);
         }
@@ -107,6 +110,10 @@ class Lease {
   readonly #takeoverPath: string;
   /** Modification time that we gave the lock; 0 until it is ours. */
   #refreshedAt: number;
+  /** Whether the lock is being given back, or was: no refresh may begin any more. */
+  #isReleased: boolean;
+  /** Settles when what this lease last did under the takeover lock is done: it must not refuse itself. */
+  #lastTakeover: Promise<void>;
   /** Who waits for the next refresh, which is under way or comes with the next timer. */
   #waiters: { resolve: () => void; reject: (reason: Error) => void }[];
 
@@ -115,6 +122,8 @@ class Lease {
     this.#ownerPath = path.join(directory, OWNER_NAME);
     this.#takeoverPath = path.join(directory, TAKEOVER_NAME);
     this.#refreshedAt = 0;
+    this.#isReleased = false;
+    this.#lastTakeover = Promise.resolve();
     this.#waiters = [];
   }
 
@@ -166,20 +175,26 @@ class Lease {
   }
 
   async #refresh(time: Date): Promise<void> {
+    if (this.#isReleased) throw lost();
     if (this.isCurrent()) {
       await fsp.utimes(this.lockPath, time, time);
       // We were stalled in the middle: the lock just refreshed may have been another's by then.
       if (!this.isCurrent()) throw lost();
+      await this.#noteRefresh(time);
     } else {
       await this.#underTakeoverLock(async () => {
         await this.#requireOurs();
         await fsp.utimes(this.lockPath, time, time);
+        await this.#noteRefresh(time);
       });
     }
+    this.settleWaiters();
+  }
+
+  async #noteRefresh(time: Date): Promise<void> {
     // Some file systems round down. A later time would be that of someone who took over.
     const { mtime } = await fsp.stat(this.lockPath);
     this.#refreshedAt = Math.min(time.getTime(), mtime.getTime());
-    this.settleWaiters();
   }
 
   async #takeOver(): Promise<void> {
@@ -191,7 +206,13 @@ class Lease {
     });
   }
 
-  async #underTakeoverLock(action: () => Promise<void>): Promise<void> {
+  #underTakeoverLock(action: () => Promise<void>): Promise<void> {
+    const task = this.#lastTakeover.then(() => this.#holdingTakeoverLock(action));
+    this.#lastTakeover = task.catch(() => {});
+    return task;
+  }
+
+  async #holdingTakeoverLock(action: () => Promise<void>): Promise<void> {
     try {
       await fsp.mkdir(this.#takeoverPath);
     } catch (error) {
@@ -210,6 +231,7 @@ class Lease {
   }
 
   async #release(): Promise<void> {
+    this.#isReleased = true;
     if (this.isCurrent()) {
       await this.#remove();
     } else {

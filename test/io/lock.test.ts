@@ -188,6 +188,22 @@ describe("a holder that was stalled or robbed", () => {
     expect(lock.isHeld()).toBe(false);
   });
 
+  test("gives the lock back while its own overdue refresh is under way", async () => {
+    const { lock } = await hold();
+    stall();
+    vi.advanceTimersByTime(2_000);
+    await lock.release();
+    expect(await names()).toEqual([]);
+  });
+
+  test("gives nothing back, and does not fail, while another looks at an overdue lock", async () => {
+    const { lock } = await hold();
+    await mkdir(join(directory, `${LOCK_NAME}.takeover`));
+    stall();
+    await lock.release();
+    expect(await names()).toContain(LOCK_NAME);
+  });
+
   test("loses a lock that was removed from outside", async () => {
     const { lock, lost } = await hold();
     await rm(join(directory, LOCK_NAME), { recursive: true });
