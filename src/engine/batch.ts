@@ -182,8 +182,16 @@ export interface OperationTarget {
     valueStart: number,
     valueEnd: number,
   ): void;
-  /** Deletes the keys of [start, end), or from `start` on. The arrays are the target's to keep. */
-  deleteRange(start: Uint8Array, end: Uint8Array | undefined, seqno: number): void;
+  /**
+   * Deletes the keys of [start, end), or from `start` on. The arrays are the target's to keep.
+   * `firstSeqno`: of the record's first operation.
+   */
+  deleteRange(
+    start: Uint8Array,
+    end: Uint8Array | undefined,
+    seqno: number,
+    firstSeqno: number,
+  ): void;
 }
 
 /** A record's payload, checked as far as its head. */
@@ -240,7 +248,8 @@ export class RecordReader {
       const seqno = this.firstSeqno + i;
       if (kind === OperationKind.rangeTombstone) {
         const rangeEnd = this.readRangeEnd(reader);
-        target.deleteRange(payload.slice(keyStart, keyEnd), rangeEnd, seqno);
+        const start = payload.slice(keyStart, keyEnd);
+        target.deleteRange(start, rangeEnd, seqno, this.firstSeqno);
         pos = reader.pos;
         continue;
       }

@@ -236,11 +236,17 @@ export class Memtable {
 
   /**
    * Adds a range tombstone over [start, end), to the last key where there is no end. The arrays are
-   * kept. The caller has asked `canHold`, and `seqno` is above all before it.
+   * kept. The caller has asked `canHold`, and `seqno` is above all before it; `firstSeqno` is that of
+   * its record, all of which readers see at once.
    */
-  deleteRange(start: Uint8Array, end: Uint8Array | undefined, seqno: number): void {
+  deleteRange(
+    start: Uint8Array,
+    end: Uint8Array | undefined,
+    seqno: number,
+    firstSeqno: number = seqno,
+  ): void {
     this.noteSeqno(seqno);
-    this.rangeTombstones.add(start, end, seqno);
+    this.rangeTombstones.add(start, end, seqno, firstSeqno);
   }
 
   /**

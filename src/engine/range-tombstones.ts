@@ -11,7 +11,8 @@
  * Both are treaps (Seidel, Aragon, "Randomized Search Trees", Algorithmica 16, 1996) that are never
  * changed: adding makes new nodes on the way to what it changes, about 2 log n, and shares the rest.
  * So each tombstone leaves a view of its own behind, and a reader at a sequence number takes the
- * newest view at or below it: no list of numbers in any node, and nothing to do for snapshots.
+ * newest view at or below it: no list of numbers in any node, and nothing to do for snapshots. The
+ * tombstones of one record, which readers see at once, leave one view behind.
  *
  * One mark does change in place: whether an entry was added under a span after it was deleted. A span
  * without such is skipped whole, so that a cursor passes the deleted head of a queue by one seek. The
@@ -54,6 +55,8 @@ export interface SharedRangeTombstones {
  * thousand it was 1.1 to 2.9 KB for each, be they apart, in a row, nested or in any order.
  */
 const LEVEL_BYTES = 200;
+/** The levels that one counts for whose way no older view keeps: three pieces and a stretch are new. */
+const NEW_LEVELS = 4;
 
 export class RangeTombstones {
   /** Oldest first: the view after each tombstone. */
@@ -90,15 +93,27 @@ export class RangeTombstones {
     return { pieces: newest?.pieces, stretches: newest?.stretches };
   }
 
-  /** Adds one that covers [start, end). `seqno` is above all before it; the arrays are kept. */
-  add(start: Uint8Array, end: Uint8Array | undefined, seqno: number): void {
-    const newest = this.views.at(-1);
+  /**
+   * Adds one that covers [start, end). `seqno` is above all before it; the arrays are kept. No reader
+   * is between `firstSeqno` and `seqno`: views from there on are not kept.
+   */
+  add(
+    start: Uint8Array,
+    end: Uint8Array | undefined,
+    seqno: number,
+    firstSeqno: number = seqno,
+  ): void {
+    const { views } = this;
+    const newest = views.at(-1);
     const number = this.addedCount;
     const pieces = cutOut(newest?.pieces, { start, end }, seqno, number);
     const stretches = joinIn(newest?.stretches, { start, end }, seqno, number);
-    this.views.push(new RangeTombstoneView(seqno, pieces, stretches));
+    if (newest !== undefined && newest.seqno >= firstSeqno) views.pop();
+    const isPathShared = views.length > 0;
+    views.push(new RangeTombstoneView(seqno, pieces, stretches));
     this.addedCount++;
-    const levels = 2 + Math.log2(this.addedCount);
+    // Where an older view keeps the nodes on the way, the new ones come on top.
+    const levels = isPathShared ? 2 + Math.log2(this.addedCount) : NEW_LEVELS;
     this.bytes += LEVEL_BYTES * levels + start.length + (end?.length ?? 0);
   }
 

@@ -52,6 +52,49 @@ describe("RangeTombstones", () => {
     );
   });
 
+  test("of one record leave one view, which shows what as many records show", () => {
+    fc.assert(
+      fc.property(anyHistory, fc.integer({ min: 1, max: 4 }), (history, recordLength) => {
+        const each = build(history);
+        const tombstones = new RangeTombstones();
+        for (const [i, { start, end }] of history.spans.entries()) {
+          const first = i - (i % recordLength);
+          tombstones.add(start, end, 10 * (i + 1), 10 * (first + 1));
+          for (const at of history.entries.at(i) ?? []) {
+            const key = ALL_KEYS[at];
+            tombstones.noteEntry(key, 0, key.length);
+          }
+        }
+        const count = history.spans.length;
+        for (let records = 0; records * recordLength <= count + recordLength - 1; records++) {
+          const last = Math.min(records * recordLength, count);
+          const view = tombstones.at(10 * last);
+          const expected = each.at(10 * last);
+          expect(view === undefined).toBe(expected === undefined);
+          if (view === undefined || expected === undefined) continue;
+          expect([...eachSpan(view)].map(boundsOf)).toEqual([...eachSpan(expected)].map(boundsOf));
+          for (const key of ALL_KEYS) {
+            expect(view.seqnoOver(key, key.length)).toBe(expected.seqnoOver(key, key.length));
+          }
+        }
+        // What lies between the first of the newest record and its last was not kept.
+        if (count > 1 && recordLength >= count)
+          expect(tombstones.at(10 * count - 1)).toBe(undefined);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("of one large record take memory as the spans do, not as many views", () => {
+    const COUNT = 2000;
+    const tombstones = new RangeTombstones();
+    for (let i = 0; i < COUNT; i++) {
+      const key = Uint8Array.of((i * 7) >> 8, (i * 7) & 0xff);
+      tombstones.add(key, Uint8Array.of(...key, 0), i + 1, 1);
+    }
+    expect(tombstones.byteLength).toBeLessThan(COUNT * 1000);
+  });
+
   test("have pieces, and gaps between them, in which the newest is the same", () => {
     fc.assert(
       fc.property(anyHistory, (history) => {
