@@ -37,6 +37,7 @@ import type { WalWriter } from "../wal/writer.ts";
 import { RecordBuilder, type RecordMark, RecordReader } from "./batch.ts";
 import type { DeadRange } from "./dead-range.ts";
 import { type Condition, ConditionalWrite, decide } from "./group-writes.ts";
+import { toUserError } from "./io-error.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
 import { WritePace } from "./write-pace.ts";
@@ -181,7 +182,7 @@ export class Committer {
     group.conditional.push(write);
     if (group.conditional.length >= MAX_GROUP_CONDITIONS) this.open = undefined;
     await group.settled();
-    if (write.failure !== undefined) throw write.failure;
+    if (write.failure !== undefined) throw toUserError(write.failure, "read");
     return write.isDone;
   }
 

@@ -32,7 +32,7 @@ import {
 import type { PinKind, WarningEvent } from "./pins.ts";
 import { type KeyRange, toDeletedSpan } from "./range.ts";
 import { type Moment, ReadView } from "./read-view.ts";
-import { findValue } from "./reads.ts";
+import { findValue, hasKey } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
@@ -472,11 +472,15 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     const bytes = new Uint8Array(keyCodec.buffer.subarray(0, length));
     const mapKey = toMapKey(bytes, 0, length);
     return (earlier) => {
+      const { sources, visibleSeqno } = store;
+      if (expected === undefined) {
+        if (earlier.has(mapKey)) return earlier.valueOf(mapKey) === undefined;
+        return !hasKey(sources, visibleSeqno, bytes, length);
+      }
       const actual = earlier.has(mapKey)
         ? earlier.valueOf(mapKey)
-        : findValue(store.sources, store.visibleSeqno, bytes, length);
-      if (expected === undefined || actual === undefined) return expected === actual;
-      return compareBytes(expected, actual) === 0;
+        : findValue(sources, visibleSeqno, bytes, length);
+      return actual !== undefined && compareBytes(expected, actual) === 0;
     };
   }
 
@@ -563,10 +567,11 @@ export async function open<K, V>(
   const resolved = resolveOptions(options);
   const codecs = createCodecs<K, V>(resolved);
   const emitter = new EventEmitter();
-  // A listener that throws must not take the work that it is told of down with it.
+  // A listener that throws must not take the work that it is told of down with it, and one that
+  // writes must not do so in the middle of a write.
   const emit = (name: keyof DatabaseEvents, payload: unknown): void => {
-    publish(name, { directory, [name === "error" ? "error" : "event"]: payload });
     queueMicrotask(() => {
+      publish(name, { directory, [name === "error" ? "error" : "event"]: payload });
       if (emitter.listenerCount(name) > 0) emitter.emit(name, payload);
     });
   };

@@ -85,7 +85,8 @@ export function toBounds<K>(
  * may be there besides the bounds.
  *
  * Stricter than a range to read: it must be given, and a bound that is there must have a value, since
- * one that was meant to be there and is not would delete far more than was asked for.
+ * one that was meant to be there and is not would delete far more than was asked for. For the same
+ * reason an object without bounds must be a plain one.
  */
 export function toDeletedSpan<K>(
   range: KeyRange<K>,
@@ -93,6 +94,7 @@ export function toDeletedSpan<K>(
   accepted: readonly string[] = [],
 ): Span | undefined {
   checkFields(range, [...KEY_RANGE_FIELDS, ...accepted]);
+  checkIsRange(range);
   const bounds: KeyRange<K> = range;
   for (const field of Object.keys(bounds)) {
     if (Reflect.get(bounds, field) === undefined) {
@@ -218,6 +220,14 @@ function lesserUpper(a: Bound | undefined, b: Bound): Bound {
   const order = compareBytes(a.key, b.key);
   if (order === 0) return a.isInclusive ? b : a;
   return order < 0 ? a : b;
+}
+
+/** Throws for an empty array, a promise that was not awaited and such: they would mean everything. */
+function checkIsRange(range: object): void {
+  const prototype: unknown = Object.getPrototypeOf(range);
+  const isPlain = prototype === null || prototype === Object.prototype;
+  if (isPlain || KEY_RANGE_FIELDS.some((field) => Reflect.get(range, field) !== undefined)) return;
+  throw new InvalidArgumentError(`a range must be a plain object, not ${describe(range)}`);
 }
 
 function checkFields(range: unknown, accepted: readonly string[]): void {

@@ -374,7 +374,9 @@ export class Store implements CommitHost, BackgroundHost {
   publish(lastSeqno: number): void {
     if (writeChannel.hasSubscribers) {
       const operationCount = lastSeqno - this.visibleSeqno;
-      writeChannel.publish({ directory: this.directory, operationCount, lastSeqno });
+      const message = { directory: this.directory, operationCount, lastSeqno };
+      // A subscriber may write, which must not come in the middle of this write.
+      queueMicrotask(() => writeChannel.publish(message));
     }
     this.visibleSeqno = lastSeqno;
   }

@@ -155,6 +155,8 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
   async commit(durability: Durability): Promise<boolean> {
     const { store, beginning, reads, writes } = this;
     if (writes.isEmpty) return true;
+    // The body may have closed the database, or somebody else meanwhile.
+    store.checkWritable();
     const { seqno } = beginning;
     return await store.committer.writeIf(
       (earlier) => {

@@ -104,6 +104,27 @@ describe("a write on a condition", () => {
     expect(database.count()).toBe(51);
   });
 
+  test("rejects with a typed error where the value cannot be read, and asks for none it needs not", async () => {
+    const fileSystem = new FaultFileSystem(new MemoryFileSystem());
+    const database = await openFor<string, number>("store", { fileSystem, blockCacheBytes: 0 });
+    await database.put("a", 1);
+    await database.flush();
+    const effect = { kind: "fail", code: "EIO" } as const;
+    fileSystem.inject({ kinds: ["read"], path: /seg$/, repeat: Number.POSITIVE_INFINITY, effect });
+    const results = await Promise.allSettled([
+      database.put("a", 2, { ifValue: 1 }),
+      database.put("a", 3, { ifAbsent: true }),
+      database.put("b", 4, { ifAbsent: true }),
+    ]);
+    fileSystem.heal();
+    expect(results).toMatchObject([
+      { status: "rejected", reason: { code: "MEMKV_IO", cause: { code: "EIO" } } },
+      { status: "fulfilled", value: false },
+      { status: "fulfilled", value: true },
+    ]);
+    expect([...database.values()]).toEqual([1, 4]);
+  });
+
   test("makes a counter that loses nothing", async () => {
     const database = await openInMemory();
     const increment = async (): Promise<void> => {

@@ -160,6 +160,20 @@ describe("deleteRange", () => {
     expect(keysOf(database)).toBe("df");
   });
 
+  test.each([
+    ["an array", []],
+    ["a map", new Map([["gte", "b"]])],
+    ["a promise", Promise.resolve({ gte: "b" })],
+    ["bytes", new Uint8Array(0)],
+  ])("takes %s for no range, least of all for everything", async (_, range) => {
+    const database = await openFor<string, number>("store", {
+      fileSystem: new MemoryFileSystem(),
+    });
+    await database.put("a", 1);
+    await expect(database.deleteRange(range as object)).rejects.toThrow(InvalidArgumentError);
+    expect(database.count()).toBe(1);
+  });
+
   test("of keys as long as keys may be", async () => {
     const options = { keyEncoding: "binary", valueEncoding: "utf8" } as const;
     const database = await openFor<Uint8Array, string>(":memory:", options);

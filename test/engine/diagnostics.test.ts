@@ -66,3 +66,21 @@ test("failures of background work", async () => {
   expect(errors.length).toBeLessThanOrEqual(1);
   for (const { message } of errors) expect(message["error"]).toMatchObject({ code: "MEMKV_IO" });
 });
+
+test("a subscriber may write, and what it writes stays to be seen", async () => {
+  const database = await open<string, number>("here", { fileSystem: new MemoryFileSystem() });
+  await database.put("a", 1);
+  let pending: Promise<void> | undefined;
+  const listener = (): void => {
+    unsubscribe("memkv:write", listener);
+    database.putSync("c", 3);
+    pending = database.put("d", 4);
+  };
+  subscribe("memkv:write", listener);
+  database.putSync("b", 2);
+  expect(database.get("b")).toBe(2);
+  await setImmediate();
+  await pending;
+  expect([...database.values()]).toEqual([1, 2, 3, 4]);
+  await database.close();
+});

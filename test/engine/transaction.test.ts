@@ -493,6 +493,15 @@ describe("bad use", () => {
       return transaction.get("a");
     });
     await expect(cutShort).rejects.toThrow(ClosedError);
+    const unread = await open<string, number>("unread", { fileSystem });
+    const closings: Promise<void>[] = [];
+    const closing = unread.transaction((transaction) => {
+      transaction.put("a", 1);
+      closings.push(unread.close());
+    });
+    await expect(closing).rejects.toThrow(ClosedError);
+    await Promise.all(closings);
+    expect((await openFor<string, number>("unread", { fileSystem })).has("a")).toBe(false);
     await expect(database.transaction(() => undefined)).rejects.toThrow(ClosedError);
     const reader = await openFor<string, number>("store", { fileSystem, readOnly: true });
     await expect(reader.transaction(() => undefined)).rejects.toThrow(ReadOnlyError);
