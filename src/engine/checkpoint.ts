@@ -4,14 +4,16 @@
  * Segments and value logs are never changed once they are written, so a second name for the same file
  * (a hard link) serves as a copy, and costs no space until compaction replaces the first; where the
  * file system has no such names, or the target is on another one, the bytes are copied. The manifest
- * comes last: until then the target is no database, and a crash leaves one that does not open.
+ * comes last: until then the target is no database, and a crash leaves one that does not open. The
+ * target's lock is held meanwhile, so that no other checkpoint, and no database, has it too: each would
+ * take the other's files for its own.
  *
  * 1. Everything accepted so far is flushed, so no log has to come along; the Version is held.
  * 2. Its files are linked or copied, copies synced.
  * 3. An empty log, then a manifest of that Version (recovery.ts, `foundDatabase`).
  */
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
-import { type File, type FileSystem, joinPath } from "../io/file-system.ts";
+import { type DirectoryLock, type File, type FileSystem, joinPath } from "../io/file-system.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import { walFileName } from "./files.ts";
 import { foundDatabase, namesIn, strangersIn } from "./recovery.ts";
@@ -36,7 +38,10 @@ export interface CheckpointReport {
 
 const COPY_BYTES = 2 ** 20;
 
-/** Throws InvalidArgumentError for a target that is the store itself, MEMKV_EXISTS for one in use. */
+/**
+ * Throws InvalidArgumentError for a target that is the store itself, MEMKV_EXISTS for one that is not
+ * empty, LockedError for one in use.
+ */
 export async function checkpointStore(
   store: Store,
   target: string,
@@ -47,11 +52,29 @@ export async function checkpointStore(
     throw new InvalidArgumentError("a checkpoint needs a directory of its own");
   }
   await fileSystem.createDirectory(target);
-  const strangers = await strangersIn(fileSystem, target);
-  if (strangers.length > 0) {
-    throw new DatabaseError("MEMKV_EXISTS", `${target} is not empty: it holds ${strangers[0]}`);
+  // Whether it was lost is asked before the manifest makes a database of the target.
+  const lock = await fileSystem.lock(target, () => {});
+  try {
+    const strangers = await strangersIn(fileSystem, target);
+    if (strangers.length > 0) {
+      throw new DatabaseError("MEMKV_EXISTS", `${target} is not empty: it holds ${strangers[0]}`);
+    }
+    await store.flush();
+    return await fillTarget(store, target, lock, onProgress);
+  } finally {
+    // One that cannot be given back goes stale, and says nothing about what was made.
+    await lock.release().catch(() => {});
   }
-  await store.flush();
+}
+
+/** Makes the newest Version's database in an empty directory whose lock is held. */
+async function fillTarget(
+  store: Store,
+  target: string,
+  lock: DirectoryLock,
+  onProgress: ((progress: CheckpointProgress) => void) | undefined,
+): Promise<CheckpointReport> {
+  const { fileSystem } = store;
   // Of one moment: nothing is awaited between the two.
   const held = store.sources.version;
   const { manifest } = store.versions;
@@ -79,6 +102,7 @@ export async function checkpointStore(
       bytesDone += fileBytes;
       onProgress?.({ bytesDone, bytes });
     }
+    await lock.confirm();
     const content = { databaseId, keyEncoding, valueEncoding, lastSeqno, version };
     await foundDatabase(fileSystem, target, content, logNumber);
     return { files: metas.length, bytes, linkedBytes, lastSeqno };

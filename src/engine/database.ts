@@ -321,6 +321,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * Files that are shared share the disk's faults too: a backup against those is to be copied away.
    *
    * @throws DatabaseError MEMKV_EXISTS if there is something in the directory.
+   * @throws LockedError if another checkpoint is being made there, or a database is open.
    * @throws ClosedError if the database is closed before it is done; no database is left there.
    */
   async checkpoint(

@@ -1,7 +1,7 @@
 import { readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type FileSystem, open } from "../../src/index.ts";
+import { type FileSystem, LockedError, open } from "../../src/index.ts";
 import { CrashFileSystem, FaultFileSystem, MemoryFileSystem } from "../../src/testing/index.ts";
 import { openFor, temporaryDirectory } from "./harness.ts";
 
@@ -47,6 +47,27 @@ describe("checkpoint", () => {
     expect(report.linkedBytes).toBe(report.bytes);
     expect(report.files).toBeGreaterThan(3);
   });
+
+  test.each(["on a disk", "in memory"])(
+    "of two to one directory at once is one, %s",
+    async (where) => {
+      const root = temporaryDirectory();
+      const fileSystem = where === "in memory" ? new MemoryFileSystem() : undefined;
+      const db = await filled(join(root, "db"), fileSystem);
+      const target = join(root, "copy");
+      const outcomes = await Promise.allSettled([db.checkpoint(target), db.checkpoint(target)]);
+      expect(outcomes.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+      const refused = outcomes.find((outcome) => outcome.status === "rejected");
+      expect(refused?.reason).toBeInstanceOf(LockedError);
+      const copy = await openFor<string, string>(target, {
+        ...(fileSystem && { fileSystem }),
+        createIfMissing: false,
+        valueEncoding: "utf8",
+      });
+      expect([...copy.entries()]).toEqual([...db.entries()]);
+      await copy.verify();
+    },
+  );
 
   test("shares disk space, and gives it back on neither side too early", async () => {
     const root = temporaryDirectory();
