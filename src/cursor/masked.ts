@@ -87,6 +87,10 @@ export class MaskedCursor implements Cursor {
     this.settle(false);
   }
 
+  close(): void {
+    this.source.close?.();
+  }
+
   private isBeforeGapEnd(): boolean {
     const { source, gapEnd } = this;
     if (gapEnd === undefined) return true;

@@ -94,4 +94,15 @@ describe("MaskedCursor", () => {
     cursor.seekToLast();
     expect(cursor.key[0]).toBe(1);
   });
+
+  test("closes its source", () => {
+    let closeCount = 0;
+    class ClosableCursor extends ArrayCursor {
+      close(): void {
+        closeCount++;
+      }
+    }
+    new MaskedCursor(new ClosableCursor([entry(1)]), new Mask([])).close();
+    expect(closeCount).toBe(1);
+  });
 });
