@@ -152,7 +152,7 @@ export class VersionStore {
       const isKnown =
         next.newestWal === this.manifestNow.newestWal &&
         next.newestWalEnd === this.manifestNow.newestWalEnd;
-      if (!isKnown) await this.replaceManifest(next);
+      if (!isKnown) this.manifestNow = await this.replaceManifest(next);
     });
   }
 
@@ -204,11 +204,12 @@ export class VersionStore {
   ): Promise<void> {
     const { fileSystem, directory } = this.options;
     if (this.uncertainty !== undefined) throw this.uncertainty;
+    let next: Manifest;
     try {
       for (const meta of added.valueLogs) await this.openValueLog(meta);
       for (const meta of added.segments) await this.openSegment(meta);
       if (added.segments.length > 0) await fileSystem.syncDirectory(directory);
-      await this.replaceManifest(this.withDurableLog(change(this.manifestNow)));
+      next = await this.replaceManifest(this.withDurableLog(change(this.manifestNow)));
     } catch (error) {
       const opened = [
         ...added.segments.map((meta) => this.segments.drop(meta)),
@@ -220,8 +221,10 @@ export class VersionStore {
       }
       throw error;
     }
+    // In one step: who reads both sees the manifest of the Version that is open.
     const previous = this.openNow;
-    this.openNow = this.openVersion(this.manifestNow.version);
+    this.manifestNow = next;
+    this.openNow = this.openVersion(next.version);
     swap(this.openNow);
     previous.release();
   }
@@ -234,7 +237,8 @@ export class VersionStore {
     return { ...manifest, newestWal: log.fileNumber, newestWalEnd };
   }
 
-  private async replaceManifest(manifest: Manifest): Promise<void> {
+  /** Writes a manifest, which is the one on disk then, and returns it: the caller makes it the current one. */
+  private async replaceManifest(manifest: Manifest): Promise<Manifest> {
     const { fileSystem, directory, lock } = this.options;
     if (this.uncertainty !== undefined) throw this.uncertainty;
     const next = { ...manifest, nextFileNumber: this.fileNumbers.upcoming };
@@ -245,7 +249,7 @@ export class VersionStore {
       if (isPoisoning(error)) this.uncertainty = error;
       throw error;
     }
-    this.manifestNow = next;
+    return next;
   }
 
   private async openSegment(meta: SegmentMeta): Promise<void> {

@@ -255,7 +255,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "the manifest does not learn how far the newest log went",
     "damage",
     "engine/versions.ts",
-    "if (!isKnown) await this.replaceManifest(next);",
+    "if (!isKnown) this.manifestNow = await this.replaceManifest(next);",
     "",
   ),
   bug(
