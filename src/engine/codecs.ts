@@ -2,9 +2,11 @@
  * The encodings of keys and values together: what a user may name, which types follow from it, and
  * the codecs that the engine reads and writes with.
  */
+import { InvalidArgumentError } from "../errors.ts";
 import type { Codecs } from "./iteration.ts";
 import {
   createKeyCodec,
+  describe,
   type KeyCodec,
   type KeyEncoding,
   type KeyEncodingOption,
@@ -45,6 +47,9 @@ export type ValueOf<E> = E extends "utf8"
 export function createCodecs<K, V>(
   encodings: Encodings<KeyEncodingOption<unknown>, ValueEncodingOption<unknown>>,
 ): Codecs<K, V> {
+  if (typeof encodings !== "object" || encodings === null) {
+    throw new InvalidArgumentError(`encodings must be an object, not ${describe(encodings)}`);
+  }
   const { keyEncoding, valueEncoding } = encodings;
   const resolved = resolveOptions<unknown, unknown>({ keyEncoding, valueEncoding });
   return {

@@ -85,6 +85,9 @@ export async function repair(
       "repair writes a new directory: give it another than the old one",
     );
   }
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidArgumentError(`options must be an object, not ${describe(options)}`);
+  }
   await loadChecksum();
   const fileSystem = options.fileSystem ?? new NodeFileSystem();
   return await withUserErrors("repair", () =>

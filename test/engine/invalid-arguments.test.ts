@@ -284,6 +284,11 @@ describe("an option", () => {
     await expect(open(":memory:", options as never)).rejects.toThrow(/options must be an object/);
   });
 
+  test.each([null, 5, "sync"])("and encodings that are %j", async (encodings) => {
+    const database = await openFor<string, number>(":memory:", {});
+    expect(() => database.withEncodings(encodings as never)).toThrow(InvalidArgumentError);
+  });
+
   test.each([undefined, "", 7, new URL("file:///tmp")])("directory %j is refused", async (path) => {
     await expect(open(path as never)).rejects.toThrow(InvalidArgumentError);
     await expect(open(path as never)).rejects.toThrow(/directory must be a path/);

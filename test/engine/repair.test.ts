@@ -425,6 +425,7 @@ describe("repair is refused", () => {
     await expect(repair(DIRECTORY, `${DIRECTORY}/`, { fileSystem })).rejects.toThrow(
       InvalidArgumentError,
     );
+    await expect(repair(DIRECTORY, TARGET, null as never)).rejects.toThrow(InvalidArgumentError);
     await (await open(TARGET, { fileSystem })).close();
     await expect(repair(DIRECTORY, TARGET, { fileSystem })).rejects.toMatchObject({
       code: "MEMKV_EXISTS",
