@@ -166,9 +166,9 @@ export class RunWriter {
     await log?.abandon().catch(() => {});
     if (this.rangeTombstones !== undefined) this.finished.push(this.rangeTombstones);
     for (const meta of this.finished) {
-      if (!this.carried.has(meta)) await this.options.remove(meta);
+      if (!this.carried.has(meta)) await this.options.remove(meta).catch(() => {});
     }
-    for (const meta of this.finishedLogs) await this.options.removeValueLog(meta);
+    for (const meta of this.finishedLogs) await this.options.removeValueLog(meta).catch(() => {});
     this.finished.length = 0;
     this.finishedLogs.length = 0;
   }
