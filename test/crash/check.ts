@@ -24,6 +24,9 @@ export function openTest(fileSystem: FileSystem): Promise<TestDatabase> {
     largeValueBytes: 300,
     blockCacheBytes: 2 ** 16,
     compactionTrigger: 2,
+    // So that merges leave older runs out, where a tombstone must stay.
+    maxSizeAmplificationPercent: 1000,
+    maxMergeWidth: 2,
     compression: "none",
   });
 }
