@@ -52,7 +52,7 @@ const SEARCHES = 21;
 /** Keys that a round scans. */
 const SCANNED_KEYS = 1_000_000;
 
-/** What the issue asks for, by set: with the default registry, and with a large one. */
+/** The bars, by set: with the default registry, and with a large one. */
 const SIZE_BARS: Record<DataSet, readonly [number, number]> = {
   urls: [40.5, 36],
   names: [57, 51],
@@ -192,7 +192,7 @@ function round({ keys, layer, order, hits, misses, map, sorted }: Workload): Rou
   };
 }
 
-/** Searches as people do them in names, with what the issue asks of each. */
+/** Searches as people do them in names, with the bar of each. */
 function searches(
   keys: KeySet,
   random: Random,

@@ -56,7 +56,7 @@ import {
 const SAMPLE_WINDOWS = 43_000;
 const WINDOW_KEYS = 16;
 
-/** What the issue asks for, by set. */
+/** The bars, by set. */
 const SIZE_BARS: Record<DataSet, number> = { urls: 19, names: 27, paths: 10 };
 const BUILD_BARS: Partial<Record<DataSet, number>> = { urls: 0.75, paths: 1 };
 

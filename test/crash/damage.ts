@@ -8,11 +8,13 @@
  * tells it from what a crash may lose. Its last record says that everything before it was synced, so
  * while that one is whole, damage before it must show.
  */
+
 import { DatabaseError } from "../../src/errors.ts";
 import { joinPath } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { Random } from "../../src/testing/random.ts";
 import { contentOf, DIRECTORY, openTest, Violation, writesShown } from "./check.ts";
+import { filesOf } from "./files.ts";
 import { type Expectation, History } from "./history.ts";
 
 type Files = Map<string, Uint8Array>;
@@ -29,18 +31,6 @@ interface Built {
   /** The newest log, and where its last record begins. */
   readonly newestLog: string;
   readonly lastRecord: number;
-}
-
-async function filesOf(fileSystem: MemoryFileSystem): Promise<Files> {
-  const files: Files = new Map();
-  for (const name of await fileSystem.list(DIRECTORY)) {
-    const file = await fileSystem.open(joinPath(DIRECTORY, name), "read");
-    const bytes = new Uint8Array(file.size());
-    file.readSync(bytes, 0);
-    files.set(name, bytes);
-    await file.close();
-  }
-  return files;
 }
 
 /** Two runs with tombstones and large values, their value logs, an older log and a newest log. */
@@ -60,7 +50,7 @@ async function build(seed: number, isClosed: boolean): Promise<Built> {
       if (value === undefined) await database.delete(key, options);
       else await database.put(key, value, options);
     }
-    earlier.push(await filesOf(fileSystem));
+    earlier.push(await filesOf(fileSystem, DIRECTORY));
   };
   await write(50);
   await database.flush();
@@ -72,13 +62,13 @@ async function build(seed: number, isClosed: boolean): Promise<Built> {
   const firmCount = history.length;
   await write(15);
   await database.sync();
-  const newestLog = [...(await filesOf(fileSystem)).keys()].reduce((newest, name) =>
+  const newestLog = [...(await filesOf(fileSystem, DIRECTORY)).keys()].reduce((newest, name) =>
     name.endsWith(".wal") && (name > newest || !newest.endsWith(".wal")) ? name : newest,
   );
   const lastRecord = (await fileSystem.stat(joinPath(DIRECTORY, newestLog)))?.size ?? 0;
   await write(1);
   if (isClosed) await database.close();
-  const files = await filesOf(fileSystem);
+  const files = await filesOf(fileSystem, DIRECTORY);
   if (!isClosed) await database.close();
   const expectation = history.expectation();
   return { isClosed, files, earlier, expectation, firmCount, newestLog, lastRecord };

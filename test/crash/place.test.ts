@@ -3,6 +3,7 @@
  * manifest knows the newest log and how far it went when the database was closed, the header of each
  * log how far the one before it went.
  */
+
 import { describe, expect, test } from "vitest";
 import { walFileName } from "../../src/engine/files.ts";
 import { CorruptionError } from "../../src/errors.ts";
@@ -11,20 +12,9 @@ import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { readManifest } from "../../src/manifest/manifest.ts";
 import { HEADER_BYTES } from "../../src/wal/format.ts";
 import { contentOf, DIRECTORY, openTest, type TestDatabase } from "./check.ts";
+import { filesOf } from "./files.ts";
 
 type Files = Map<string, Uint8Array>;
-
-async function filesOf(fileSystem: MemoryFileSystem): Promise<Files> {
-  const files: Files = new Map();
-  for (const name of await fileSystem.list(DIRECTORY)) {
-    const file = await fileSystem.open(joinPath(DIRECTORY, name), "read");
-    const bytes = new Uint8Array(file.size());
-    file.readSync(bytes, 0);
-    files.set(name, bytes);
-    await file.close();
-  }
-  return files;
-}
 
 function onDisk(files: Files): MemoryFileSystem {
   const paths = [...files].map(([name, bytes]) => [joinPath(DIRECTORY, name), bytes] as const);
@@ -42,11 +32,11 @@ async function threeLogs(): Promise<{ files: Files; earlier: Files; logs: string
   for (const keys of ["ab", "cd", "ef"]) {
     const database = await openTest(fileSystem);
     await putEach(database, keys[0]);
-    earlier = await filesOf(fileSystem);
+    earlier = await filesOf(fileSystem, DIRECTORY);
     await putEach(database, keys[1]);
     await database.close();
   }
-  const files = await filesOf(fileSystem);
+  const files = await filesOf(fileSystem, DIRECTORY);
   return { files, earlier, logs: [...files.keys()].filter((name) => name.endsWith(".wal")) };
 }
 
@@ -103,7 +93,7 @@ describe("a database that was closed", () => {
     const { files } = await threeLogs();
     const fileSystem = onDisk(files);
     await (await openTest(fileSystem)).close();
-    expect(await filesOf(fileSystem)).toEqual(files);
+    expect(await filesOf(fileSystem, DIRECTORY)).toEqual(files);
   });
 });
 
@@ -113,7 +103,7 @@ describe("a database whose process was killed", () => {
     const fileSystem = new MemoryFileSystem();
     const database = await openTest(fileSystem);
     await putEach(database, "abc");
-    const files = await filesOf(fileSystem);
+    const files = await filesOf(fileSystem, DIRECTORY);
     await database.close();
     return { files, log: [...files.keys()].filter((name) => name.endsWith(".wal")).at(-1) ?? "" };
   }
@@ -149,7 +139,7 @@ describe("a database whose process was killed", () => {
     await database.compact();
     await putEach(database, "e");
     await database.flush();
-    const files = await filesOf(fileSystem);
+    const files = await filesOf(fileSystem, DIRECTORY);
     const manifest = await readManifest(fileSystem, DIRECTORY);
     await database.close();
     expect(await open(files)).toBe("abcde");

@@ -3,6 +3,7 @@
  * files, every key whose newest entry is in a file that is whole has that value, no key has a value
  * that was never written under it, and the new database is sound.
  */
+
 import { beforeAll, describe, expect, test } from "vitest";
 import {
   CorruptionError,
@@ -17,23 +18,12 @@ import { joinPath } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
 import { Random } from "../../src/testing/random.ts";
+import { filesOf } from "../crash/files.ts";
 
 const DIRECTORY = "store";
 const TARGET = "repaired";
 
 type Files = ReadonlyMap<string, Uint8Array>;
-
-async function filesOf(fileSystem: MemoryFileSystem): Promise<Map<string, Uint8Array>> {
-  const files = new Map<string, Uint8Array>();
-  for (const name of await fileSystem.list(DIRECTORY)) {
-    const file = await fileSystem.open(joinPath(DIRECTORY, name), "read");
-    const bytes = new Uint8Array(file.size());
-    file.readSync(bytes, 0);
-    files.set(name, bytes);
-    await file.close();
-  }
-  return files;
-}
 
 function onDisk(files: Files): MemoryFileSystem {
   const paths = [...files].map(([name, bytes]) => [joinPath(DIRECTORY, name), bytes] as const);
@@ -80,7 +70,7 @@ async function write(): Promise<Written> {
     }
     if (ending === ".seg") await database.flush();
     await database.close();
-    const names = [...(await filesOf(fileSystem)).keys()];
+    const names = [...(await filesOf(fileSystem, DIRECTORY)).keys()];
     const endings = ending === ".seg" ? [".seg", ".vlog"] : [ending];
     const owners = names.filter(
       (name) => endings.some((each) => name.endsWith(each)) && !before.has(name),
@@ -93,7 +83,7 @@ async function write(): Promise<Written> {
   await phase(100, ".seg", "third");
   await phase(40, ".wal", "log");
   await phase(40, ".wal", "newest");
-  return { files: await filesOf(fileSystem), values, newest };
+  return { files: await filesOf(fileSystem, DIRECTORY), values, newest };
 }
 
 let written: Written;
@@ -111,7 +101,7 @@ interface Repaired {
 async function repairAndCheck(files: Files): Promise<Repaired> {
   const fileSystem = onDisk(files);
   const report = await repair(DIRECTORY, TARGET, { fileSystem, valueEncoding: "utf8" });
-  expect(await filesOf(fileSystem)).toEqual(new Map(files));
+  expect(await filesOf(fileSystem, DIRECTORY)).toEqual(new Map(files));
   const database = await open<string, string>(TARGET, { ...OPTIONS, fileSystem });
   expect(database.recovery.dropped).toEqual([]);
   await database.verify();
@@ -262,7 +252,7 @@ describe("a damaged segment", () => {
       await database.flush();
     }
     await database.close();
-    const files = await filesOf(fileSystem);
+    const files = await filesOf(fileSystem, DIRECTORY);
     return { files, newer: [...files.keys()].filter((name) => name.endsWith(".seg")).at(-1) ?? "" };
   }
 
@@ -343,11 +333,11 @@ describe("without a manifest", () => {
     for (let i = 0; i < 300; i += 2) await database.delete(`key ${i}`);
     for (let i = 0; i < 300; i += 3) await database.put(`key ${i}`, `second ${i}`);
     await database.flush();
-    const before = await filesOf(fileSystem);
+    const before = await filesOf(fileSystem, DIRECTORY);
     await database.compact();
     const content = new Map(database.entries());
     await database.close();
-    const after = await filesOf(fileSystem);
+    const after = await filesOf(fileSystem, DIRECTORY);
     return { before, after, content };
   }
 
