@@ -97,11 +97,14 @@ export class System {
   }
 
   private listen(): void {
-    const { counts } = this;
+    const { counts, fileSystem } = this;
     counts.opens++;
     this.database.on("flush", () => counts.flushes++);
     this.database.on("compaction", () => counts.compactions++);
-    this.database.on("error", (error) => this.failures.push(error));
+    this.database.on("error", (error) => {
+      // A process that was killed fails at whatever it was doing; nobody is there to hear of it.
+      if (fileSystem === this.fileSystem) this.failures.push(error);
+    });
   }
 
   private async openAgain(): Promise<void> {
