@@ -3,17 +3,13 @@
  *
  *   npm run bench -- frozen-layer [--data DIR] [--keys N] [--rounds N] [--quick] [--json] [SET ...]
  *
- * For each SET (default: urls, names and paths): sizes in % of the keys' own bytes, for keys and
- * ordinals: with the default registry, with one of 2,097,152 cells, and with the default one but not
- * packed; and the build. Lookups take keys as bytes, in a shuffled order, and are compared with
- * Map<string, number>.get of the same keys as strings, made anew for each round, since a string keeps
- * its hash from its first lookup on. Scans go over the first million keys with a cursor, and are
- * compared with going over a sorted string[] through Buffer.from. Searches, in names, are compared
- * with a scan of all keys by the cursor: 0.01 is a search in a hundredth of its time.
+ * For urls, names and paths: sizes in % of the keys' own bytes, for keys and ordinals, with the
+ * default registry, with one of 2,097,152 cells, and with the default one but not packed; and the
+ * build. For each SET (default: urls), lookups and scans: see key-workload.ts. Searches, in names,
+ * are compared with a scan of all keys by the cursor: 0.01 is a search in a hundredth of its time.
  *
- * Every answer is checked. Figures are medians over the rounds (of searches: over patterns), with
- * least and greatest; one round more comes first and is not counted. Only all keys (--data DIR)
- * compare with the README's.
+ * Every answer is checked. Figures are medians over the rounds, with least and greatest; one round
+ * more comes first and is not counted. Only all keys (--data DIR) compare with the README's.
  */
 import { loadChecksum } from "../src/bytes/checksum.ts";
 import {
@@ -25,6 +21,7 @@ import type { Automaton } from "../src/search/automaton.ts";
 import { fuzzy } from "../src/search/fuzzy.ts";
 import { regex } from "../src/search/regex.ts";
 import {
+  cpuMicros,
   type DataSet,
   describeMachine,
   expectEqual,
@@ -35,22 +32,17 @@ import {
   keyAt,
   keyCount,
   loadKeys,
-  missOf,
   printFigures,
+  printProgress,
   Random,
   readOptions,
-  reorder,
-  toKeySet,
-  toStrings,
 } from "./harness.ts";
+import { type KeyStructure, measureKeySpeeds, prepareKeys } from "./key-workload.ts";
 
 const LARGE_REGISTRY_CELLS = 2_097_152;
 
-/** Searches of one kind, of which the median counts. */
+/** Searches of one kind in a round. */
 const SEARCHES = 21;
-
-/** Keys that a round scans. */
-const SCANNED_KEYS = 1_000_000;
 
 /** The bars, by set: with the default registry, and with a large one. */
 const SIZE_BARS: Record<DataSet, readonly [number, number]> = {
@@ -61,6 +53,7 @@ const SIZE_BARS: Record<DataSet, readonly [number, number]> = {
 
 const options = readOptions(10_000_000);
 await loadChecksum();
+const lookedUp = options.names.length > 0 ? options.names : ["urls"];
 
 function build(keys: KeySet, options: FrozenLayerBuilderOptions = {}): Uint8Array {
   const builder = new FrozenLayerBuilder({ ...options, values: false });
@@ -68,135 +61,57 @@ function build(keys: KeySet, options: FrozenLayerBuilderOptions = {}): Uint8Arra
   return builder.finish();
 }
 
-/** Nanoseconds of one call. */
-function time(call: () => void): number {
-  return interleave([call], 1)[0];
-}
-
-function measureSizes(set: DataSet, keys: KeySet, bytes: Uint8Array): Figure[] {
-  const [bar, largeBar] = SIZE_BARS[set];
-  const large = build(keys, { registryCells: LARGE_REGISTRY_CELLS });
-  const unpacked = build(keys, { pack: false });
-  const rows: [string, Uint8Array, number?][] = [
-    ["size", bytes, bar],
-    ["size, large registry", large, largeBar],
-    ["size, not packed", unpacked],
+/** Sizes, and the rates of the builds. The first build warms up; a large registry is timed once. */
+function measureBuilds(set: DataSet, keys: KeySet): Figure[] {
+  const [sizeBar, largeSizeBar] = SIZE_BARS[set];
+  const builds = [
+    { name: "", rounds: options.rounds, sizeBar, rateBar: 1, options: {} },
+    { name: ", not packed", rounds: options.rounds, options: { pack: false } },
+    {
+      name: ", large registry",
+      rounds: 1,
+      sizeBar: largeSizeBar,
+      options: { registryCells: LARGE_REGISTRY_CELLS },
+    },
   ];
-  return rows.map(([row, layer, bar]) =>
-    figureOf({ set, row, unit: "% of keys", bar, isCeiling: true }, [
-      (100 * layer.length) / keys.bytes.length,
-    ]),
-  );
+  build(keys);
+  return builds.flatMap(({ name, rounds, sizeBar, rateBar, options }) => {
+    printProgress(`${set}: build${name}`);
+    let size = 0;
+    const rates: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const before = cpuMicros();
+      size = build(keys, options).length;
+      rates.push(keyCount(keys) / (cpuMicros() - before));
+    }
+    const sizeName = { set, row: `size${name}`, unit: "% of keys", bar: sizeBar, isCeiling: true };
+    return [
+      figureOf(sizeName, [(100 * size) / keys.bytes.length]),
+      figureOf({ set, row: `build${name}`, unit: "M keys/s", bar: rateBar }, rates),
+    ];
+  });
 }
 
-/** Rates of building, without a warm-up: `measureSizes` was one. */
-function measureBuild(set: DataSet, keys: KeySet, packs: boolean): Figure {
-  const rates = Array.from(
-    { length: options.rounds },
-    () => (1000 * keyCount(keys)) / time(() => build(keys, { pack: packs })),
-  );
-  const name = packs ? { row: "build", bar: 1 } : { row: "build, not packed" };
-  return figureOf({ set, unit: "M keys/s", ...name }, rates);
-}
-
-/** One round: nanoseconds an operation of the layer, and of the plain structure, by row. */
-type Round = Record<string, readonly [layer: number, plain: number | undefined]>;
-
-interface Workload {
-  readonly keys: KeySet;
-  readonly layer: FrozenLayer;
-  readonly order: Int32Array;
-  readonly hits: KeySet;
-  readonly misses: KeySet;
-  readonly map: Map<string, number>;
-  readonly sorted: readonly string[];
-}
-
-function round({ keys, layer, order, hits, misses, map, sorted }: Workload): Round {
-  const count = Math.min(SCANNED_KEYS, keyCount(keys));
-  const lookups = keyCount(hits);
-  const hitStrings = toStrings(hits, 0, lookups);
-  const missStrings = toStrings(misses, 0, lookups);
-  const hit = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++) expectEqual(layer.get(keyAt(hits, i)), order[i], "hit");
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) expectEqual(map.get(hitStrings[i]), order[i], "map hit");
-      },
-    ],
-    lookups,
-  );
-  const miss = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++) expectEqual(layer.get(keyAt(misses, i)), undefined, "miss");
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) expectEqual(map.get(missStrings[i]), undefined, "map miss");
-      },
-    ],
-    lookups,
-  );
-  const cursor = layer.cursor();
-  cursor.seekToFirst();
-  let scanned = 0;
-  let plainScanned = 0;
-  const forward = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++, cursor.next()) scanned += cursor.keyLength;
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) plainScanned += Buffer.from(sorted[i], "latin1").length;
-      },
-    ],
-    count,
-  );
-  expectEqual(scanned, plainScanned, "bytes scanned");
-  cursor.seekToLast();
-  scanned = 0;
-  plainScanned = 0;
-  const backward = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++, cursor.prev()) scanned += cursor.keyLength;
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) {
-          plainScanned += Buffer.from(sorted[sorted.length - 1 - i], "latin1").length;
-        }
-      },
-    ],
-    count,
-  );
-  expectEqual(scanned, plainScanned, "bytes scanned backward");
-  const [select] = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++) {
-          const length = keys.starts[order[i] + 1] - keys.starts[order[i]];
-          expectEqual(layer.keyAt(order[i]).length, length, "keyAt");
-        }
-      },
-    ],
-    lookups,
-  );
+function structureOf(layer: FrozenLayer): KeyStructure {
   return {
-    hit: [hit[0], hit[1]],
-    miss: [miss[0], miss[1]],
-    "scan forward": [forward[0], forward[1]],
-    "scan backward": [backward[0], backward[1]],
-    keyAt: [select, undefined],
+    lookups: {
+      "": (views, from, to, ordinals) => {
+        for (let i = from; i < to; i++) ordinals[i] = layer.get(views[i]) ?? -1;
+      },
+    },
+    cursor: () => layer.cursor(),
+    keyLengthAt: (ordinal) => layer.keyAt(ordinal).length,
   };
 }
 
+interface SearchKind {
+  readonly row: string;
+  readonly bar?: number;
+  readonly patterns: readonly Automaton[];
+}
+
 /** Searches as people do them in names, with the bar of each. */
-function searches(
-  keys: KeySet,
-  random: Random,
-): [row: string, bar: number | undefined, patterns: Automaton[]][] {
+function searches(keys: KeySet, random: Random): SearchKind[] {
   const words: string[] = [];
   while (words.length < SEARCHES) {
     const text = Buffer.from(keyAt(keys, random.below(keyCount(keys)))).toString();
@@ -206,87 +121,63 @@ function searches(
     const at = random.below(word.length);
     return `${word.slice(0, at)}q${word.slice(at + 1)}`;
   });
+  const fuzzies = (distance: number): Automaton[] => misspelt.map((word) => fuzzy(word, distance));
   const withPrefix = words.map((word) => regex(`${word.slice(0, 4)}.*${word.slice(-1)}`));
   return [
-    ["fuzzy distance 1", 1 / 50, misspelt.map((word) => fuzzy(word, 1))],
-    ["fuzzy distance 2", 1 / 5, misspelt.map((word) => fuzzy(word, 2))],
-    ["fuzzy distance 3", undefined, misspelt.map((word) => fuzzy(word, 3))],
-    ["regex, prefix of 4 bytes", 1 / 50, withPrefix],
-    ["regex .*abc.*", 2, Array.from({ length: options.rounds }, () => regex(".*abc.*"))],
+    { row: "fuzzy distance 1", bar: 1 / 50, patterns: fuzzies(1) },
+    { row: "fuzzy distance 2", bar: 1 / 5, patterns: fuzzies(2) },
+    { row: "fuzzy distance 3", patterns: fuzzies(3) },
+    { row: "regex, prefix of 4 bytes", bar: 1 / 50, patterns: withPrefix },
+    { row: "regex .*abc.*", bar: 2, patterns: [regex(".*abc.*")] },
   ];
 }
 
+/** Searches and a scan of all keys, once a round; a search's time is the mean over its patterns. */
 function measureSearches(set: DataSet, keys: KeySet, layer: FrozenLayer): Figure[] {
-  return searches(keys, new Random(42)).flatMap(([row, bar, patterns]) => {
-    const found: number[] = [];
-    const shares: number[] = [];
-    const micros: number[] = [];
-    for (const pattern of patterns) {
+  const kinds = searches(keys, new Random(42));
+  const found = kinds.map(() => 0);
+  const micros: number[][] = kinds.map(() => []);
+  const shares: number[][] = kinds.map(() => []);
+  for (let round = 0; round <= options.rounds; round++) {
+    printProgress(`${set}: searches, round ${round} of ${options.rounds}`);
+    const works = kinds.map(({ patterns }, i) => () => {
       let count = 0;
-      let passed = 0;
-      const [searched, scanned] = interleave(
-        [
-          () => {
-            for (const _ of layer.search(pattern)) count++;
-          },
-          () => {
-            const cursor = layer.cursor();
-            for (cursor.seekToFirst(); cursor.isValid; cursor.next()) passed++;
-          },
-        ],
-        1,
-      );
-      expectEqual(passed, layer.size, "keys scanned");
-      found.push(count);
-      micros.push(searched / 1000);
-      shares.push(searched / scanned);
-    }
-    return [
-      figureOf({ set, row, unit: "of a scan", bar, isCeiling: true }, shares),
-      figureOf({ set, row, unit: "us", isCeiling: true }, micros),
-      figureOf({ set, row, unit: "keys found" }, found),
-    ];
-  });
-}
-
-function measureSpeeds(set: DataSet, keys: KeySet, layer: FrozenLayer): Figure[] {
-  const random = new Random(42);
-  const sorted = toStrings(keys, 0, keyCount(keys));
-  const map = new Map(sorted.map((key, i) => [key, i]));
-  const order = random.permutation(keyCount(keys)).subarray(0, options.lookups);
-  const hits = reorder(keys, order);
-  const misses = toKeySet(
-    Array.from(order, (ordinal) => missOf(keyAt(keys, ordinal), map, random)),
-  );
-  const workload = { keys, layer, order, hits, misses, map, sorted };
-  const rounds = Array.from({ length: options.rounds + 1 }, () => round(workload)).slice(1);
-  return Object.keys(rounds[0]).flatMap((row) => {
-    const rate = figureOf(
-      { set, row, unit: "M/s" },
-      rounds.map((figures) => 1000 / figures[row][0]),
-    );
-    const ratios = rounds.flatMap((figures) => {
-      const [own, plain] = figures[row];
-      return plain === undefined ? [] : [plain / own];
+      for (const pattern of patterns) for (const _ of layer.search(pattern)) count++;
+      found[i] = count / patterns.length;
     });
-    const unit = row.startsWith("scan") ? "x string[]" : "x Map.get";
-    return ratios.length === 0 ? [rate] : [rate, figureOf({ set, row, unit }, ratios)];
-  });
+    const scan = (): void => {
+      let passed = 0;
+      const cursor = layer.cursor();
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) passed++;
+      expectEqual(passed, layer.size, "keys scanned");
+    };
+    const nanos = interleave([...works, scan], 1);
+    if (round === 0) continue;
+    for (const [i, { patterns }] of kinds.entries()) {
+      const mean = nanos[i] / patterns.length;
+      micros[i].push(mean / 1000);
+      shares[i].push(mean / nanos[kinds.length]);
+    }
+  }
+  return kinds.flatMap(({ row, bar }, i) => [
+    figureOf({ set, row, unit: "of a scan", bar, isCeiling: true }, shares[i]),
+    figureOf({ set, row, unit: "us", isCeiling: true }, micros[i]),
+    figureOf({ set, row, unit: "keys found" }, [found[i]]),
+  ]);
 }
 
-const sets = options.names.length > 0 ? options.names : ["urls", "names", "paths"];
 const figures: Figure[] = [];
-for (const set of sets as DataSet[]) {
+for (const set of ["urls", "names", "paths"] as DataSet[]) {
+  printProgress(`${set}: loading`);
   const keys = loadKeys(set, options);
   if (keys === undefined) continue;
-  const bytes = build(keys);
-  const layer = new FrozenLayer(bytes);
-  figures.push(
-    ...measureSizes(set, keys, bytes),
-    measureBuild(set, keys, true),
-    measureBuild(set, keys, false),
-    ...measureSpeeds(set, keys, layer),
-  );
+  figures.push(...measureBuilds(set, keys));
+  if (!lookedUp.includes(set) && set !== "names") continue;
+  const layer = new FrozenLayer(build(keys));
+  if (lookedUp.includes(set)) {
+    const workload = prepareKeys(set, keys, options);
+    figures.push(...measureKeySpeeds(workload, structureOf(layer), {}, options));
+  }
   if (set === "names") figures.push(...measureSearches(set, keys, layer));
 }
 if (options.json) {

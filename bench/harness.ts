@@ -224,6 +224,12 @@ export function missOf(key: Uint8Array, map: Map<string, number>, random: Random
   }
 }
 
+/** Says on the standard error stream what a long bench is at: its output is for the figures. */
+export function printProgress(what: string): void {
+  const seconds = process.uptime().toFixed(0).padStart(4);
+  process.stderr.write(`${seconds} s  ${what}\n`);
+}
+
 /** What a figure is of. */
 export interface FigureName {
   /** The keys or values that it was taken on. */

@@ -5,16 +5,12 @@
  *
  * For urls, names and paths: the size by part, in % of the keys' own bytes, and the build, training
  * included; it learns from windows of keys spread evenly, as the engine does. For each SET (default:
- * urls), one million lookups in a shuffled order, keys as bytes, against Map<string, number>.get of
- * the same keys as strings, made anew for each round, since a string keeps its hash from its first
- * lookup on; `with filter` asks the point-lookup filter first, as a segment does where a key is
- * probably absent, and counts the hash of the key in. Scans go over all keys, against going over a
- * sorted string[] through Buffer.from. For paths: a segment of all keys is opened, and the time of
- * reading the bytes that it keeps is taken off.
+ * urls), lookups and scans: see key-workload.ts; `with filter` asks the point-lookup filter first, as
+ * a segment does where a key is probably absent, and counts the hash of the key in. For paths: a
+ * segment of all keys is opened, and the time of reading the bytes that it keeps is taken off.
  *
- * A miss is a key with one byte changed, near its end or anywhere. Every answer is checked. Figures
- * are medians over the rounds, with least and greatest; one round more comes first and is not
- * counted. Only all keys (--data DIR) compare with the README's.
+ * Every answer is checked. Figures are medians over the rounds, with least and greatest. Only all
+ * keys (--data DIR) compare with the README's.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -38,19 +34,15 @@ import {
   expectEqual,
   type Figure,
   figureOf,
-  interleave,
   type KeySet,
   keyAt,
   keyCount,
   loadKeys,
-  missOf,
   printFigures,
-  Random,
+  printProgress,
   readOptions,
-  reorder,
-  toKeySet,
-  toStrings,
 } from "./harness.ts";
+import { type KeyBars, type KeyStructure, measureKeySpeeds, prepareKeys } from "./key-workload.ts";
 
 /** Keys that training looks at: windows enough to fill its sample. */
 const SAMPLE_WINDOWS = 43_000;
@@ -59,6 +51,13 @@ const WINDOW_KEYS = 16;
 /** The bars, by set. */
 const SIZE_BARS: Record<DataSet, number> = { urls: 19, names: 27, paths: 10 };
 const BUILD_BARS: Partial<Record<DataSet, number>> = { urls: 0.75, paths: 1 };
+const SPEED_BARS: KeyBars = {
+  "hit, x Map.get": 1.4,
+  "miss, x Map.get": 1.4,
+  "scan forward, M/s": 9,
+  "scan backward, x forward": 0.5,
+  "keyAt, M/s": 0.45,
+};
 
 const options = readOptions(10_000_000);
 await loadChecksum();
@@ -115,182 +114,40 @@ function measureSize(set: DataSet, keys: KeySet, index: KeyIndex): Figure[] {
 }
 
 function measureBuild(set: DataSet, keys: KeySet): Figure {
-  const rates = Array.from(
-    { length: options.rounds },
-    () => (1000 * keyCount(keys)) / interleave([() => build(keys)], 1)[0],
-  );
+  const rates = Array.from({ length: options.rounds }, () => {
+    const before = cpuMicros();
+    build(keys);
+    return keyCount(keys) / (cpuMicros() - before);
+  });
   return figureOf({ set, row: "build", unit: "M keys/s", bar: BUILD_BARS[set] }, rates);
 }
 
-/** Rates and ratios of lookups and scans, one of each a round. */
-function measureSpeeds(set: DataSet, keys: KeySet, index: KeyIndex): Figure[] {
-  const count = keyCount(keys);
-  const random = new Random(42);
-  const sorted = toStrings(keys, 0, count);
-  const map = new Map(sorted.map((key, i) => [key, i]));
-  const order = random.permutation(count).subarray(0, options.lookups);
-  const hits = reorder(keys, order);
-  const misses = toKeySet(
-    Array.from(order, (ordinal) => missOf(keyAt(keys, ordinal), map, random)),
-  );
+/** The index, looked up with and without asking the filter first. */
+function structureOf(keys: KeySet, index: KeyIndex): KeyStructure {
   const filters = new FilterBuilder();
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < keyCount(keys); i++) {
     filters.add(keyHash(keyAt(keys, i), keys.starts[i + 1] - keys.starts[i]));
   }
   const filter = new Filter(filters.finish(DEFAULT_FILTER_BITS_PER_KEY));
-  const contenders = { keys, index, filter, order, hits, misses, map, sorted };
-
-  const rounds = Array.from({ length: options.rounds + 1 }, () => speeds(contenders)).slice(1);
-  const rows: [string, keyof ReturnType<typeof speeds>, keyof ReturnType<typeof speeds>][] = [
-    ["hit", "hit", "mapHit"],
-    ["hit, with filter", "filteredHit", "mapHit"],
-    ["miss", "miss", "mapMiss"],
-    ["miss, with filter", "filteredMiss", "mapMiss"],
-    ["scan forward", "forward", "arrayForward"],
-    ["scan backward", "backward", "arrayBackward"],
-  ];
-  const figures = rows.flatMap(([row, own, plain]) => {
-    const isLookup = !row.startsWith("scan");
-    const bar = row === "scan forward" ? 9 : undefined;
-    const against = isLookup ? "x Map.get" : "x string[]";
-    return [
-      figureOf(
-        { set, row, unit: "M/s", bar },
-        rounds.map((round) => 1000 / round[own]),
-      ),
-      figureOf(
-        { set, row, unit: against, bar: isLookup ? 1.4 : undefined },
-        rounds.map((round) => round[plain] / round[own]),
-      ),
-    ];
-  });
-  return [
-    ...figures,
-    figureOf(
-      { set, row: "scan backward", unit: "x forward", bar: 0.5 },
-      rounds.map((round) => round.forward / round.backward),
-    ),
-    figureOf(
-      { set, row: "keyAt", unit: "M/s", bar: 0.45 },
-      rounds.map((round) => 1000 / round.select),
-    ),
-  ];
-}
-
-interface Contenders {
-  readonly keys: KeySet;
-  readonly index: KeyIndex;
-  readonly filter: Filter;
-  readonly order: Int32Array;
-  readonly hits: KeySet;
-  readonly misses: KeySet;
-  readonly map: ReadonlyMap<string, number>;
-  readonly sorted: readonly string[];
-}
-
-/** Nanoseconds for an operation of each kind. */
-function speeds({ keys, index, filter, order, hits, misses, map, sorted }: Contenders) {
-  const count = keyCount(keys);
-  const lookups = keyCount(hits);
-  const hitViews = Array.from({ length: lookups }, (_, i) => keyAt(hits, i));
-  const missViews = Array.from({ length: lookups }, (_, i) => keyAt(misses, i));
-  // Two sets of strings, for the two times that the map is asked.
-  const hitStrings = toStrings(hits, 0, lookups);
-  const missStrings = toStrings(misses, 0, lookups);
-  const [mapHit, hit, filteredHit] = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++) expectEqual(map.get(hitStrings[i]), order[i], "map hit");
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) {
-          expectEqual(index.find(hitViews[i], hitViews[i].length), order[i], "hit");
-        }
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) {
-          const key = hitViews[i];
-          const mayBeThere = filter.mayContain(keyHash(key, key.length));
-          expectEqual(mayBeThere ? index.find(key, key.length) : -1, order[i], "filtered hit");
-        }
-      },
-    ],
-    lookups,
-  );
-  const [mapMiss, miss, filteredMiss] = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++) expectEqual(map.get(missStrings[i]), undefined, "map miss");
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) {
-          expectEqual(index.find(missViews[i], missViews[i].length), -1, "miss");
-        }
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) {
-          const key = missViews[i];
-          const mayBeThere = filter.mayContain(keyHash(key, key.length));
-          expectEqual(mayBeThere ? index.find(key, key.length) : -1, -1, "filtered miss");
-        }
-      },
-    ],
-    lookups,
-  );
-  let scanned = 0;
-  const ascending = index.cursor();
-  ascending.seekToFirst();
-  const [forward, arrayForward] = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++, ascending.next()) scanned += ascending.keyLength;
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) scanned += Buffer.from(sorted[i], "latin1").length;
-      },
-    ],
-    count,
-  );
-  const descending = index.cursor();
-  descending.seekToLast();
-  const [backward, arrayBackward] = interleave(
-    [
-      (from, to) => {
-        for (let i = from; i < to; i++, descending.prev()) scanned += descending.keyLength;
-      },
-      (from, to) => {
-        for (let i = from; i < to; i++) {
-          scanned += Buffer.from(sorted[count - 1 - i], "latin1").length;
-        }
-      },
-    ],
-    count,
-  );
-  expectEqual(scanned, 4 * keys.bytes.length, "bytes scanned");
   const target = new KeyBuffer();
-  const [select] = interleave(
-    [
-      (from, to) => {
+  return {
+    lookups: {
+      "": (views, from, to, ordinals) => {
+        for (let i = from; i < to; i++) ordinals[i] = index.find(views[i], views[i].length);
+      },
+      ", with filter": (views, from, to, ordinals) => {
         for (let i = from; i < to; i++) {
-          index.keyAt(order[i], target);
-          expectEqual(target.length, hitViews[i].length, "keyAt");
+          const key = views[i];
+          const mayBeThere = filter.mayContain(keyHash(key, key.length));
+          ordinals[i] = mayBeThere ? index.find(key, key.length) : -1;
         }
       },
-    ],
-    lookups,
-  );
-  return {
-    mapHit,
-    hit,
-    filteredHit,
-    mapMiss,
-    miss,
-    filteredMiss,
-    forward,
-    arrayForward,
-    backward,
-    arrayBackward,
-    select,
+    },
+    cursor: () => index.cursor(),
+    keyLengthAt: (ordinal) => {
+      index.keyAt(ordinal, target);
+      return target.length;
+    },
   };
 }
 
@@ -362,12 +219,18 @@ async function writeSegment(
 
 const figures: Figure[] = [];
 for (const set of ["urls", "names", "paths"] as DataSet[]) {
+  printProgress(`${set}: loading`);
   const keys = loadKeys(set, options);
   if (keys === undefined) continue;
+  printProgress(`${set}: building`);
   const index = new KeyIndex(new Uint8Array(Buffer.concat(build(keys))), set, 0);
   figures.push(...measureSize(set, keys, index), measureBuild(set, keys));
-  if (lookedUp.includes(set)) figures.push(...measureSpeeds(set, keys, index));
+  if (lookedUp.includes(set)) {
+    const workload = prepareKeys(set, keys, options);
+    figures.push(...measureKeySpeeds(workload, structureOf(keys, index), SPEED_BARS, options));
+  }
   if (set === "paths" || options.data === undefined) {
+    printProgress(`${set}: opening a segment`);
     figures.push(...(await measureOpening(set, keys)));
   }
 }

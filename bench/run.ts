@@ -3,7 +3,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 
-const HELPERS = ["run.ts", "harness.ts"];
+const HELPERS = ["run.ts", "harness.ts", "key-workload.ts"];
 
 const name = process.argv[2] ?? "";
 const file = new URL(`${name}.ts`, import.meta.url);

@@ -1,9 +1,9 @@
 /**
  * The values of a segment: size, and reads of one value against deflated blocks of 16 KiB.
  *
- *   npm run bench -- values [--data DIR] [--keys N] [--rounds N] [--quick] [--json] [COMPRESSION ...]
+ *   npm run bench -- values [--data DIR] [--keys N] [--rounds N] [--quick] [--json] [COMPRESSION | SET ...]
  *
- * Data sets, from pairs of name and URL (DIR/pairs.tsv, or the bundled sample): `texts` are the URLs
+ * Data sets (all, or each SET), from pairs of name and URL (DIR/pairs.tsv, or the bundled sample): `texts` are the URLs
  * as msgpack strings; `objects` small msgpack maps; `documents` maps of about 1 KB, made up from the
  * pairs with seeded choices. Sizes are in % of the values' bytes as msgpack, all blocks, tables and
  * indexes counted; `store` is the whole file against keys and values together.
@@ -36,6 +36,7 @@ import {
   describeMachine,
   interleave,
   median,
+  printProgress,
   printTable,
   Random,
   readOptions,
@@ -71,9 +72,8 @@ const WINDOW_ENTRIES = 16;
 const ALL_COMPRESSIONS: readonly ValueCompression[] = ["auto", "none", "symbols", "deflate"];
 
 const options = readOptions(3_000_000);
-const compressions = ALL_COMPRESSIONS.filter(
-  (compression) => options.names.length === 0 || options.names.includes(compression),
-);
+const compressions = namedOr(ALL_COMPRESSIONS);
+const sets = namedOr(["texts", "objects", "documents"]);
 await loadChecksum();
 const fileSystem = new NodeFileSystem();
 const directory = mkdtempSync(join(tmpdir(), "memkv-bench-values-"));
@@ -93,9 +93,11 @@ async function measureSet(
   const baseline = await DeflatedBlocks.write(entries, join(directory, `${name}.deflated`));
   const contenders: Contender[] = [];
   for (const compression of compressions) {
+    printProgress(`${name}: writing a segment, ${compression}`);
     contenders.push(await prepare(name, entries, compression));
   }
   for (let round = 0; round <= options.rounds; round++) {
+    printProgress(`${name}: reads and scans, round ${round} of ${options.rounds}`);
     const works = contenders.map(({ cold }) => reads(cold, entries, order));
     const cold = interleave([...works, baseline.reads(entries, order)], coldReads, {
       sliceSize: COLD_SLICE,
@@ -417,6 +419,12 @@ function expectEqual(actual: Uint8Array, expected: Uint8Array): void {
   if (!isEqual) throw new Error("a wrong value");
 }
 
+/** Those of `all` that the command line names, or all. */
+function namedOr<T extends string>(all: readonly T[]): readonly T[] {
+  const named = all.filter((name) => options.names.includes(name));
+  return named.length > 0 ? named : all;
+}
+
 function rounded(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
@@ -425,14 +433,12 @@ const rows: Record<string, string | number>[] = [];
 try {
   const stride = Math.ceil(pairs.length / MAX_DOCUMENTS);
   const some = pairs.filter((_, i) => i % stride === 0);
-  rows.push(
-    ...(await measureSet(
-      "texts",
-      pairs.map(([name, url]) => entryOf(name, url)),
-    )),
-  );
-  rows.push(...(await measureSet("objects", pairs.map(objectOf))));
-  rows.push(...(await measureSet("documents", some.map(documentOf))));
+  const entriesOf: Record<string, () => Entry[]> = {
+    texts: () => pairs.map(([name, url]) => entryOf(name, url)),
+    objects: () => pairs.map(objectOf),
+    documents: () => some.map(documentOf),
+  };
+  for (const set of sets) rows.push(...(await measureSet(set, entriesOf[set]())));
 } finally {
   rmSync(directory, { recursive: true });
 }
