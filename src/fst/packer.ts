@@ -8,17 +8,19 @@
  * (symbols.ts): URLs take a fifth fewer bytes, and a reader takes fewer steps.
  *
  * Three passes, each linear in the bytes:
- * 1. Forward: mark where elements begin, and which of them are led to.
+ * 1. Forward: mark which elements are led to, and which are more than one byte of a key.
  * 2. Train the symbols on stretches taken evenly from all of the states.
- * 3. Backward, so that what a state leads to is written before it: code stretches, and write the
- *    other elements again with the new addresses, which are often shorter.
+ * 3. Backward, from mark to mark, so that what a state leads to is written before it: code the
+ *    stretch behind a marked element, and write that element again with the new addresses, which
+ *    are often shorter.
  *
- * Memory: the marks, as large as the states; the addresses, about half of that; and the result.
+ * Memory: three bits for each byte of the states, new addresses of about half of their size, and the
+ * result.
  */
 import { ESCAPE, GOTO } from "./format.ts";
 import { Branch, END_TARGET, gotoEnd, gotoTarget, isBranch, isGoto } from "./state-reader.ts";
 import { END_ADDRESS, StateWriter, Transitions } from "./state-writer.ts";
-import { ESCAPED, SymbolCoder, type SymbolTable, trainSymbols } from "./symbols.ts";
+import { SymbolCoder, type SymbolTable, trainSymbols } from "./symbols.ts";
 
 export interface PackedStates {
   /** The encoded symbol table; empty if the states were left as they are. */
@@ -33,12 +35,6 @@ const MIN_PACKED_BYTES = 4096;
 const SAMPLE_BYTES = 1 << 17;
 const SAMPLE_PART_BYTES = 256;
 
-/** What the byte at a position is, in marks: 0 for one that no element begins with. */
-const MARK_BYTE = 1;
-const MARK_OTHER = 2;
-/** Added to the mark of an element that an address leads to. */
-const MARK_ENTRY = 4;
-
 /** The smaller of `states` as they are, and packed. `states` must have no symbols yet. */
 export function pack(states: Uint8Array): PackedStates {
   const unpacked = { symbols: new Uint8Array(0), states };
@@ -50,48 +46,58 @@ export function pack(states: Uint8Array): PackedStates {
   return symbols.length + packed.length < states.length ? { symbols, states: packed } : unpacked;
 }
 
-/** Marks each element, and which of them an address leads to: these come after what leads there. */
-function mark(states: Uint8Array): Uint8Array {
-  const marks = new Uint8Array(states.length);
+/** Marks the elements that are more than a byte of a key, and the entries. */
+function mark(states: Uint8Array): Marks {
+  const marks = new Marks(states.length);
   const branch = new Branch();
   let pos = 0;
   while (pos < states.length) {
     const element = states[pos];
     if (element < GOTO) {
-      marks[pos++] |= MARK_BYTE;
+      pos++;
+    } else if (element === ESCAPE) {
+      pos += 2;
     } else if (isBranch(element)) {
-      marks[pos] |= MARK_OTHER;
+      marks.addOther(pos);
       branch.read(states, pos);
       for (let i = 0; i < branch.count - 1; i++) {
         const target = branch.target(states, i);
-        if (target !== END_TARGET) marks[target] = MARK_ENTRY;
+        if (target !== END_TARGET) marks.addEntry(target);
       }
       pos = branch.end;
-    } else if (isGoto(element)) {
-      marks[pos] |= MARK_OTHER;
-      marks[gotoTarget(states, pos)] = MARK_ENTRY;
-      pos = gotoEnd(states, pos);
     } else {
-      marks[pos] |= element === ESCAPE ? MARK_BYTE : MARK_OTHER;
-      pos += element === ESCAPE ? 2 : 1;
+      marks.addOther(pos);
+      if (isGoto(element)) marks.addEntry(gotoTarget(states, pos));
+      pos = elementEnd(states, pos);
     }
   }
+  marks.countEntries();
   return marks;
 }
 
 /** Gathers stretches from all over the states, and trains symbols on them. */
-function train(states: Uint8Array, marks: Uint8Array): SymbolTable {
+function train(states: Uint8Array, marks: Marks): SymbolTable {
   const parts = Math.ceil(Math.min(states.length, SAMPLE_BYTES) / SAMPLE_PART_BYTES);
   const sample = new Uint8Array(parts * SAMPLE_PART_BYTES);
   const ends: number[] = [];
+  const branch = new Branch();
   let length = 0;
   for (let part = 0; part < parts; part++) {
     const start = Math.floor((states.length * part) / parts);
     const end = Math.min(start + SAMPLE_PART_BYTES, states.length);
-    for (let pos = start; pos < end; pos++) {
-      if (marks[pos] === 0) continue;
-      if (marks[pos] !== MARK_BYTE) ends.push(length);
-      if ((marks[pos] & MARK_BYTE) !== 0) sample[length++] = byteOf(states, pos);
+    let pos = start;
+    // What a part begins with may be the middle of an element.
+    if (start > 0) while (pos < end && !marks.has(pos)) pos++;
+    while (pos < end) {
+      const element = states[pos];
+      if (marks.has(pos)) ends.push(length);
+      if (element < GOTO || element === ESCAPE) sample[length++] = byteOf(states, pos);
+      if (isBranch(element)) {
+        branch.read(states, pos);
+        pos = branch.end;
+      } else {
+        pos = elementEnd(states, pos);
+      }
     }
     ends.push(length);
   }
@@ -99,57 +105,70 @@ function train(states: Uint8Array, marks: Uint8Array): SymbolTable {
 }
 
 /** Writes all elements again, from the last to the first, and returns the bytes. */
-function rewrite(states: Uint8Array, marks: Uint8Array, table: SymbolTable): Uint8Array {
-  const writer = new StateWriter();
+function rewrite(states: Uint8Array, marks: Marks, table: SymbolTable): Uint8Array {
+  const writer = new StateWriter(states.length);
   const coder = new SymbolCoder(table);
   const branch = new Branch();
   const transitions = new Transitions();
-  const addresses = new AddressMap(marks);
-
-  for (let pos = states.length - 1; pos >= 0; pos--) {
-    const kind = marks[pos];
-    if (kind === 0) continue;
-    if ((kind & MARK_BYTE) !== 0) {
-      coder.prepend(byteOf(states, pos));
-      if (kind === MARK_BYTE && !coder.isFull) continue;
-      writeStretch(coder, writer);
-    } else {
-      writeStretch(coder, writer);
-      const element = states[pos];
-      if (isBranch(element)) {
-        branch.read(states, pos);
-        transitions.length = 0;
-        for (let i = 0; i < branch.count - 1; i++) {
-          const target = branch.target(states, i);
-          transitions.push(
-            states[branch.labels + i],
-            target === END_TARGET ? END_ADDRESS : addresses.get(target),
-            branch.keysBefore(states, i + 1) - branch.keysBefore(states, i),
-          );
-        }
-        // What the last transition leads to was just written, and no count is kept for it.
-        transitions.push(states[branch.labels + branch.count - 1], writer.length, 0);
-        writer.branch(transitions, 0);
-      } else if (isGoto(element)) {
-        writer.follow(addresses.get(gotoTarget(states, pos)));
-      } else {
-        writer.element(element);
+  // What lies from here on has been written.
+  let limit = states.length;
+  for (let pos = marks.before(limit); pos >= 0; pos = marks.before(pos)) {
+    const element = states[pos];
+    if (isBranch(element)) {
+      branch.read(states, pos);
+      writeStretch(states, branch.end, limit, coder, writer);
+      transitions.length = 0;
+      let keysBefore = 0;
+      for (let i = 0; i < branch.count - 1; i++) {
+        const target = branch.target(states, i);
+        const keysBeforeNext = branch.keysBefore(states, i + 1);
+        transitions.push(
+          states[branch.labels + i],
+          target === END_TARGET ? END_ADDRESS : marks.address(target),
+          keysBeforeNext - keysBefore,
+        );
+        keysBefore = keysBeforeNext;
       }
+      // What the last transition leads to was just written, and no count is kept for it.
+      transitions.push(states[branch.labels + branch.count - 1], writer.length, 0);
+      writer.branch(transitions, 0);
+    } else if (element < GOTO || element === ESCAPE) {
+      writeStretch(states, pos, limit, coder, writer);
+    } else {
+      writeStretch(states, elementEnd(states, pos), limit, coder, writer);
+      if (isGoto(element)) writer.follow(marks.address(gotoTarget(states, pos)));
+      else writer.element(element);
     }
-    if (kind >= MARK_ENTRY) addresses.setPrevious(writer.length);
+    if (marks.isEntry(pos)) marks.setPreviousAddress(writer.length);
+    limit = pos;
   }
-  writeStretch(coder, writer);
+  writeStretch(states, 0, limit, coder, writer);
   return writer.bytes;
 }
 
-/** Writes the stretch that the coder was given before what was written last. */
-function writeStretch(coder: SymbolCoder, writer: StateWriter): void {
-  const { coded } = coder;
-  for (let i = coder.finish() - 1; i >= 0; i--) {
-    const code = coded[i];
-    if (code >= ESCAPED) writer.escape(code - ESCAPED);
-    else writer.element(code);
+/** Writes the bytes that states[start, end) take, one after the other, as symbols. */
+function writeStretch(
+  states: Uint8Array,
+  start: number,
+  end: number,
+  coder: SymbolCoder,
+  writer: StateWriter,
+): void {
+  if (start === end) return;
+  const { stretch } = coder;
+  let length = 0;
+  for (let pos = start; pos < end; pos++) {
+    if (states[pos] === ESCAPE) pos++;
+    stretch[length++] = states[pos];
   }
+  writer.elements(coder.elements, coder.code(length));
+}
+
+/** Position after the element at `pos`, which is no branch. */
+function elementEnd(states: Uint8Array, pos: number): number {
+  const element = states[pos];
+  if (isGoto(element)) return gotoEnd(states, pos);
+  return element === ESCAPE ? pos + 2 : pos + 1;
 }
 
 /** The byte that the element at `pos` takes. */
@@ -158,42 +177,77 @@ function byteOf(states: Uint8Array, pos: number): number {
   return element === ESCAPE ? states[pos + 1] : element;
 }
 
-/** The new address of each entry: a place that an address leads to. They are set from the last on. */
-class AddressMap {
+/**
+ * Marked positions, in bits: entries, which an address leads to, and other elements that are more
+ * than a byte of a key. All else is bytes of keys, or within an element. With the entries go their
+ * new addresses, which are set from the last one on.
+ */
+class Marks {
+  private readonly others: Int32Array;
   /** For 32 positions each: a bit for each that is an entry, and the number of entries before. */
-  private readonly words: Int32Array;
-  private readonly addresses: Int32Array;
+  private readonly entries: Int32Array;
+  private addresses: Int32Array;
   private unset: number;
 
-  constructor(marks: Uint8Array) {
-    const count = Math.ceil(marks.length / 32);
-    this.words = new Int32Array(2 * count);
-    let entries = 0;
-    for (let word = 0; word < count; word++) {
-      const end = Math.min(marks.length, 32 * (word + 1));
-      let bits = 0;
-      this.words[2 * word + 1] = entries;
-      for (let pos = 32 * word; pos < end; pos++) {
-        if (marks[pos] < MARK_ENTRY) continue;
-        bits |= 1 << (pos & 31);
-        entries++;
-      }
-      this.words[2 * word] = bits;
+  constructor(length: number) {
+    const words = Math.ceil(length / 32);
+    this.others = new Int32Array(words);
+    this.entries = new Int32Array(2 * words);
+    this.addresses = new Int32Array(0);
+    this.unset = 0;
+  }
+
+  addOther(pos: number): void {
+    this.others[pos >>> 5] |= 1 << (pos & 31);
+  }
+
+  addEntry(pos: number): void {
+    this.entries[(pos >>> 5) << 1] |= 1 << (pos & 31);
+  }
+
+  /** Makes room for the addresses, once all entries are there. */
+  countEntries(): void {
+    const { entries } = this;
+    let count = 0;
+    for (let word = 0; word < entries.length; word += 2) {
+      entries[word + 1] = count;
+      count += bitCount(entries[word]);
     }
-    this.addresses = new Int32Array(entries);
-    this.unset = entries;
+    this.addresses = new Int32Array(count);
+    this.unset = count;
+  }
+
+  has(pos: number): boolean {
+    const word = pos >>> 5;
+    return (((this.others[word] | this.entries[word << 1]) >>> (pos & 31)) & 1) === 1;
+  }
+
+  isEntry(pos: number): boolean {
+    return ((this.entries[(pos >>> 5) << 1] >>> (pos & 31)) & 1) === 1;
+  }
+
+  /** The last marked position before `pos`, or -1. */
+  before(pos: number): number {
+    const { others, entries } = this;
+    let word = pos >>> 5;
+    let bits = (others[word] | entries[word << 1]) & ((1 << (pos & 31)) - 1);
+    while (bits === 0) {
+      if (--word < 0) return -1;
+      bits = others[word] | entries[word << 1];
+    }
+    return (word << 5) + 31 - Math.clz32(bits);
   }
 
   /** Sets the address of the last entry that has none yet. */
-  setPrevious(address: number): void {
+  setPreviousAddress(address: number): void {
     this.addresses[--this.unset] = address;
   }
 
   /** The address of the entry at `pos`. */
-  get(pos: number): number {
+  address(pos: number): number {
     const word = (pos >>> 5) << 1;
-    const bitsBefore = this.words[word] & ((1 << (pos & 31)) - 1);
-    return this.addresses[this.words[word + 1] + bitCount(bitsBefore)];
+    const bitsBefore = this.entries[word] & ((1 << (pos & 31)) - 1);
+    return this.addresses[this.entries[word + 1] + bitCount(bitsBefore)];
   }
 }
 

@@ -77,6 +77,20 @@ export class Registry {
     return 0;
   }
 
+  /** The same for a state that is not final and has one transition. */
+  findOne(bucket: number, label: number, target: number, states: StateWriter): number {
+    const { cells } = this;
+    const bucketEnd = bucket + BUCKET_FIELDS;
+    for (let cell = bucket; cell < bucketEnd; cell += CELL_FIELDS) {
+      const address = cells[cell + ADDRESS];
+      if (address === 0) return 0;
+      if (cells[cell + LAST_TARGET] !== target || !states.isOne(address, label)) continue;
+      if (cell > bucket) this.placeFirst(bucket, cell, address, target);
+      return address;
+    }
+    return 0;
+  }
+
   /** Remembers a state that was just written, at the cost of the bucket's least recently used. */
   add(bucket: number, address: number, lastTarget: number): void {
     this.placeFirst(bucket, bucket + BUCKET_FIELDS - CELL_FIELDS, address, lastTarget);

@@ -62,9 +62,10 @@ export class StateWriter {
   length: number;
   private buffer: Uint8Array;
 
-  constructor() {
+  /** `capacityBytes` is what will be written, if that is known: growing copies. */
+  constructor(capacityBytes: number = 1 << 16) {
     this.length = 0;
-    this.buffer = new Uint8Array(1 << 16);
+    this.buffer = new Uint8Array(capacityBytes);
   }
 
   /** View of what was written; valid until the next write. */
@@ -79,17 +80,34 @@ export class StateWriter {
     this.buffer[pos] = byte;
   }
 
-  /** A transition by one byte to what was written last, by a symbol that is the byte or an escape. */
-  byte(label: number): void {
-    if (label < GOTO) this.element(label);
-    else this.escape(label);
+  /** Elements in a row, of which each leads to the next: elements[0, count). */
+  elements(elements: Uint8Array, count: number): void {
+    let pos = this.makeRoom(count);
+    const { buffer } = this;
+    for (let i = 0; i < count; i++) buffer[pos++] = elements[i];
   }
 
-  /** A transition by a byte that no symbol is. */
-  escape(label: number): void {
+  /** A transition by one byte to what was written last: the byte as it is, or an escape. */
+  byte(label: number): void {
+    if (label < GOTO) {
+      this.element(label);
+      return;
+    }
     const pos = this.makeRoom(2);
     this.buffer[pos] = ESCAPE;
     this.buffer[pos + 1] = label;
+  }
+
+  /** Transitions by labels[start, end), each to the next and the last to what was written last. */
+  chain(labels: Uint8Array, start: number, end: number): void {
+    let escapes = 0;
+    for (let i = start; i < end; i++) if (labels[i] >= GOTO) escapes++;
+    let pos = this.makeRoom(end - start + escapes);
+    const { buffer } = this;
+    for (let i = start; i < end; i++) {
+      if (labels[i] >= GOTO) buffer[pos++] = ESCAPE;
+      buffer[pos++] = labels[i];
+    }
   }
 
   /**
@@ -190,6 +208,15 @@ export class StateWriter {
       pos += stride;
     }
     return true;
+  }
+
+  /** Whether the state at `address` is not final and has one transition, by `label`. */
+  isOne(address: number, label: number): boolean {
+    const { buffer } = this;
+    const pos = buffer.length - address;
+    return label < GOTO
+      ? buffer[pos] === label
+      : buffer[pos] === ESCAPE && buffer[pos + 1] === label;
   }
 
   /** Bytes up to and with END, if only symbols come before it and it is within `limit`; else 0. */

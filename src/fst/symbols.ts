@@ -10,8 +10,10 @@
  *
  * Source: P. Boncz, T. Neumann and V. Leis, "FSST: Fast Random Access String Compression" (2020).
  */
+import { assert } from "../assert.ts";
 import { readU16, readU32 } from "../bytes/fixed.ts";
-import { damaged, MAX_SYMBOL_BYTES, MAX_SYMBOLS } from "./format.ts";
+import { MAX_KEY_BYTES } from "../entry.ts";
+import { damaged, ESCAPE, MAX_SYMBOL_BYTES, MAX_SYMBOLS } from "./format.ts";
 
 /** Symbols in the order of their elements, as strings of bytes in one array. */
 export class SymbolTable {
@@ -88,83 +90,70 @@ export class SymbolTable {
   }
 }
 
-/** Bytes that a coder takes at once; a longer stretch is coded in parts. */
-const CODER_BYTES = 4096;
-
-/** In what a coder yields, a byte that no symbol covers is this plus the byte. */
-export const ESCAPED = 0x100;
+/** A stretch of bytes lies on the way of one key, and is no longer than that. */
+const MAX_STRETCH_BYTES = MAX_KEY_BYTES;
 
 export class SymbolCoder {
-  /** After `finish`: symbols, or ESCAPED plus a byte, from the first to the last. */
-  readonly coded: Int16Array;
+  /** Where the bytes to code go. What is behind them may be anything. */
+  readonly stretch: Uint8Array;
+  /** What `code` makes of them: symbols, and escapes for bytes that no symbol covers. */
+  readonly elements: Uint8Array;
 
-  /** By byte, the symbol that is this one byte, or ESCAPED plus the byte. */
-  private readonly singles: Int16Array;
+  /** By byte, the symbol that is this one byte, or ESCAPE. */
+  private readonly singles: Uint8Array;
   /**
    * Longer symbols have places, those that begin with the bytes a, b from pairStarts[a + 256 b] to
    * the next start, the longest first.
    */
   private readonly pairStarts: Uint8Array;
   /** By place: the symbol, its length, and its bytes as two words with masks for what it has. */
-  private readonly symbols: Int16Array;
+  private readonly symbols: Uint8Array;
   private readonly lengths: Uint8Array;
   private readonly words: Int32Array;
   private readonly masks: Int32Array;
 
-  /** The stretch, from `start` to CODER_BYTES; then zeros, so that two words may be read anywhere. */
-  private readonly stretch: Uint8Array;
-  private start: number;
-
   constructor(table: SymbolTable) {
-    this.singles = Int16Array.from({ length: 256 }, (_, byte) => ESCAPED + byte);
+    this.stretch = new Uint8Array(MAX_STRETCH_BYTES + MAX_SYMBOL_BYTES);
+    this.elements = new Uint8Array(2 * MAX_STRETCH_BYTES);
+    this.singles = new Uint8Array(256).fill(ESCAPE);
     this.pairStarts = new Uint8Array(0x10000 + 1);
-    this.symbols = new Int16Array(table.count);
+    this.symbols = new Uint8Array(table.count);
     this.lengths = new Uint8Array(table.count);
     this.words = new Int32Array(2 * table.count);
     this.masks = new Int32Array(2 * table.count);
-    this.stretch = new Uint8Array(CODER_BYTES + MAX_SYMBOL_BYTES);
-    this.coded = new Int16Array(CODER_BYTES);
-    this.start = CODER_BYTES;
     this.setPlaces(table);
   }
 
-  get isFull(): boolean {
-    return this.start === 0;
-  }
-
-  /** Puts a byte before those given so far. The caller vouches that the coder is not full. */
-  prepend(byte: number): void {
-    this.stretch[--this.start] = byte;
-  }
-
-  /** Codes the bytes given so far into `coded`, forgets them, and returns how many it put there. */
-  finish(): number {
-    const { stretch, coded, singles, pairStarts, symbols, lengths, words, masks } = this;
+  /** Codes the first `length` bytes of `stretch`, and returns how many bytes of `elements` they are. */
+  code(length: number): number {
+    assert(length <= MAX_STRETCH_BYTES, "a stretch of bytes is within its limit");
+    const { stretch, elements, singles, pairStarts, symbols, lengths, words, masks } = this;
     let count = 0;
-    let at = this.start;
-    while (at < CODER_BYTES) {
-      let code = singles[stretch[at]];
-      let length = 1;
-      const pair = readU16(stretch, at);
+    let at = 0;
+    while (at < length) {
+      const low = readU32(stretch, at);
+      const pair = low & 0xffff;
       const end = pairStarts[pair + 1];
       let place = pairStarts[pair];
       if (place < end) {
-        const low = readU32(stretch, at);
         const high = readU32(stretch, at + 4);
         for (; place < end; place++) {
           if (((low ^ words[2 * place]) & masks[2 * place]) !== 0) continue;
           if (((high ^ words[2 * place + 1]) & masks[2 * place + 1]) !== 0) continue;
-          // The zeros after the stretch are not part of it.
-          if (at + lengths[place] > CODER_BYTES) continue;
-          code = symbols[place];
-          length = lengths[place];
-          break;
+          // What is behind the stretch is not part of it.
+          if (at + lengths[place] <= length) break;
         }
       }
-      coded[count++] = code;
-      at += length;
+      if (place < end) {
+        elements[count++] = symbols[place];
+        at += lengths[place];
+        continue;
+      }
+      const single = singles[low & 0xff];
+      elements[count++] = single;
+      if (single === ESCAPE) elements[count++] = low;
+      at++;
     }
-    this.start = CODER_BYTES;
     return count;
   }
 
@@ -196,8 +185,9 @@ export class SymbolCoder {
 /** Rounds of training: a symbol of 8 bytes needs three; a fifth gains 0.1 % (bench frozen-layer). */
 const TRAINING_ROUNDS = 4;
 
-/** Codes in training: symbols, then ESCAPED plus each byte. */
-const CODES = 512;
+/** Codes in training: symbols, then ESCAPED plus each byte that is escaped. */
+const ESCAPED = 0x100;
+const CODES = 0x200;
 
 /**
  * Chooses the symbols for stretches like those of the sample: `sample` holds them one after the
@@ -224,16 +214,17 @@ function countCodes(
   counts: Int32Array,
   pairCounts: Int32Array,
 ): void {
+  const { stretch, elements } = coder;
   let start = 0;
   for (const end of ends) {
-    for (let partEnd = end; partEnd > start; partEnd -= CODER_BYTES) {
-      const partStart = Math.max(start, partEnd - CODER_BYTES);
-      for (let pos = partEnd - 1; pos >= partStart; pos--) coder.prepend(sample[pos]);
-      const count = coder.finish();
-      for (let i = 0; i < count; i++) {
-        counts[coder.coded[i]]++;
-        if (i > 0) pairCounts[coder.coded[i - 1] * CODES + coder.coded[i]]++;
-      }
+    stretch.set(sample.subarray(start, end));
+    const count = coder.code(end - start);
+    let previous = -1;
+    for (let i = 0; i < count; i++) {
+      const code = elements[i] === ESCAPE ? ESCAPED + elements[++i] : elements[i];
+      counts[code]++;
+      if (previous >= 0) pairCounts[previous * CODES + code]++;
+      previous = code;
     }
     start = end;
   }
