@@ -77,7 +77,9 @@ export async function flushMemtable(
   if (memtable.isEmpty) return { run: [], valueLogs: [] };
   const { keyCount } = memtable;
   const sample = sampleOf(memtable.cursor(MAX_SEQNO), keyCount, context);
-  const coders = context.flushCoders.codersFor(sample, { keyCount }, context);
+  const { compression } = context;
+  const options = { compression, effort: "quick" } as const;
+  const coders = context.flushCoders.codersFor(sample, { keyCount }, options);
   const writer = new RunWriter(outputOf(context, pause, control));
   const cursor = memtable.cursor(MAX_SEQNO);
   // Empty where a range tombstone deleted all that there is.

@@ -10,7 +10,7 @@
  * others: by 1 to 2% with memtables of 1 MiB, by 6 to 8% with 16. A compaction, which learns from all
  * that it merges, gets that back.
  */
-import { codingRates, type SegmentCoders, trainCoders, type ValueCompression } from "./coders.ts";
+import { type CodingOptions, codingRates, type SegmentCoders, trainCoders } from "./coders.ts";
 import type { EntrySample } from "./entry-sample.ts";
 import { BlockEncoding } from "./value-block.ts";
 
@@ -39,7 +39,7 @@ export class CoderMemory {
   codersFor(
     sample: EntrySample,
     expected: { readonly keyCount: number },
-    options: { readonly compression: ValueCompression },
+    options: CodingOptions,
   ): SegmentCoders {
     const { learnt } = this;
     const { keyCount } = expected;

@@ -17,7 +17,12 @@ import { EntrySample } from "./entry-sample.ts";
 import { KeyStretches } from "./key-stretches.ts";
 import { integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
-import { SymbolSampler, symbolCountFor, trainSymbols } from "./symbol-training.ts";
+import {
+  type SymbolSample,
+  SymbolSampler,
+  symbolCountFor,
+  trainSymbols,
+} from "./symbol-training.ts";
 import type { SymbolTable } from "./symbols.ts";
 import { BlockEncoding, type ValueCoders } from "./value-block.ts";
 import { ValueBlockBuilder } from "./value-block-builder.ts";
@@ -32,10 +37,23 @@ export interface SegmentCoders extends ValueCoders {
   readonly keySymbols: SymbolTable;
 }
 
+/**
+ * What coding may cost. What a flush writes is soon merged and coded again, so `quick` coders learn
+ * from a quarter of the sample and parse greedily: a flush takes two thirds of the time, and its
+ * segments 3% more bytes (npm's names and URLs).
+ */
+export type CodingEffort = "quick" | "thorough";
+
+export interface CodingOptions {
+  readonly compression: ValueCompression;
+  /** Default `thorough`. */
+  readonly effort?: CodingEffort;
+}
+
 /** Training time grows with the sample, so that of a small segment is a part of what it will code. */
 const SAMPLE_PART = 4;
 const MIN_SAMPLE_BYTES = 64 << 10;
-const MAX_SAMPLE_BYTES = 1 << 20;
+const MAX_SAMPLE_BYTES = { quick: 1 << 18, thorough: 1 << 20 };
 
 /** Sample values that are encoded to compare encodings. */
 const TRIAL_BYTES = 256 << 10;
@@ -67,11 +85,11 @@ export function untrainedCoders(): SegmentCoders {
 export function trainCoders(
   sample: EntrySample,
   expected: { readonly keyCount: number },
-  options: { readonly compression: ValueCompression },
+  options: CodingOptions,
 ): SegmentCoders {
-  const { compression } = options;
+  const { compression, effort = "thorough" } = options;
   const raw: SegmentCoders = {
-    keySymbols: trainKeySymbols(sample, expected.keyCount),
+    keySymbols: trainKeySymbols(sample, expected.keyCount, effort),
     valueEncoding: BlockEncoding.raw,
     valueSymbols: undefined,
     dictionary: new Uint8Array(0),
@@ -82,7 +100,7 @@ export function trainCoders(
   if (compression === "auto" && values.areIntegers) {
     return { ...raw, valueEncoding: BlockEncoding.integers };
   }
-  if (compression === "symbols") return withSymbols(raw, values);
+  if (compression === "symbols") return withSymbols(raw, values, effort);
   const deflate: SegmentCoders = {
     ...raw,
     valueEncoding: BlockEncoding.deflate,
@@ -93,7 +111,7 @@ export function trainCoders(
   const rawBytes = values.trialBytes(raw);
   const deflateBytes = values.trialBytes(deflate);
   if (deflateBytes >= rawBytes * MIN_GAIN_FACTOR) return raw;
-  const symbols = withSymbols(raw, values);
+  const symbols = withSymbols(raw, values, effort);
   const isShort = values.meanBytes < SHORT_MEAN_BYTES;
   const limit = isShort
     ? Math.max(deflateBytes * SHORT_FACTOR, rawBytes * SHORT_PART)
@@ -130,23 +148,27 @@ function keyRate(sample: EntrySample, symbols: SymbolTable): number {
   return bytes === 0 ? 1 : coded / bytes;
 }
 
-function withSymbols(raw: SegmentCoders, values: SampleValues): SegmentCoders {
+function withSymbols(
+  raw: SegmentCoders,
+  values: SampleValues,
+  effort: CodingEffort,
+): SegmentCoders {
   return {
     ...raw,
     valueEncoding: values.isMostlyText ? BlockEncoding.text : BlockEncoding.symbols,
-    valueSymbols: values.trainSymbols(),
+    valueSymbols: values.trainSymbols(effort),
   };
 }
 
-function trainKeySymbols(sample: EntrySample, keyCount: number): SymbolTable {
+function trainKeySymbols(sample: EntrySample, keyCount: number, effort: CodingEffort): SymbolTable {
   const meanSuffix = sample.suffixCount === 0 ? 0 : sample.suffixBytes / sample.suffixCount;
   const totalBytes = meanSuffix * keyCount;
-  const sampler = new SymbolSampler(sampleBytesFor(totalBytes));
+  const sampler = new SymbolSampler(sampleBytesFor(totalBytes, effort));
   for (let i = 0; i < sample.count; i++) {
     const shared = sample.sharedBytes(i);
     if (shared >= 0) sampler.add(sample.keyBytes, sample.keyStart(i) + shared, sample.keyEnd(i));
   }
-  return trainSymbols(sampler.finish(), symbolCountFor(totalBytes));
+  return trainTable(sampler.finish(), totalBytes, effort);
 }
 
 /** The values of a sample, without those that repeat the value before them. */
@@ -185,9 +207,9 @@ class SampleValues {
   }
 
   /** Learns from the values without headers and without long stretches of their keys. */
-  trainSymbols(): SymbolTable {
+  trainSymbols(effort: CodingEffort): SymbolTable {
     const { sample, isMostlyText } = this;
-    const sampler = new SymbolSampler(sampleBytesFor(this.totalBytes));
+    const sampler = new SymbolSampler(sampleBytesFor(this.totalBytes, effort));
     const stretches = new KeyStretches();
     for (const i of this.entries) {
       const value = sample.value(i);
@@ -207,7 +229,7 @@ class SampleValues {
       }
       if (from < value.length) sampler.add(value, from, value.length);
     }
-    return trainSymbols(sampler.finish(), symbolCountFor(this.totalBytes));
+    return trainTable(sampler.finish(), this.totalBytes, effort);
   }
 
   /** Values from all over the sample, one after the other: what deflated blocks start from. */
@@ -273,8 +295,16 @@ function keyLength(sample: EntrySample, i: number): number {
   return sample.keyEnd(i) - sample.keyStart(i);
 }
 
-function sampleBytesFor(totalBytes: number): number {
-  return Math.max(MIN_SAMPLE_BYTES, Math.min(MAX_SAMPLE_BYTES, totalBytes / SAMPLE_PART)) | 0;
+function sampleBytesFor(totalBytes: number, effort: CodingEffort): number {
+  const max = MAX_SAMPLE_BYTES[effort];
+  return Math.max(MIN_SAMPLE_BYTES, Math.min(max, totalBytes / SAMPLE_PART)) | 0;
+}
+
+/** A table for so many bytes. A quick one is no larger than its sample can fill. */
+function trainTable(sample: SymbolSample, totalBytes: number, effort: CodingEffort): SymbolTable {
+  if (effort === "thorough") return trainSymbols(sample, symbolCountFor(totalBytes));
+  const maxSymbols = symbolCountFor(Math.min(totalBytes, MAX_SAMPLE_BYTES.quick));
+  return trainSymbols(sample, maxSymbols, "greedy");
 }
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {

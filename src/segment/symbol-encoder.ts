@@ -1,9 +1,11 @@
 /**
- * SymbolEncoder: the shortest sequence of codes for a text.
+ * SymbolEncoder: a sequence of codes for a text, the shortest or one found soon.
  *
- * From the end of the text to its start: the cheapest of the symbols that begin here, each with what
- * is left behind it. (Greedy longest match costs 6% more.) Long texts are parsed in windows. With a
- * key, stretches that the text repeats from it are taken first, greedily from the left, and only what
+ * The shortest parse goes from the end of the text to its start: the cheapest of the symbols that
+ * begin here, each with what is left behind it. Long texts are parsed in windows. The greedy parse
+ * takes the longest symbol at each position, from the left: a quarter of the steps, 6% more bytes.
+ *
+ * With a key, stretches that the text repeats from it are taken first, greedily from the left, and only what
  * lies between them is parsed: 2.6 times as fast as weighing them against symbols at every byte, for
  * 1.2% more bytes (npm names and their URLs).
  */
@@ -15,13 +17,18 @@ import {
   COST_MASK,
   LABEL_MASK,
   LABEL_USED,
+  NO_SYMBOL,
   SymbolTrie,
 } from "./symbol-trie.ts";
 
 /** No symbol crosses a window's end; 4 KiB make that rare, and the scratch space small. */
 const PARSE_WINDOW_BYTES = 4096;
 
+/** How a text is cut into symbols. */
+export type Parse = "shortest" | "greedy";
+
 export class SymbolEncoder {
+  private readonly isGreedy: boolean;
   private readonly lengths: Uint8Array;
   private readonly trie: SymbolTrie;
   private readonly stretches = new KeyStretches();
@@ -30,7 +37,8 @@ export class SymbolEncoder {
   /** The code that the best parse has at position i. */
   private readonly choices = new Uint16Array(PARSE_WINDOW_BYTES);
 
-  constructor(symbols: SymbolList) {
+  constructor(symbols: SymbolList, parse: Parse) {
+    this.isGreedy = parse === "greedy";
     this.lengths = symbols.lengths;
     this.trie = new SymbolTrie(symbols);
   }
@@ -42,6 +50,7 @@ export class SymbolEncoder {
     target: Uint8Array,
     targetPos: number,
   ): number {
+    if (this.isGreedy) return this.encodeGreedily(source, start, end, target, targetPos);
     for (let from = start; from < end; from += PARSE_WINDOW_BYTES) {
       const to = Math.min(end, from + PARSE_WINDOW_BYTES);
       this.parse(source, from, to);
@@ -106,20 +115,55 @@ export class SymbolEncoder {
     }
   }
 
+  /** As `encodeInto`, taking the longest symbol at each position. */
+  private encodeGreedily(
+    source: Uint8Array,
+    start: number,
+    end: number,
+    target: Uint8Array,
+    targetPos: number,
+  ): number {
+    const { cells } = this.trie;
+    let from = start;
+    while (from < end) {
+      let pos = from;
+      let cell = source[pos++] << 1;
+      let longest = cells[cell + 1];
+      from = pos;
+      while (pos < end) {
+        const byte = source[pos];
+        cell = ((cells[cell] >> BASE_SHIFT) + byte) << 1;
+        if ((cells[cell] & LABEL_MASK) !== (byte | LABEL_USED)) break;
+        pos++;
+        const entry = cells[cell + 1];
+        if ((entry & COST_MASK) === NO_SYMBOL) continue;
+        longest = entry;
+        from = pos;
+      }
+      targetPos = writeCode(target, targetPos, longest >> CODE_SHIFT);
+    }
+    return targetPos;
+  }
+
   private emit(length: number, target: Uint8Array, targetPos: number): number {
     const { choices, lengths } = this;
     let i = 0;
     while (i < length) {
       const code = choices[i];
-      if (code < ONE_BYTE_CODES) {
-        target[targetPos++] = code;
-      } else {
-        const high = code - ONE_BYTE_CODES;
-        target[targetPos++] = ONE_BYTE_CODES + (high >> 8);
-        target[targetPos++] = high;
-      }
+      targetPos = writeCode(target, targetPos, code);
       i += lengths[code];
     }
     return targetPos;
   }
+}
+
+function writeCode(target: Uint8Array, pos: number, code: number): number {
+  if (code < ONE_BYTE_CODES) {
+    target[pos] = code;
+    return pos + 1;
+  }
+  const high = code - ONE_BYTE_CODES;
+  target[pos] = ONE_BYTE_CODES + (high >> 8);
+  target[pos + 1] = high;
+  return pos + 2;
 }

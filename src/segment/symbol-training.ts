@@ -6,8 +6,8 @@
  * the candidates of the next round are the symbols and the pairs joined, and the best by what they
  * save stay. A code takes about 1.5 bytes, so a candidate saves count * (length - 1.5). Early rounds
  * see a part of the sample: what is frequent enough to matter there shows in a part, and the whole
- * costs twice the time. At the end the best parse, not the greedy one, says which symbols are used
- * at all, and the 192 most used get the one-byte codes.
+ * costs twice the time. At the end the parse that the table is for says which symbols are used at
+ * all, and the 192 most used get the one-byte codes.
  *
  * Everything is counted in typed arrays: with Maps the same takes 2.4 times as long.
  *
@@ -21,6 +21,7 @@ import {
   ONE_BYTE_CODES,
   type SymbolList,
 } from "./symbol-codes.ts";
+import type { Parse } from "./symbol-encoder.ts";
 import {
   BASE_SHIFT,
   CODE_SHIFT,
@@ -69,11 +70,19 @@ export function symbolCountFor(totalBytes: number): number {
   return Math.max(MIN_SYMBOLS, Math.min(MAX_SYMBOLS, MIN_SYMBOLS + Math.floor(totalBytes / 64)));
 }
 
-/** A table of at most `maxSymbols` symbols (clamped to MIN_SYMBOLS and MAX_SYMBOLS) for the sample. */
-export function trainSymbols(sample: SymbolSample, maxSymbols: number): SymbolTable {
+/**
+ * A table of at most `maxSymbols` symbols (clamped to MIN_SYMBOLS and MAX_SYMBOLS) for the sample,
+ * which encodes by `parse`.
+ */
+export function trainSymbols(
+  sample: SymbolSample,
+  maxSymbols: number,
+  parse: Parse = "shortest",
+): SymbolTable {
   const trainer = new SymbolTrainer(
     sample,
     Math.max(MIN_SYMBOLS, Math.min(MAX_SYMBOLS, maxSymbols)),
+    parse,
   );
   return trainer.train();
 }
@@ -143,6 +152,7 @@ class SymbolTrainer {
   private readonly sample: SymbolSample;
   private readonly sampleBytes: number;
   private readonly maxSymbols: number;
+  private readonly parse: Parse;
   /** The symbols so far. The first 256 are the single bytes. */
   private symbols: SymbolList;
   /** Uses of each symbol in the last parse. */
@@ -157,7 +167,8 @@ class SymbolTrainer {
   /** How many candidates have each gain; the last bar counts those above, too. */
   private readonly histogram: Int32Array;
 
-  constructor(sample: SymbolSample, maxSymbols: number) {
+  constructor(sample: SymbolSample, maxSymbols: number, parse: Parse) {
+    this.parse = parse;
     this.sample = sample;
     this.sampleBytes = sample.count === 0 ? 0 : sample.ends[sample.count - 1];
     this.maxSymbols = maxSymbols;
@@ -301,9 +312,10 @@ class SymbolTrainer {
     return gain;
   }
 
-  /** Counts what the best parse uses, drops what it does not, and deals out the one-byte codes. */
+  /** Counts what the table's parse uses, drops what it does not, and deals out the one-byte codes. */
   private finish(): SymbolTable {
-    const draft = orderSymbols(this.symbols, mostUsed(this.counts, this.symbols.count));
+    const { parse } = this;
+    const draft = orderSymbols(this.symbols, mostUsed(this.counts, this.symbols.count), parse);
     const uses = countUses(draft, this.sample, this.strideFor(MIN_USES_BYTES));
     const bytes = new Uint8Array(draft.count * MAX_SYMBOL_BYTES);
     const lengths = new Uint8Array(draft.count);
@@ -316,7 +328,7 @@ class SymbolTrainer {
       lengths[count] = draft.lengths[c];
       counts[count++] = uses[c];
     }
-    return orderSymbols({ count, bytes, lengths }, mostUsed(counts, count));
+    return orderSymbols({ count, bytes, lengths }, mostUsed(counts, count), parse);
   }
 }
 

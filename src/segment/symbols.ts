@@ -42,7 +42,7 @@ import {
   readExtra,
   type SymbolList,
 } from "./symbol-codes.ts";
-import { SymbolEncoder } from "./symbol-encoder.ts";
+import { type Parse, SymbolEncoder } from "./symbol-encoder.ts";
 
 const LENGTH_OFFSET = 4;
 const COUNT_OFFSET = LENGTH_OFFSET + 4;
@@ -63,15 +63,17 @@ export class SymbolTable implements SymbolList {
    * bytes are compared by this alone, in a quarter of the cache lines.
    */
   readonly heads: Int32Array;
+  private readonly parse: Parse;
   /** What only encoding needs, made at the first encoding. */
   private encoder: SymbolEncoder | undefined;
   private readonly varints: VarintReader;
 
   /**
    * Takes symbols in code order, in bytes that are aligned to words. The caller vouches that all 256
-   * single bytes are among them.
+   * single bytes are among them. `parse` is how `encodeInto` and `encodeWithKeyInto` do their work.
    */
-  constructor(symbols: SymbolList) {
+  constructor(symbols: SymbolList, parse: Parse = "shortest") {
+    this.parse = parse;
     this.count = symbols.count;
     this.bytes = symbols.bytes;
     this.lengths = symbols.lengths;
@@ -106,7 +108,7 @@ export class SymbolTable implements SymbolList {
     target: Uint8Array,
     targetPos: number,
   ): number {
-    this.encoder ??= new SymbolEncoder(this);
+    this.encoder ??= new SymbolEncoder(this, this.parse);
     return this.encoder.encodeInto(source, start, end, target, targetPos);
   }
 
@@ -123,7 +125,7 @@ export class SymbolTable implements SymbolList {
     target: Uint8Array,
     targetPos: number,
   ): number {
-    this.encoder ??= new SymbolEncoder(this);
+    this.encoder ??= new SymbolEncoder(this, this.parse);
     return this.encoder.encodeWithKeyInto(source, start, end, key, keyLength, target, targetPos);
   }
 
@@ -276,7 +278,11 @@ export function storedSymbolTableBytes(bytes: Uint8Array, pos: number): number {
  * Puts symbols into code order: the `oneByte` ones (by index) first, each group as the header of
  * this file says. `symbols` must include all single bytes.
  */
-export function orderSymbols(symbols: SymbolList, isOneByte: Uint8Array): SymbolTable {
+export function orderSymbols(
+  symbols: SymbolList,
+  isOneByte: Uint8Array,
+  parse: Parse,
+): SymbolTable {
   const order: number[] = [];
   for (let i = 0; i < symbols.count; i++) order.push(i);
   const { bytes, lengths } = symbols;
@@ -296,7 +302,8 @@ export function orderSymbols(symbols: SymbolList, isOneByte: Uint8Array): Symbol
     orderedLengths[c] = lengths[order[c]];
     orderedBytes.set(bytes.subarray(from, from + orderedLengths[c]), c * MAX_SYMBOL_BYTES);
   }
-  return new SymbolTable({ count: order.length, bytes: orderedBytes, lengths: orderedLengths });
+  const ordered = { count: order.length, bytes: orderedBytes, lengths: orderedLengths };
+  return new SymbolTable(ordered, parse);
 }
 
 function writeLongerSymbols(

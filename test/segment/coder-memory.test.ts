@@ -52,7 +52,7 @@ const documents: Make = (i, word) => [
   { id: i, title: `a title ${word()}`, text: `and some text that says ${word()} `.repeat(30) },
 ];
 
-const AUTO = { compression: "auto" } as const;
+const AUTO = { compression: "auto", effort: "quick" } as const;
 
 describe("CoderMemory", () => {
   test.each([

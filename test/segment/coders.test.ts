@@ -1,6 +1,6 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
-import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { type CodingEffort, trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { Section } from "../../src/segment/format.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
@@ -41,8 +41,12 @@ function sampleOf(entries: readonly Entry[]): EntrySample {
   return sample;
 }
 
-function encodingFor(entries: readonly Entry[], compression: ValueCompression = "auto"): number {
-  return trainCoders(sampleOf(entries), { keyCount: entries.length }, { compression })
+function encodingFor(
+  entries: readonly Entry[],
+  compression: ValueCompression = "auto",
+  effort: CodingEffort = "thorough",
+): number {
+  return trainCoders(sampleOf(entries), { keyCount: entries.length }, { compression, effort })
     .valueEncoding;
 }
 
@@ -65,6 +69,7 @@ describe("the encoding of values", () => {
     ["nothing at all", [], BlockEncoding.raw],
   ])("of %s is the one that suits them", (_, entries, expected) => {
     expect(encodingFor(entries)).toBe(expected);
+    expect(encodingFor(entries, "auto", "quick")).toBe(expected);
   });
 
   test("is what was asked for, whatever the sample says", () => {

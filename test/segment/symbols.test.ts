@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError } from "../../src/errors.ts";
 import { MAX_SYMBOLS, MIN_SYMBOLS } from "../../src/segment/symbol-codes.ts";
+import type { Parse } from "../../src/segment/symbol-encoder.ts";
 import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
 import { SymbolTable, storedSymbolTableBytes } from "../../src/segment/symbols.ts";
 
@@ -37,13 +38,14 @@ function sampleStrings(count: number): Uint8Array[] {
   return strings;
 }
 
-function trained(count = 2000, maxSymbols = 1000): SymbolTable {
+function trained(count = 2000, maxSymbols = 1000, parse?: Parse): SymbolTable {
   const sampler = new SymbolSampler();
   for (const string of sampleStrings(count)) sampler.add(string, 0, string.length);
-  return trainSymbols(sampler.finish(), maxSymbols);
+  return trainSymbols(sampler.finish(), maxSymbols, parse);
 }
 
 const table = trained();
+const greedy = trained(2000, 1000, "greedy");
 const untrained = trainSymbols(new SymbolSampler(64).finish(), 0);
 
 function encode(symbols: SymbolTable, text: Uint8Array): Uint8Array {
@@ -65,7 +67,7 @@ function serialized(symbols: SymbolTable): Uint8Array {
 
 describe("SymbolTable", () => {
   it("gives back any bytes, at no more than two bytes of code for one", () => {
-    for (const symbols of [table, untrained]) {
+    for (const symbols of [table, greedy, untrained]) {
       fc.assert(
         fc.property(fc.uint8Array({ maxLength: 300 }), (text) => {
           const codes = encode(symbols, text);
@@ -86,6 +88,34 @@ describe("SymbolTable", () => {
       coded += codes.length;
     }
     expect(coded / raw).toBeLessThan(1 / 3);
+  });
+
+  it("takes the longest symbol at each position where the parse is greedy", () => {
+    const spelled = new Set<string>();
+    for (let c = 0; c < greedy.count; c++) {
+      const spelling = greedy.bytes.subarray(c * 16, c * 16 + greedy.lengths[c]);
+      spelled.add(Buffer.from(spelling).toString("latin1"));
+    }
+    let shortestBytes = 0;
+    let greedyBytes = 0;
+    for (const text of sampleStrings(200)) {
+      const latin1 = Buffer.from(text).toString("latin1");
+      const expected: string[] = [];
+      for (let pos = 0; pos < latin1.length; pos += expected[expected.length - 1].length) {
+        let length = Math.min(16, latin1.length - pos);
+        while (!spelled.has(latin1.slice(pos, pos + length))) length--;
+        expected.push(latin1.slice(pos, pos + length));
+      }
+      const codes = encode(greedy, text);
+      let found = 0;
+      for (let pos = 0; pos < codes.length; pos += codes[pos] < 192 ? 1 : 2) found++;
+      expect(found).toBe(expected.length);
+      expect(decode(greedy, codes, text.length)).toEqual(text);
+      greedyBytes += codes.length;
+      shortestBytes += encode(table, text).length;
+    }
+    expect(greedyBytes).toBeGreaterThan(shortestBytes);
+    expect(greedyBytes).toBeLessThan(shortestBytes * 1.15);
   });
 
   it("finds the cheapest sequence of codes", () => {
