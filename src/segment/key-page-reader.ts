@@ -40,6 +40,11 @@ import type { SymbolTable } from "./symbols.ts";
 const END = -1;
 
 export class KeyPageReader {
+  /**
+   * Bytes that the key sought shares with the last separator or key below it. `findKey` goes on from
+   * where `findBlock` left this and `blockStart`, or from where a caller puts them back to.
+   */
+  matched: number;
   /** The block that `findBlock` or `openBlock` came to: its number in the page and its first byte. */
   blockIndex: number;
   blockStart: number;
@@ -54,11 +59,10 @@ export class KeyPageReader {
 
   private readonly bytes: Uint8Array;
   private readonly symbols: SymbolTable;
-  /** Bytes that the key sought shares with the last separator or key below it. */
-  private matched: number;
   private pos: number;
 
   constructor(bytes: Uint8Array, symbols: SymbolTable) {
+    this.matched = 0;
     this.blockIndex = 0;
     this.blockStart = 0;
     this.blockEnd = 0;
@@ -67,7 +71,6 @@ export class KeyPageReader {
     this.entries = new CodedEntries(bytes, symbols, BLOCK_KEYS);
     this.bytes = bytes;
     this.symbols = symbols;
-    this.matched = 0;
     this.pos = 0;
   }
 
