@@ -8,7 +8,6 @@
  * again; nothing is lost meanwhile, since the memtable and its log stay.
  */
 
-import type { RunOutput } from "../compaction/output.ts";
 import { type Choice, type PickOptions, pickCompaction } from "../compaction/pick.ts";
 import {
   garbageLogs,
@@ -19,7 +18,7 @@ import { ClosedError } from "../errors.ts";
 import { type Run, versionOf } from "../manifest/version.ts";
 import { SLOW_BYTES_PER_MS, type StallReason, slowReason, stopReason } from "./back-pressure.ts";
 import { JobControl } from "./job-control.ts";
-import type { JobRunner } from "./jobs.ts";
+import type { JobOutput, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Sources } from "./sources.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
@@ -339,7 +338,7 @@ export class Background {
         inputBytes: total(chosen.flat(), "fileBytes"),
         control,
       };
-      const { run, valueLogs } = await host.jobs.compact(
+      const { run, ...others } = await host.jobs.compact(
         inputs.files.slice(choice.start, choice.end),
         {
           dropTombstones: choice.end === inputs.version.runs.length,
@@ -352,7 +351,7 @@ export class Background {
       const existing = new Set(chosen.flat().map((meta) => meta.fileNumber));
       const written = run.filter((meta) => !existing.has(meta.fileNumber));
       await this.install(
-        { run: written, valueLogs },
+        { run: written, ...others },
         (runs) => {
           // Flushes may have put newer runs in front meanwhile; the chosen ones still stand together.
           const start = runs.indexOf(chosen[0]);
@@ -362,7 +361,7 @@ export class Background {
         {},
         (sources) => sources.memtables,
       );
-      this.compactedBytes += total(written, "fileBytes") + total(valueLogs, "fileBytes");
+      this.compactedBytes += total(written, "fileBytes") + total(others.valueLogs, "fileBytes");
       this.events.compaction({
         reason: choice.reason,
         runCount: chosen.length,
@@ -383,13 +382,13 @@ export class Background {
 
   /** Makes what a job wrote part of the database, or removes it if that fails. */
   private async install(
-    { run, valueLogs }: RunOutput,
+    { run, valueLogs, sections }: JobOutput,
     changeRuns: (runs: readonly Run[]) => readonly Run[],
     progress: { readonly oldestWal?: number; readonly lastSeqno?: number },
     remainingMemtables: (sources: Sources) => readonly Memtable[],
   ): Promise<void> {
     const { host } = this;
-    const added = { segments: run, valueLogs };
+    const added = { segments: run, valueLogs, sections };
     try {
       await host.versions.edit(
         added,

@@ -17,6 +17,7 @@ import type { ValueLogMeta } from "../manifest/version.ts";
 import type { CoderMemory } from "../segment/coder-memory.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import type { Segment } from "../segment/reader.ts";
+import type { SharedSections } from "../segment/resident-sections.ts";
 import { ValueLog } from "../segment/value-log.ts";
 import { ValueLogWriter } from "../segment/value-log-writer.ts";
 import { SegmentWriter } from "../segment/writer.ts";
@@ -48,16 +49,22 @@ export interface CompactionTask {
   readonly maxGarbageShare: number;
 }
 
+/** What a job wrote, and what of it another thread has read and checked already. */
+export interface JobOutput extends RunOutput {
+  /** By file number; of some of the segments that were written, or none. */
+  readonly sections?: ReadonlyMap<number, SharedSections>;
+}
+
 /** Runs jobs, one flush and one compaction at a time. A failed job, or a cancelled one, leaves no files. */
 export interface JobRunner {
   /** The run of a sealed memtable. Empty if it has nothing to write. */
-  flush(memtable: Memtable, dropTombstones: boolean, control: JobControl): Promise<RunOutput>;
+  flush(memtable: Memtable, dropTombstones: boolean, control: JobControl): Promise<JobOutput>;
   /** The union of the runs, newest first hiding older. */
   compact(
     runs: readonly (readonly Segment[])[],
     task: CompactionTask,
     control: JobControl,
-  ): Promise<RunOutput>;
+  ): Promise<JobOutput>;
   /** No job is running, and none follows. */
   close(): Promise<void>;
 }

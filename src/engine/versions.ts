@@ -16,6 +16,7 @@ import { type Manifest, readManifest, writeManifest } from "../manifest/manifest
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
 import { Segment } from "../segment/reader.ts";
+import type { SharedSections } from "../segment/resident-sections.ts";
 import { ValueLog } from "../segment/value-log.ts";
 import type { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName, valueLogFileName } from "./files.ts";
@@ -38,6 +39,8 @@ export interface VersionStoreOptions {
 export interface AddedFiles {
   readonly segments: readonly SegmentMeta[];
   readonly valueLogs: readonly ValueLogMeta[];
+  /** By file number: what need not be read of the segments, since another thread has. */
+  readonly sections?: ReadonlyMap<number, SharedSections> | undefined;
 }
 
 export class VersionStore {
@@ -207,7 +210,9 @@ export class VersionStore {
     let next: Manifest;
     try {
       for (const meta of added.valueLogs) await this.openValueLog(meta);
-      for (const meta of added.segments) await this.openSegment(meta);
+      for (const meta of added.segments) {
+        await this.openSegment(meta, added.sections?.get(meta.fileNumber));
+      }
       if (added.segments.length > 0) await fileSystem.syncDirectory(directory);
       next = await this.replaceManifest(this.withDurableLog(change(this.manifestNow)));
     } catch (error) {
@@ -252,7 +257,7 @@ export class VersionStore {
     return next;
   }
 
-  private async openSegment(meta: SegmentMeta): Promise<void> {
+  private async openSegment(meta: SegmentMeta, sections?: SharedSections): Promise<void> {
     const { fileSystem, blockCache } = this.options;
     const { databaseId } = this.manifestNow;
     const path = this.pathOf(meta);
@@ -262,6 +267,7 @@ export class VersionStore {
       identity: { databaseId, fileNumber: meta.fileNumber },
       blockCache,
       valueLogs: this.valueLogs,
+      sections,
     });
     this.segments.add(segment);
     checkMeta(meta, segment.meta, path);

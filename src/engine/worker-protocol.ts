@@ -1,20 +1,19 @@
 /**
  * What the main thread and the background thread say to each other.
  *
- * Memtables and file numbers are shared, not copied. Errors lose their class and fields on the way
+ * Memtables, file numbers and what segments keep in memory are shared, not copied. Errors lose their class and fields on the way
  * between threads, so they are taken apart and put together again here.
  */
 
-import type { RunOutput } from "../compaction/output.ts";
 import {
   CorruptionError,
   DatabaseError,
   type ErrorCode,
   UnsupportedVersionError,
 } from "../errors.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
 import type { ValueCompression } from "../segment/coders.ts";
-import type { CompactionTask } from "./jobs.ts";
+import type { SharedSections } from "../segment/resident-sections.ts";
+import type { CompactionTask, JobOutput } from "./jobs.ts";
 import type { SharedMemtable } from "./memtable.ts";
 
 /** What the thread is started with. */
@@ -35,11 +34,17 @@ export interface FlushRequest {
   readonly control: SharedArrayBuffer;
 }
 
+export interface SharedSegment {
+  readonly fileNumber: number;
+  /** Read by the other thread; missing, they are read from the file. */
+  readonly sections?: SharedSections;
+}
+
 export interface CompactRequest {
   readonly kind: "compact";
   readonly id: number;
   /** Newest first. */
-  readonly runs: readonly (readonly SegmentMeta[])[];
+  readonly runs: readonly (readonly SharedSegment[])[];
   readonly task: CompactionTask;
   readonly control: SharedArrayBuffer;
 }
@@ -47,7 +52,7 @@ export interface CompactRequest {
 export type WorkerRequest = FlushRequest | CompactRequest;
 
 export type WorkerResponse =
-  | { readonly id: number; readonly output: RunOutput }
+  | { readonly id: number; readonly output: JobOutput }
   | { readonly id: number; readonly error: PortableError };
 
 /** An error as plain data. */

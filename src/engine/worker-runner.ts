@@ -6,13 +6,12 @@
  * what they had written is removed first. Nothing is lost: a job's sources stay until its result is installed.
  */
 import { Worker } from "node:worker_threads";
-import type { RunOutput } from "../compaction/output.ts";
 import { DatabaseError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
 import type { JobControl } from "./job-control.ts";
-import type { CompactionTask, JobContext, JobRunner } from "./jobs.ts";
+import type { CompactionTask, JobContext, JobOutput, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import {
   fromPortable,
@@ -24,7 +23,7 @@ import {
 interface PendingJob {
   /** File numbers below this existed before the job. */
   readonly firstFileNumber: number;
-  resolve(output: RunOutput): void;
+  resolve(output: JobOutput): void;
   reject(reason: unknown): void;
 }
 
@@ -52,7 +51,7 @@ export class WorkerRunner implements JobRunner {
     memtable: Memtable,
     dropTombstones: boolean,
     { shared: control }: JobControl,
-  ): Promise<RunOutput> {
+  ): Promise<JobOutput> {
     const id = this.nextId++;
     return this.run({ kind: "flush", id, memtable: memtable.share(), dropTombstones, control });
   }
@@ -61,10 +60,15 @@ export class WorkerRunner implements JobRunner {
     runs: readonly (readonly Segment[])[],
     task: CompactionTask,
     { shared: control }: JobControl,
-  ): Promise<RunOutput> {
+  ): Promise<JobOutput> {
     const id = this.nextId++;
-    const metas = runs.map((run) => run.map((segment) => segment.meta));
-    return this.run({ kind: "compact", id, runs: metas, task, control });
+    const shared = runs.map((run) =>
+      run.map((segment) => ({
+        fileNumber: segment.meta.fileNumber,
+        sections: segment.shareSections(),
+      })),
+    );
+    return this.run({ kind: "compact", id, runs: shared, task, control });
   }
 
   async close(): Promise<void> {
@@ -73,10 +77,10 @@ export class WorkerRunner implements JobRunner {
     await worker?.terminate();
   }
 
-  private run(request: WorkerRequest): Promise<RunOutput> {
+  private run(request: WorkerRequest): Promise<JobOutput> {
     const worker = this.worker ?? this.start();
     const firstFileNumber = this.context.fileNumbers.upcoming;
-    return new Promise<RunOutput>((resolve, reject) => {
+    return new Promise<JobOutput>((resolve, reject) => {
       this.pending.set(request.id, { firstFileNumber, resolve, reject });
       worker.ref();
       worker.postMessage(request);

@@ -2,8 +2,9 @@
  * The background thread: flushes and compactions away from the thread that serves reads and writes.
  *
  * It is started by `WorkerRunner` with what does not change while the database is open, and then
- * takes requests. It reads sealed memtables through shared memory and opens the segments it merges
- * by itself. It touches no file but segments and value logs, and installs nothing.
+ * takes requests. Sealed memtables, and the sections of the segments that it merges, it reads in the
+ * memory of the thread that serves; that thread gets the sections of new segments in return, read and
+ * checked. It touches no file but segments and value logs, and installs nothing.
  */
 import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
@@ -12,18 +13,19 @@ import { loadChecksum } from "../bytes/checksum.ts";
 import type { RunOutput } from "../compaction/output.ts";
 import { joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
-import type { SegmentMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { CoderMemory } from "../segment/coder-memory.ts";
 import { Segment } from "../segment/reader.ts";
+import type { SharedSections } from "../segment/resident-sections.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
 import { JobControl } from "./job-control.ts";
-import { compactRuns, flushMemtable, type JobContext } from "./jobs.ts";
+import { compactRuns, flushMemtable, type JobContext, type JobOutput } from "./jobs.ts";
 import { Memtable } from "./memtable.ts";
 import {
   type CompactRequest,
+  type SharedSegment,
   toPortable,
   type WorkerRequest,
   type WorkerResponse,
@@ -62,40 +64,62 @@ async function giveWay(): Promise<void> {
   if (pauseCount === 0) await setImmediate();
 }
 
-async function compact({ runs, task, control }: CompactRequest): Promise<RunOutput> {
+async function compact({ runs, task, control }: CompactRequest): Promise<JobOutput> {
   const opened: Segment[] = [];
   try {
     const sources: Segment[][] = [];
     for (const run of runs) {
       const segments: Segment[] = [];
-      for (const meta of run) {
-        const segment = await openSegment(meta);
+      for (const shared of run) {
+        const segment = await openSegment(shared);
         opened.push(segment);
         segments.push(segment);
       }
       sources.push(segments);
     }
-    return await compactRuns(sources, task, context, giveWay, new JobControl(control));
+    const output = await compactRuns(sources, task, context, giveWay, new JobControl(control));
+    const inputs = new Set(opened.map((segment) => segment.meta.fileNumber));
+    return await withSections(output, inputs);
   } finally {
     for (const segment of opened) await segment.close();
   }
 }
 
-function openSegment({ fileNumber }: SegmentMeta): Promise<Segment> {
+/** Reads the sections of what was written, that is of all segments but these. */
+async function withSections(output: RunOutput, inputs: ReadonlySet<number>): Promise<JobOutput> {
+  const sections = new Map<number, SharedSections>();
+  for (const { fileNumber } of output.run) {
+    if (inputs.has(fileNumber)) continue;
+    try {
+      const segment = await openSegment({ fileNumber });
+      sections.set(fileNumber, segment.shareSections());
+      await segment.close();
+    } catch {
+      // Who opens it to serve reads it then, and reports what is wrong with it.
+    }
+  }
+  return { ...output, sections };
+}
+
+/** A segment, of which the sections may have been read by the thread that serves. */
+function openSegment({ fileNumber, sections }: SharedSegment): Promise<Segment> {
   return Segment.open({
     fileSystem: context.fileSystem,
     path: joinPath(directory, segmentFileName(fileNumber)),
     identity: { databaseId, fileNumber },
     blockCache,
     valueLogs: NO_VALUE_LOGS,
+    sections,
   });
 }
 
-function run(request: WorkerRequest): Promise<RunOutput> {
+async function run(request: WorkerRequest): Promise<JobOutput> {
   if (request.kind === "compact") return compact(request);
   const memtable = Memtable.from(request.memtable);
   const control = new JobControl(request.control);
-  return flushMemtable(memtable, request.dropTombstones, context, giveWay, control);
+  const { dropTombstones } = request;
+  const output = await flushMemtable(memtable, dropTombstones, context, giveWay, control);
+  return await withSections(output, new Set());
 }
 
 async function answer(request: WorkerRequest): Promise<WorkerResponse> {

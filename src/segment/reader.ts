@@ -27,7 +27,7 @@ import { KeyBatch } from "./key-batch.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 import { KeyIndex, type KeyIndexSizes, readKeyIndexHead } from "./keys.ts";
 import { RangeTombstones } from "./range-tombstones.ts";
-import { ResidentSections } from "./resident-sections.ts";
+import { ResidentSections, type SharedSections } from "./resident-sections.ts";
 import { SymbolTable } from "./symbols.ts";
 import { Tombstones } from "./tombstones.ts";
 import type { ChunkReader, ValueLogSource } from "./value-log.ts";
@@ -46,6 +46,8 @@ export interface SegmentOpenOptions {
   readonly blockCache: BlockCache;
   /** Has the logs that the segment refers to, as long as values are read. */
   readonly valueLogs: ValueLogSource;
+  /** What `share` gave of this file in another thread: it was read and checked there. */
+  readonly sections?: SharedSections | undefined;
   /** For repair: told of damage that entries can be read without, which is then no error. */
   readonly onDamage?: (damage: CorruptionError) => void;
 }
@@ -88,8 +90,11 @@ export class Segment {
   static async open(options: SegmentOpenOptions): Promise<Segment> {
     const file = await options.fileSystem.open(options.path, "read");
     try {
-      const { identity, blockCache, valueLogs, onDamage } = options;
-      const resident = await ResidentSections.load(file, identity, onDamage);
+      const { identity, blockCache, valueLogs, sections, onDamage } = options;
+      const resident =
+        sections === undefined
+          ? await ResidentSections.load(file, identity, onDamage)
+          : ResidentSections.from(sections, file);
       return new Segment(file, resident, identity, blockCache, valueLogs);
     } catch (error) {
       await file.close();
@@ -163,6 +168,11 @@ export class Segment {
       valueIndex: valueReader?.memoryBytes ?? valueIndexBytes(sections),
       tombstones: this.tombstones.byteLength + (this.rangeTombstones?.byteLength ?? 0),
     };
+  }
+
+  /** What is in memory of the file, for another thread that opens it. Nothing is copied. */
+  shareSections(): SharedSections {
+    return this.resident.share();
   }
 
   get path(): string {

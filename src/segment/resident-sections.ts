@@ -3,7 +3,7 @@
  *
  * Header and footer say where the sections lie; all but the value blocks lie together at the end of
  * the file, so one stretch of the file is one buffer, in which every section is read in place. It is
- * a SharedArrayBuffer, so that another thread can search a segment without reading it again.
+ * a SharedArrayBuffer, so that another thread that opens the file need not read and check it again.
  */
 import { setImmediate } from "node:timers/promises";
 import type { FileIdentity } from "../entry.ts";
@@ -41,11 +41,19 @@ const SECTION_NAMES = [
   "properties",
 ] as const;
 
+/** The sections of an open segment, as they are handed to another thread. */
+export interface SharedSections {
+  readonly places: readonly SectionPlace[];
+  readonly memory: SharedArrayBuffer;
+  /** Where in the file the memory begins. */
+  readonly offset: number;
+}
+
 export class ResidentSections {
   /** By `Section`. */
   readonly places: readonly SectionPlace[];
   /** The file from the end of the value blocks to the footer. */
-  private readonly buffer: Uint8Array;
+  private readonly buffer: Uint8Array<SharedArrayBuffer>;
   private readonly bufferOffset: number;
   private isFilterSound: boolean;
 
@@ -91,7 +99,24 @@ export class ResidentSections {
     return sections;
   }
 
-  private constructor(places: readonly SectionPlace[], buffer: Uint8Array, bufferOffset: number) {
+  /** What `load` made of the same file, here or in another thread. Throws CorruptionError if it is not. */
+  static from({ places, memory, offset }: SharedSections, file: File): ResidentSections {
+    const fileBytes = offset + memory.byteLength + FOOTER_BYTES;
+    expectNumber(file.size(), fileBytes, "length of a segment", file.path, 0);
+    return new ResidentSections(places, new Uint8Array(memory), offset);
+  }
+
+  /** For `from`, in another thread. Nothing is copied. */
+  share(): SharedSections {
+    const { places, buffer, bufferOffset } = this;
+    return { places, memory: buffer.buffer, offset: bufferOffset };
+  }
+
+  private constructor(
+    places: readonly SectionPlace[],
+    buffer: Uint8Array<SharedArrayBuffer>,
+    bufferOffset: number,
+  ) {
     this.places = places;
     this.buffer = buffer;
     this.bufferOffset = bufferOffset;

@@ -10,16 +10,17 @@ import { loadChecksum } from "../../src/bytes/checksum.ts";
 import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { segmentFileName } from "../../src/engine/files.ts";
 import { JobControl } from "../../src/engine/job-control.ts";
-import type { JobContext } from "../../src/engine/jobs.ts";
+import type { JobContext, JobOutput } from "../../src/engine/jobs.ts";
 import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import { EntryKind } from "../../src/entry.ts";
-import { joinPath } from "../../src/io/file-system.ts";
+import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { CoderMemory } from "../../src/segment/coder-memory.ts";
 import { Segment } from "../../src/segment/reader.ts";
+import { FaultFileSystem } from "../../src/testing/fault-file-system.ts";
 import { temporaryDirectory } from "./harness.ts";
 
 const databaseId = Uint8Array.from({ length: 16 }, (_, i) => i);
@@ -63,15 +64,20 @@ function memtableOf(keyCount: number): Memtable {
   return memtable;
 }
 
-function flush(memtable: Memtable): Promise<readonly SegmentMeta[]> {
-  return runner.flush(memtable, true, new JobControl()).then(({ run }) => run);
+async function flush(memtable: Memtable): Promise<readonly SegmentMeta[]> {
+  return (await runner.flush(memtable, true, new JobControl())).run;
 }
 
-async function openAll(run: readonly SegmentMeta[]): Promise<Segment[]> {
+async function openAll(
+  run: readonly SegmentMeta[],
+  sections?: JobOutput["sections"],
+  fileSystem: FileSystem = context.fileSystem,
+): Promise<Segment[]> {
   const opened: Segment[] = [];
   for (const { fileNumber } of run) {
     const segment = await Segment.open({
-      fileSystem: context.fileSystem,
+      fileSystem,
+      sections: sections?.get(fileNumber),
       path: joinPath(context.directory, segmentFileName(fileNumber)),
       identity: { databaseId, fileNumber },
       blockCache: new BlockCache(0),
@@ -98,6 +104,34 @@ function longCompaction(run: readonly Segment[]): ReturnType<WorkerRunner["compa
 }
 
 const TASK = { dropTombstones: true, valueLogs: [], maxGarbageShare: 1 };
+
+describe("sections in shared memory", () => {
+  test("come with what was written, which then needs no reading", async () => {
+    const files = new FaultFileSystem(context.fileSystem);
+    const flushed = await runner.flush(memtableOf(1000), true, new JobControl());
+    const [segment] = await openAll(flushed.run, flushed.sections, files);
+    const key = new TextEncoder().encode("key 000000000");
+    expect(segment.find(key, key.length)).toBe(0);
+    expect(segment.meta).toEqual({ ...flushed.run[0], valueLogs: [] });
+    expect(files.operationCount("read")).toBe(0);
+
+    const merged = await runner.compact([[segment], [segment]], TASK, new JobControl());
+    const [both] = await openAll(merged.run, merged.sections, files);
+    expect(both.find(key, key.length)).toBe(0);
+    expect(files.operationCount("read")).toBe(0);
+  });
+
+  test("of another file are refused", async () => {
+    const few = await runner.flush(memtableOf(10), true, new JobControl());
+    const many = await runner.flush(memtableOf(1000), true, new JobControl());
+    const sections = few.sections?.get(few.run[0].fileNumber);
+    expect(sections).toBeDefined();
+    const others = new Map(many.run.map(({ fileNumber }) => [fileNumber, sections]));
+    await expect(openAll(many.run, others as JobOutput["sections"])).rejects.toMatchObject({
+      code: "MEMKV_CORRUPTION",
+    });
+  });
+});
 
 describe("a thread that dies", () => {
   test("fails its job, leaves nothing of it, and is replaced for the next", async () => {
