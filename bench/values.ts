@@ -22,7 +22,7 @@ import { Packr } from "msgpackr";
 import { checksum, loadChecksum } from "../src/bytes/checksum.ts";
 import { compareBytes } from "../src/bytes/compare.ts";
 import type { Cursor } from "../src/cursor/cursor.ts";
-import { EntryKind } from "../src/entry.ts";
+import { EntryKind, NEVER } from "../src/entry.ts";
 import type { File } from "../src/io/file-system.ts";
 import { NodeFileSystem } from "../src/io/node.ts";
 import { BlockCache } from "../src/segment/block-cache.ts";
@@ -311,6 +311,7 @@ class DeflatedBlocks {
 class EntryCursor implements Cursor {
   position = 0;
   readonly kind: EntryKind = EntryKind.put;
+  readonly expiry: number = NEVER;
   private readonly entries: readonly Entry[];
 
   constructor(entries: readonly Entry[]) {

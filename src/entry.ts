@@ -1,7 +1,8 @@
 /**
  * The words every layer shares: what an entry is, and how large its parts may be.
  *
- * An entry is a user key, a sequence number, a kind and, for a put, a value.
+ * An entry is a user key, a sequence number, a kind and, for a put, a value. A put may expire: from a
+ * moment on it is a tombstone to all who read.
  */
 
 /**
@@ -22,6 +23,21 @@ export interface SeqnoRange {
 
 /** The largest sequence number: numbers stay exact integers (u53). */
 export const MAX_SEQNO: number = Number.MAX_SAFE_INTEGER;
+
+/**
+ * When an entry expires that never does. Expiries are whole milliseconds since 1970, u53 and at least
+ * 1; an entry is there before its expiry, and gone at it and after.
+ */
+export const NEVER: number = Number.MAX_SAFE_INTEGER;
+
+/** A moment before every expiry: who reads at it sees every put, expired or not. */
+export const BEFORE_EXPIRY = 0;
+
+/** The moments from one on up to, but not including, another, in milliseconds since 1970. */
+export interface Period {
+  readonly from: number;
+  readonly until: number;
+}
 
 /** Keys are 0 to 65,536 bytes long, both included. (65,536 itself does not fit a u16.) */
 export const MAX_KEY_BYTES = 65_536;

@@ -9,6 +9,7 @@ export {
   type DatabaseEvents,
   type DeleteRangeOperation,
   open,
+  type PutOperation,
 } from "./engine/database.ts";
 export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";
 export type { KeyEncoding, KeyEncodingOption } from "./engine/key-codec.ts";
@@ -18,9 +19,11 @@ export type {
   IfValue,
   Logger,
   OpenOptions,
+  PutOptions,
   RecoveryMode,
   SampleOptions,
   TransactionOptions,
+  TtlOption,
   WriteOptions,
 } from "./engine/options.ts";
 export type { OrderedKey } from "./engine/ordered-keys.ts";

@@ -9,6 +9,7 @@ import {
   addStoreCommand,
   type EncodingOptions,
   notationOf,
+  wholeNumber,
   withStore,
 } from "./store.ts";
 
@@ -19,12 +20,13 @@ export function addPut(program: Command, context: Context): void {
     "store a value under a key, durably; the store is created if it is missing",
   )
     .option("--json", "the value is JSON, not text")
+    .option("--ttl <milliseconds>", "the entry is gone after so long", wholeNumber)
     .action(
       async (
         directory: string,
         key: string,
         argument: string | undefined,
-        options: EncodingOptions & { json?: true },
+        options: EncodingOptions & { json?: true; ttl?: number },
       ) => {
         const notation = notationOf(options);
         const value =
@@ -32,7 +34,10 @@ export function addPut(program: Command, context: Context): void {
             ? notation.valueFromJson(parseJson(argument ?? (await readAll(context)).toString()))
             : textValue(argument ?? (await readAll(context)), notation);
         await withStore(directory, options, "create", context, (store) =>
-          store.put(notation.keyFromArgument(key), value, { durability: "sync" }),
+          store.put(notation.keyFromArgument(key), value, {
+            durability: "sync",
+            ttl: options.ttl,
+          }),
         );
       },
     );
@@ -40,6 +45,7 @@ export function addPut(program: Command, context: Context): void {
     ["memkv put my-store lodash https://lodash.com", "a text"],
     [`memkv put my-store lodash '{"stars":1}' --json`, "an object"],
     ["memkv put my-store licence < LICENSE", "what standard input holds"],
+    ["memkv put my-store session ada --ttl 60000", "gone after a minute"],
   ]);
 }
 

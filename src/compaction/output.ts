@@ -116,11 +116,11 @@ export class RunWriter {
         this.writer ??= await this.options.create(coders, seqnos, coverStart);
         const value = cursor.storedValue();
         if (value.length < largeValueBytes && value instanceof Uint8Array) {
-          this.writer.add(cursor.key, cursor.keyLength, kind, value);
+          this.writer.add(cursor.key, cursor.keyLength, kind, value, cursor.expiry);
           work += value.length;
         } else {
           const place = await this.placeOf(value, leftLogs);
-          this.writer.addPlaced(cursor.key, cursor.keyLength, place);
+          this.writer.addPlaced(cursor.key, cursor.keyLength, place, cursor.expiry);
         }
       }
       if (work >= PAUSE_BYTES) {

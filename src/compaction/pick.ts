@@ -16,7 +16,8 @@
  *    that frees more bytes than it writes.
  *
  * What might be hidden is every byte newer than the oldest run, as far as the sizes tell, and of the
- * oldest run a share for each newer tombstone, and for each key that ranges delete. A tombstone is kept as long as a run older than the
+ * oldest run a share for each newer tombstone, for each key that ranges delete, and for each entry of
+ * any run that has expired. A tombstone is kept as long as a run older than the
  * merge may hold its key, so only rule 1, which reaches the oldest run, makes deleted space come
  * back; hence it does not wait where tombstones alone are reason enough. It costs a rewrite of the
  * oldest run for each time that so large a share of it was deleted.
@@ -55,16 +56,16 @@ export function maxRunCount(compactionTrigger: number): number {
 }
 
 /**
- * What to merge now, or undefined where nothing is due. `rangeDeletedCount`: keys of the oldest run
- * that range tombstones delete, about.
+ * What to merge now, or undefined where nothing is due. `hiddenCount`: keys of the oldest run that
+ * range tombstones delete, about, and entries that have expired.
  */
 export function pickCompaction(
   version: Version,
   options: PickOptions,
-  rangeDeletedCount = 0,
+  hiddenCount = 0,
 ): Choice | undefined {
   const sizes = version.runs.map(runBytes);
-  const space = estimateSpace(version, rangeDeletedCount);
+  const space = estimateSpace(version, hiddenCount);
   return (
     pickBySpace(version.runs.length, space, options) ??
     pickBySize(sizes, options) ??
@@ -82,14 +83,14 @@ export interface SpaceEstimate {
   readonly liveBytes: number;
 }
 
-export function estimateSpace({ runs }: Version, rangeDeletedCount = 0): SpaceEstimate {
+export function estimateSpace({ runs }: Version, hiddenCount = 0): SpaceEstimate {
   const oldest = runs.at(-1);
   if (oldest === undefined) return { newerBytes: 0, deletedBytes: 0, liveBytes: 0 };
   const newer = runs.slice(0, -1).flat();
   const oldestBytes = runBytes(oldest);
   const tombstones = newer.reduce((total, { tombstoneCount }) => total + tombstoneCount, 0);
   const keys = oldest.reduce((total, { keyCount }) => total + keyCount, 0);
-  const deleted = tombstones + rangeDeletedCount;
+  const deleted = tombstones + hiddenCount;
   const deletedBytes = oldestBytes * Math.min(1, deleted / Math.max(1, keys));
   return { newerBytes: runBytes(newer), deletedBytes, liveBytes: oldestBytes - deletedBytes };
 }

@@ -7,9 +7,8 @@
  * nothing to hide and nothing to be hidden by: its file becomes part of the new run as it is.
  * So an update that touches 1% of the key space rewrites what it touches, not everything.
  *
- * Not carried over, though alone: a segment with tombstones that the merge may drop, one with values
- * in a value log that is to be left, and a small
- * one (under a quarter of the target), since runs would crumble into many small files over time.
+ * Not carried over, though alone: a segment with tombstones that the merge may drop, one with expired
+ * entries that are worth it, one with values in a value log that is to be left, and a small one (under a quarter of the target), since runs would crumble into many small files over time.
  * Small loners next to each other, or beside a merged unit, are merged with it.
  *
  * A segment that a range tombstone of a newer run covers whole is in no unit: it is dropped without
@@ -37,6 +36,8 @@ export interface PlanOptions {
   readonly segmentBytes: number;
   /** File numbers of value logs that the merge must leave. */
   readonly leftLogs: ReadonlySet<number>;
+  /** File numbers of segments with expired entries that are to go. Default: none. */
+  readonly expired?: ReadonlySet<number>;
   /** Of each run, newest first. Default: none. */
   readonly rangeTombstones?: readonly (Spans | undefined)[];
 }
@@ -82,6 +83,7 @@ function mustRewrite({ meta, isCut }: PlannedSegment, options: PlanOptions): boo
   return (
     isCut ||
     (options.dropTombstones && meta.tombstoneCount > 0) ||
+    options.expired?.has(meta.fileNumber) === true ||
     meta.valueLogs.some(({ fileNumber }) => options.leftLogs.has(fileNumber))
   );
 }

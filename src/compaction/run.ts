@@ -7,7 +7,8 @@
  * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older. What range
  *    tombstones of newer inputs cover is passed over by seeking (MaskedCursor), and not read.
  * 4. The new run has the range tombstones of all inputs, joined; its entries are newer than they.
- * 5. Tombstones of both kinds are dropped where no run older than the merge exists.
+ * 5. What has expired is a tombstone. Tombstones of both kinds are dropped where no run older than the
+ *    merge exists.
  * 6. RunWriter cuts the output into segments. Nothing is installed here: the caller writes the
  *    manifest, swaps the Version, and only then removes the inputs.
  *
@@ -35,6 +36,8 @@ export interface CompactionJob {
   readonly runs: readonly (readonly Segment[])[];
   /** Whether no older run can hold any of their keys. */
   readonly dropTombstones: boolean;
+  /** What has expired by then is a tombstone. */
+  readonly time: number;
   readonly compression: ValueCompression;
   readonly output: OutputOptions;
   /** All value logs that the runs refer to, and perhaps others. */
@@ -61,7 +64,7 @@ export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
         continue;
       }
       coders ??= trainOn(mergedSegments(units, inputs), job);
-      const source = sourceOf(unit.segments, inputs);
+      const source = sourceOf(unit.segments, inputs, job.time);
       await writer.writeAll(source, coders, dropTombstones, openLogs);
     }
     const deleting = job.runs.flat().filter((segment) => segment.meta.rangeTombstoneCount > 0);
@@ -94,21 +97,36 @@ function planOf(
   job: CompactionJob,
   inputs: Inputs,
 ): { readonly units: readonly Unit[]; readonly leftLogs: readonly ValueLogMeta[] } {
-  const { dropTombstones, valueLogs } = job;
-  const { rangeTombstones } = inputs;
-  const { segmentBytes } = job.output;
+  const { valueLogs } = job;
   const runs = inputs.runs.map((run) => run.map((segment) => segment.meta));
   const garbage = garbageLogs(runs, valueLogs, job.maxGarbageShare);
   const leftLogs = new Set(garbage.map((log) => log.fileNumber));
-  const units = planCompaction(runs, { dropTombstones, segmentBytes, leftLogs, rangeTombstones });
+  const clearable = inputs.runs.flat().filter((segment) => isWorthClearing(segment, job));
+  const units = planCompaction(runs, {
+    dropTombstones: job.dropTombstones,
+    segmentBytes: job.output.segmentBytes,
+    leftLogs,
+    expired: new Set(clearable.map((segment) => segment.meta.fileNumber)),
+    rangeTombstones: inputs.rangeTombstones,
+  });
   const merged: SegmentMeta[] = [];
   const carried: SegmentMeta[] = [];
   for (const unit of units) {
     if (unit.kind === "carry") carried.push(unit.segment);
     else merged.push(...unit.segments.map(({ meta }) => meta));
   }
-  const small = smallLogs(merged, carried, valueLogs, segmentBytes);
+  const small = smallLogs(merged, carried, valueLogs, job.output.segmentBytes);
   return { units, leftLogs: [...garbage, ...small.filter((log) => !leftLogs.has(log.fileNumber))] };
+}
+
+/** Share of expired entries from which on a segment is rewritten to make tombstones of them. */
+const EXPIRED_SHARE = 1 / 4;
+
+/** Whether a segment that could be carried over is rewritten, for what has expired in it. */
+function isWorthClearing(segment: Segment, { dropTombstones, time }: CompactionJob): boolean {
+  const expired = segment.countExpired(time);
+  if (expired === 0) return false;
+  return dropTombstones || expired >= segment.meta.keyCount * EXPIRED_SHARE;
 }
 
 function mergedSegments(units: readonly Unit[], inputs: Inputs): Segment[] {
@@ -138,7 +156,7 @@ function seqnosOf(segments: readonly Segment[]): SeqnoRange {
   return { firstSeqno, lastSeqno };
 }
 
-function sourceOf(planned: readonly PlannedSegment[], inputs: Inputs): Source {
+function sourceOf(planned: readonly PlannedSegment[], inputs: Inputs, time: number): Source {
   const runs = new Map<number, Segment[]>();
   const first = planned[0].meta;
   let { lastKey } = first;
@@ -152,7 +170,7 @@ function sourceOf(planned: readonly PlannedSegment[], inputs: Inputs): Source {
   const newestFirst = [...runs].sort(([a], [b]) => a - b);
   const cursors = newestFirst.map(([age, run]) => {
     const newer = inputs.rangeTombstones.slice(0, age).filter((each) => each !== undefined);
-    const cursor = new ConcatCursor(run);
+    const cursor = new ConcatCursor(run, time);
     return newer.length === 0 ? cursor : new MaskedCursor(cursor, new Mask(newer));
   });
   const cursor = cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
@@ -175,7 +193,7 @@ function trainOn(segments: readonly Segment[], job: CompactionJob): SegmentCoder
     let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
     for (const segment of segments) {
       if (ordinal < segment.meta.keyCount) {
-        const cursor = segment.cursor();
+        const cursor = segment.cursor(job.time);
         cursor.seekToOrdinal(ordinal);
         sample.takeWindow(cursor, WINDOW_ENTRIES);
         break;

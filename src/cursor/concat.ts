@@ -12,17 +12,20 @@ import type { Cursor } from "./cursor.ts";
 export interface ConcatPart {
   readonly firstKey: Uint8Array;
   readonly lastKey: Uint8Array;
-  cursor(): Cursor;
+  /** At a moment: what has expired by then is a tombstone. */
+  cursor(time: number): Cursor;
 }
 
 export class ConcatCursor implements Cursor {
   private readonly parts: readonly ConcatPart[];
+  private readonly time: number;
   private partIndex: number;
   private current: Cursor | undefined;
 
   /** `parts`: none empty; lastKey of each sorts before firstKey of the next. */
-  constructor(parts: readonly ConcatPart[]) {
+  constructor(parts: readonly ConcatPart[], time: number) {
     this.parts = parts;
+    this.time = time;
     this.partIndex = -1;
     this.current = undefined;
   }
@@ -41,6 +44,10 @@ export class ConcatCursor implements Cursor {
 
   get kind(): EntryKind {
     return this.position().kind;
+  }
+
+  get expiry(): number {
+    return this.position().expiry;
   }
 
   value(): Uint8Array {
@@ -103,7 +110,7 @@ export class ConcatCursor implements Cursor {
       this.current?.close?.();
       this.partIndex = index;
       this.current =
-        index >= 0 && index < this.parts.length ? this.parts[index].cursor() : undefined;
+        index >= 0 && index < this.parts.length ? this.parts[index].cursor(this.time) : undefined;
     }
     return this.current;
   }

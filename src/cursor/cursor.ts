@@ -3,7 +3,8 @@
  * runs and merges of them share.
  *
  * A cursor is at an entry (`isValid`) or off either end. Keys are unique within a cursor: a source
- * yields one entry for a key, the newest that the cursor may see, tombstones included.
+ * yields one entry for a key, the newest that the cursor may see, tombstones included. A put that has
+ * expired by the moment of the cursor is a tombstone.
  *
  * Lifetime: `key` and the bytes that `value()` returns are views, valid until the cursor's next move. Who
  * keeps them copies them.
@@ -17,6 +18,8 @@ export interface Cursor {
   readonly key: Uint8Array;
   readonly keyLength: number;
   readonly kind: EntryKind;
+  /** When the entry expires; NEVER for a put that does not, and for a tombstone. */
+  readonly expiry: number;
 
   /** Moves to the first entry. */
   seekToFirst(): void;

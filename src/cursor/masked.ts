@@ -45,6 +45,10 @@ export class MaskedCursor implements Cursor {
     return this.source.kind;
   }
 
+  get expiry(): number {
+    return this.source.expiry;
+  }
+
   value(): Uint8Array {
     return this.source.value();
   }

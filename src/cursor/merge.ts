@@ -51,6 +51,10 @@ export class MergeCursor implements Cursor {
     return this.sources[this.heap[0]].kind;
   }
 
+  get expiry(): number {
+    return this.sources[this.heap[0]].expiry;
+  }
+
   /** Index, in the list given to the constructor, of the source that the entry comes from. */
   get sourceIndex(): number {
     return this.heap[0];

@@ -83,6 +83,8 @@ export interface BackgroundHost {
   readonly jobs: JobRunner;
   readonly policy: PickOptions;
   readonly sources: Sources;
+  /** What has expired by then is gone. */
+  readonly time: number;
   replaceSources(sources: Sources): void;
   /** File number of the oldest log that holds writes of the memtable. */
   firstLogOf(memtable: Memtable): number;
@@ -193,11 +195,13 @@ export class Background {
     while (this.compacting !== undefined) await this.compacting.catch(ignore);
     this.cancellation.signal.throwIfAborted();
     await this.startCompaction(async () => {
-      const { runs } = this.host.versions.current.version;
+      const { current } = this.host.versions;
+      const { runs } = current.version;
       const hasTombstones = runs.some((run) =>
         run.some((meta) => meta.tombstoneCount + meta.rangeTombstoneCount > 0),
       );
-      if (runs.length > 1 || hasTombstones) {
+      const hasExpired = current.countExpired(this.host.time) > 0;
+      if (runs.length > 1 || hasTombstones || hasExpired) {
         await this.compact({ start: 0, end: runs.length, reason: "manual" });
       }
       const { version } = this.host.versions.current;
@@ -271,8 +275,9 @@ export class Background {
     const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);
     const control = new JobControl();
     this.flushUnderWay = { entryCount: memtable.keyCount, control };
+    const dropTombstones = host.versions.current.version.runs.length === 0;
     const output = await host.jobs
-      .flush(memtable, host.versions.current.version.runs.length === 0, control)
+      .flush(memtable, { dropTombstones, time: host.time }, control)
       .finally(() => {
         this.flushUnderWay = undefined;
       });
@@ -293,9 +298,9 @@ export class Background {
   }
 
   private pick(): Choice | undefined {
-    const { versions, policy } = this.host;
+    const { versions, policy, time } = this.host;
     const { current } = versions;
-    return pickCompaction(current.version, policy, current.rangeDeletedCount);
+    return pickCompaction(current.version, policy, current.hiddenCount(time));
   }
 
   private compactDue(): Promise<void> {
@@ -341,6 +346,7 @@ export class Background {
       const { run, ...others } = await host.jobs.compact(
         inputs.files.slice(choice.start, choice.end),
         {
+          time: host.time,
           dropTombstones: choice.end === inputs.version.runs.length,
           valueLogs: inputs.version.valueLogs,
           maxGarbageShare:

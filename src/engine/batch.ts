@@ -11,6 +11,7 @@
  *        +-----------------+----------------------+----------+--------------+
  * operation:  kind u8 (OperationKind) | key length varint | key | and then, for
  *   put             value length varint | value
+ *   expiringPut     expiry u53 LE in 8 bytes, at least 1 and below NEVER | value length varint | value
  *   rangeTombstone  end length + 1 varint, 0 where the range has no end | end. The key is its start.
  * ```
  * Operation i of the record has sequence number first + i.
@@ -19,7 +20,7 @@ import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
 import { VarintReader } from "../bytes/varint.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import type { Span } from "../cursor/spans.ts";
-import { EntryKind, MAX_KEY_BYTES, MAX_SEQNO, MAX_VALUE_BYTES } from "../entry.ts";
+import { EntryKind, MAX_KEY_BYTES, MAX_SEQNO, MAX_VALUE_BYTES, NEVER } from "../entry.ts";
 import { CorruptionError, InvalidArgumentError } from "../errors.ts";
 import { RECORD_HEADER_BYTES } from "../wal/format.ts";
 
@@ -29,12 +30,17 @@ const OperationKind = {
   tombstone: EntryKind.tombstone,
   /** Deletes the keys from its key up to its end. */
   rangeTombstone: 3,
+  /** A put that expires. */
+  expiringPut: 4,
 } as const;
 type OperationKind = (typeof OperationKind)[keyof typeof OperationKind];
 
 const SEQNO_OFFSET = 0;
 const COUNT_OFFSET = SEQNO_OFFSET + 8;
 const OPERATIONS_OFFSET = COUNT_OFFSET + 4;
+
+/** What an operation that expires takes more than another, here and in a memtable. */
+const EXPIRY_BYTES = 8;
 
 /** Bytes of a commit record: one value of the greatest size and its key fit. */
 const MAX_RECORD_BYTES: number = MAX_VALUE_BYTES + 2 ** 20;
@@ -48,7 +54,7 @@ export class RecordBuilder {
   /** The record: room for the WAL's frame, then the payload. */
   readonly writer: ByteWriter;
   operationCount = 0;
-  /** Bytes of all keys, and of all values: what the memtable needs to know to make room. */
+  /** Bytes of all keys, and of all values and expiries: what a memtable needs to know to make room. */
   keyBytes = 0;
   valueBytes = 0;
 
@@ -58,8 +64,15 @@ export class RecordBuilder {
     this.writer.length = RECORD_HEADER_BYTES + OPERATIONS_OFFSET;
   }
 
-  put(key: Uint8Array, keyLength: number, value: Uint8Array): void {
-    this.appendKey(OperationKind.put, key, keyLength);
+  /** `expiry`: NEVER for a put that does not expire. */
+  put(key: Uint8Array, keyLength: number, value: Uint8Array, expiry: number): void {
+    if (expiry === NEVER) {
+      this.appendKey(OperationKind.put, key, keyLength);
+    } else {
+      this.appendKey(OperationKind.expiringPut, key, keyLength);
+      this.writer.u53(expiry);
+      this.valueBytes += EXPIRY_BYTES;
+    }
     this.writer.varint(value.length);
     this.writer.append(value);
     this.valueBytes += value.length;
@@ -181,6 +194,8 @@ export interface OperationTarget {
     value: Uint8Array,
     valueStart: number,
     valueEnd: number,
+    /** NEVER for a put that does not expire, and for a tombstone. */
+    expiry: number,
   ): void;
   /**
    * Deletes the keys of [start, end), or from `start` on. The arrays are the target's to keep.
@@ -237,7 +252,7 @@ export class RecordReader {
     let pos = start;
     for (let i = index; i < endIndex; i++) {
       const kind = payload[pos];
-      if (pos >= end || kind < OperationKind.put || kind > OperationKind.rangeTombstone) {
+      if (pos >= end || kind < OperationKind.put || kind > OperationKind.expiringPut) {
         throw this.damaged("an operation's kind", pos < end ? `${kind}` : "the end", pos);
       }
       reader.pos = pos + 1;
@@ -253,10 +268,12 @@ export class RecordReader {
         pos = reader.pos;
         continue;
       }
+      const expiry = kind === OperationKind.expiringPut ? this.readExpiry(reader) : NEVER;
+      const entryKind = kind === OperationKind.tombstone ? EntryKind.tombstone : EntryKind.put;
       let valueLength = 0;
-      if (kind === OperationKind.put) valueLength = this.readLength(reader, MAX_VALUE_BYTES);
+      if (entryKind === EntryKind.put) valueLength = this.readLength(reader, MAX_VALUE_BYTES);
       pos = reader.pos + valueLength;
-      target.add(payload, keyStart, keyEnd, seqno, kind as EntryKind, payload, reader.pos, pos);
+      target.add(payload, keyStart, keyEnd, seqno, entryKind, payload, reader.pos, pos, expiry);
     }
     return pos;
   }
@@ -273,6 +290,18 @@ export class RecordReader {
     }
     reader.pos = rangeEnd;
     return this.payload.slice(rangeStart, rangeEnd);
+  }
+
+  private readExpiry(reader: VarintReader): number {
+    const { payload } = this;
+    const start = reader.pos;
+    const isThere = start + EXPIRY_BYTES <= payload.length;
+    const expiry = isThere ? readU53(payload, start) : 0;
+    if (expiry < 1 || expiry >= NEVER) {
+      throw this.damaged("an expiry within the record", isThere ? `${expiry}` : "the end", start);
+    }
+    reader.pos = start + EXPIRY_BYTES;
+    return expiry;
   }
 
   /** A length within `max` whose bytes are all there. */

@@ -22,11 +22,15 @@ import {
   type IfAbsent,
   type IfValue,
   type OpenOptions,
+  type PutOptions,
   resolveDurability,
   resolveOptions,
+  resolvePut,
   resolveTransaction,
+  resolveTtl,
   resolveWrite,
   type TransactionOptions,
+  type TtlOption,
   type WriteOptions,
 } from "./options.ts";
 import type { PinKind, WarningEvent } from "./pins.ts";
@@ -43,9 +47,16 @@ import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts
 
 /** One operation of a batch. */
 export type BatchOperation<K = string, V = unknown> =
-  | { readonly type: "put"; readonly key: K; readonly value: V }
+  | PutOperation<K, V>
   | { readonly type: "delete"; readonly key: K }
   | DeleteRangeOperation<K>;
+
+/** Stores a value under a key, as `put` does. */
+export interface PutOperation<K, V> extends TtlOption {
+  readonly type: "put";
+  readonly key: K;
+  readonly value: V;
+}
 
 /** Deletes every key of a range, as `deleteRange` does. */
 export interface DeleteRangeOperation<K> extends KeyRange<K> {
@@ -101,8 +112,29 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * Resolves when the write is as durable as asked: after fdatasync for `"sync"`, after write() for
    * `"os"`. Writes that are under way together share one system call and at most one sync.
    *
+   * With a `ttl` the entry is gone so many milliseconds after the call: reads no longer see it from
+   * then on, as if it had been deleted, and its space comes back with flushes and compactions. A
+   * snapshot, a transaction and an iteration keep to the time at which they began. Time is that of
+   * the option `now`, usually the machine's clock: if that is set back, entries live longer by as
+   * much, and one that had expired may show again unless a flush or compaction has dropped it.
+   *
+   * @example
+   * ```ts
+   * import { open } from "memkv";
+   *
+   * let time = Date.now();
+   * const db = await open<string, string>(":memory:", { ttl: 60_000, now: () => time });
+   * await db.put("session", "ada"); // gone after a minute
+   * await db.put("code", "1234", { ttl: 5_000 }); // gone after five seconds
+   * await db.put("name", "Ada", { ttl: Infinity }); // stays
+   * time += 10_000;
+   * console.log([...db.keys()], db.count()); // [ 'name', 'session' ] 2
+   * await db.close();
+   * ```
+   *
    * @throws InvalidArgumentError (MEMKV_INVALID_ARGUMENT): the key or value cannot be encoded, or is
-   *   too long (keys 64 KiB, values 1 GiB); `undefined` is not a value. Nothing was written.
+   *   too long (keys 64 KiB, values 1 GiB); `undefined` is not a value; the `ttl` is negative or not a
+   *   number. Nothing was written.
    * @throws ClosedError, ReadOnlyError, LockedError: the database takes no writes. (If the lock is
    *   lost while this write is under way, it is unknown whether it survives.)
    * @throws DatabaseError MEMKV_IO: the log could not be written (disk full); the write did not
@@ -110,7 +142,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    *   already; this one did not happen. MEMKV_POISONED: a sync failed; whether this write survives is
    *   unknown until the database is reopened, and no later one is taken.
    */
-  put(key: K, value: V, options?: WriteOptions): Promise<void>;
+  put(key: K, value: V, options?: PutOptions): Promise<void>;
   /**
    * Stores a value under a key if the key is not there (`ifAbsent: true`), or if it has the value
    * that `get` returned for it (`ifValue`). Resolves to whether that was so, and so whether the value
@@ -134,9 +166,11 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * await db.close();
    * ```
    */
-  put(key: K, value: V, options: IfAbsent | IfValue<V>): Promise<boolean>;
-  put(key: K, value: V, options?: WriteOptions & Partial<IfAbsent & IfValue<V>>): Promise<unknown> {
-    return this.writeKey("put", key, options, (record) => this.encodePut(record, key, value));
+  put(key: K, value: V, options: IfAbsent | (IfValue<V> & TtlOption)): Promise<boolean>;
+  put(key: K, value: V, options?: PutOptions & Partial<IfAbsent & IfValue<V>>): Promise<unknown> {
+    return this.writeKey("put", key, options, (record, ttl) =>
+      this.encodePut(record, key, value, ttl),
+    );
   }
 
   /** Removes a key; no error if it is not there. Durability and errors as for `put`. */
@@ -178,8 +212,11 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    *   asynchronous write or a flush that is under way or, in a loop that gives the event loop no turn,
    *   for memtables to be flushed. Nothing was written then: `await put(...)` does the same and waits.
    */
-  putSync(key: K, value: V, options?: WriteOptions): void {
-    this.writeSync((record) => this.encodePut(record, key, value), options);
+  putSync(key: K, value: V, options?: PutOptions): void {
+    const { store } = this;
+    store.checkWritable();
+    const { ttl, durability } = resolvePut(options, store.options.durability);
+    store.committer.writeSync((record) => this.encodePut(record, key, value, ttl), durability);
   }
 
   /** As `delete`, blocking the thread. Durability and errors as for `putSync`. */
@@ -245,7 +282,10 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     }
     const begin = (): Transaction<K, V> => {
       store.checkWritable();
-      return new Transaction(store, this.codecs, this.pin("transaction"));
+      const { sources, visibleSeqno, options, pins } = store;
+      // The clock is asked even if nothing expires yet: what the transaction writes may.
+      const pin = pins.take("transaction", sources, visibleSeqno, options.now());
+      return new Transaction(store, this.codecs, pin);
     };
     const resolved = resolveTransaction(options, store.options.durability);
     return await runTransaction(store, begin, body, resolved);
@@ -270,9 +310,9 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * ```
    */
   snapshot(): Snapshot<K, V> {
-    const { sources, visibleSeqno } = this.moment();
+    const { sources, visibleSeqno, time } = this.moment();
     const { pins } = this.store;
-    return new Snapshot(this.codecs, (kind) => pins.take(kind, sources, visibleSeqno));
+    return new Snapshot(this.codecs, (kind) => pins.take(kind, sources, visibleSeqno, time));
   }
 
   /**
@@ -401,8 +441,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   }
 
   protected override pin(kind: PinKind): Pin {
-    const { sources, visibleSeqno } = this.moment();
-    return this.store.pins.take(kind, sources, visibleSeqno);
+    const { sources, visibleSeqno, time } = this.moment();
+    return this.store.pins.take(kind, sources, visibleSeqno, time);
   }
 
   private beginClosing(): Promise<void> {
@@ -448,13 +488,15 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   private writeKey(
     kind: "put" | "delete",
     key: K,
-    options: (WriteOptions & Partial<IfAbsent & IfValue<V>>) | undefined,
-    encode: (record: RecordBuilder) => void,
+    options: (PutOptions & Partial<IfAbsent & IfValue<V>>) | undefined,
+    encodeKey: (record: RecordBuilder, ttl: number | undefined) => void,
   ): Promise<unknown> {
     try {
       const { store } = this;
       store.checkWritable();
-      const { durability, expectation } = resolveWrite(kind, options, store.options.durability);
+      const resolved = resolveWrite(kind, options, store.options.durability);
+      const { ttl, durability, expectation } = resolved;
+      const encode = (record: RecordBuilder): void => encodeKey(record, ttl);
       if (expectation === undefined) return store.committer.write(encode, durability);
       const condition =
         expectation === "anything" ? () => true : this.isValueOf(key, expectation.value);
@@ -474,13 +516,15 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     const mapKey = toMapKey(bytes, 0, length);
     return (earlier) => {
       const { sources, visibleSeqno } = store;
+      // What stands before the write in its group may be the first that expires.
+      const time = store.options.now();
       if (expected === undefined) {
-        if (earlier.has(mapKey)) return earlier.valueOf(mapKey) === undefined;
-        return !hasKey(sources, visibleSeqno, bytes, length);
+        if (earlier.has(mapKey)) return earlier.valueOf(mapKey, time) === undefined;
+        return !hasKey(sources, visibleSeqno, time, bytes, length);
       }
       const actual = earlier.has(mapKey)
-        ? earlier.valueOf(mapKey)
-        : findValue(sources, visibleSeqno, bytes, length);
+        ? earlier.valueOf(mapKey, time)
+        : findValue(sources, visibleSeqno, time, bytes, length);
       return actual !== undefined && compareBytes(expected, actual) === 0;
     };
   }
@@ -491,8 +535,11 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     index: number,
   ): void {
     try {
-      if (operation.type === "put") this.encodePut(record, operation.key, operation.value);
-      else if (operation.type === "delete") this.encodeDelete(record, operation.key);
+      if (operation.type === "put") {
+        const { key, value, ttl } = operation;
+        if (ttl !== undefined) resolveTtl({ ttl });
+        this.encodePut(record, key, value, ttl);
+      } else if (operation.type === "delete") this.encodeDelete(record, operation.key);
       else if (operation.type === "deleteRange")
         this.encodeDeleteRange(record, operation, ["type"]);
       else {
@@ -509,12 +556,12 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     }
   }
 
-  private encodePut(record: RecordBuilder, key: K, value: V): void {
+  private encodePut(record: RecordBuilder, key: K, value: V, ttl: number | undefined): void {
     const { key: keyCodec, value: valueCodec } = this.codecs;
     const bytes = valueCodec.encode(value);
     // The length first: encoding a long key replaces the buffer.
     const length = keyCodec.encode(key);
-    record.put(keyCodec.buffer, length, bytes);
+    record.put(keyCodec.buffer, length, bytes, this.store.expiryAfter(ttl));
   }
 
   private encodeDelete(record: RecordBuilder, key: K): void {

@@ -6,8 +6,8 @@
  * iteration that had to walk over many remembers where they began and ended, and the next one that
  * comes to that stretch goes to its end at once; what has been deleted there since, it adds.
  *
- * What is remembered is a fact about content, not about files: from the write `seqno` on, no key in
- * [start, end) is there. Flushes and compactions do not touch it; the first put into the stretch ends
+ * What is remembered is a fact about content, not about files: from the write `seqno` on, and from the
+ * moment `time` on, by which something there may have expired, no key in [start, end) is there. Flushes and compactions do not touch it; the first put into the stretch ends
  * it. One stretch is remembered, the last that was found.
  *
  * Invariants:
@@ -28,20 +28,23 @@ export class DeadRange implements OperationTarget {
   private end: Uint8Array | undefined;
   /** Readers of this and later writes may rely on the stretch. */
   private seqno: number;
+  /** As may readers of this and later moments. */
+  private time: number;
 
   constructor() {
     this.isKnown = false;
     this.start = new Uint8Array(0);
     this.end = undefined;
     this.seqno = 0;
+    this.time = 0;
   }
 
   /**
-   * If the cursor, of a reader that sees writes up to `seqno`, stands in the stretch, moves it out, in
-   * the direction of travel, and returns true.
+   * If the cursor, of a reader that sees writes up to `seqno` at the moment `time`, stands in the
+   * stretch, moves it out, in the direction of travel, and returns true.
    */
-  leave(cursor: Cursor, seqno: number, isReverse: boolean): boolean {
-    if (!this.isKnown || seqno < this.seqno) return false;
+  leave(cursor: Cursor, seqno: number, time: number, isReverse: boolean): boolean {
+    if (!this.isKnown || seqno < this.seqno || time < this.time) return false;
     const { start, end } = this;
     if (!this.holds(cursor.key, 0, cursor.keyLength)) return false;
     if (!isReverse) {
@@ -63,15 +66,17 @@ export class DeadRange implements OperationTarget {
 
   /**
    * Remembers [start, end), with the stretch that is known if they meet. `seqno` is the newest write
-   * applied, and the reader saw it.
+   * applied, and the reader saw it, at the moment `time`.
    */
-  learn(start: Uint8Array, end: Uint8Array | undefined, seqno: number): void {
+  learn(start: Uint8Array, end: Uint8Array | undefined, seqno: number, time: number): void {
     if (this.isKnown && this.meets(start, end)) {
       if (compare(this.start, start) > 0) this.start = start;
       if (this.end !== undefined && (end === undefined || compare(this.end, end) < 0)) {
         this.end = end;
       }
+      this.time = Math.max(this.time, time);
     } else {
+      this.time = time;
       this.start = start;
       this.end = end;
     }

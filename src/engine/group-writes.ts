@@ -69,9 +69,15 @@ const { latin1Slice } = Buffer.prototype as Buffer & {
   latin1Slice(this: Uint8Array, start: number, end: number): string;
 };
 
+/** A value, as a view of the record, and when it expires. */
+interface GroupValue {
+  readonly bytes: Uint8Array;
+  readonly expiry: number;
+}
+
 export class GroupWrites implements OperationTarget {
-  /** The newest value of each key, as a view of the record; undefined for a tombstone. */
-  private readonly values = new Map<string, Uint8Array | undefined>();
+  /** What each key is given last; undefined for a tombstone. */
+  private readonly values = new Map<string, GroupValue | undefined>();
   private readonly deleted: Span[] = [];
 
   deleteRange(start: Uint8Array, end: Uint8Array | undefined): void {
@@ -91,11 +97,12 @@ export class GroupWrites implements OperationTarget {
     value: Uint8Array,
     valueStart: number,
     valueEnd: number,
+    expiry: number,
   ): void {
     const isPut = kind === EntryKind.put;
     this.values.set(
       toMapKey(key, keyStart, keyEnd),
-      isPut ? value.subarray(valueStart, valueEnd) : undefined,
+      isPut ? { bytes: value.subarray(valueStart, valueEnd), expiry } : undefined,
     );
   }
 
@@ -107,9 +114,13 @@ export class GroupWrites implements OperationTarget {
     return this.deleted.some((span) => contains(span, key));
   }
 
-  /** The value that the key is given, if `has` says that it is written; undefined if it is deleted. */
-  valueOf(mapKey: string): Uint8Array | undefined {
-    return this.values.get(mapKey);
+  /**
+   * The value that the key is given, if `has` says that it is written; undefined if it is deleted, or
+   * has expired at the moment `time`.
+   */
+  valueOf(mapKey: string, time: number): Uint8Array | undefined {
+    const value = this.values.get(mapKey);
+    return value === undefined || value.expiry <= time ? undefined : value.bytes;
   }
 
   /** Whether a key within the bounds is written. Walks all keys: a group has few. */

@@ -35,6 +35,8 @@ import type { ValueCodec } from "./value-codec.ts";
 export interface Pin {
   readonly sources: ReadSources;
   readonly seqno: number;
+  /** What has expired by then is not seen. */
+  readonly time: number;
   /** Throws ClosedError once what the pin was taken from is closed. */
   checkOpen(): void;
   release(): void;
@@ -120,7 +122,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.iteration = iteration;
     this.codecs = codecs;
     this.project = project;
-    this.cursor = cursorOver(pin.sources, pin.seqno);
+    this.cursor = cursorOver(pin.sources, pin.seqno, pin.time);
     this.filter = filter;
     this.remaining = iteration.limit;
     this.passedCount = 0;
@@ -207,9 +209,9 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   }
 
   private passTombstone(cursor: Cursor): void {
-    const { dead, seqno } = this.pin;
+    const { dead, seqno, time } = this.pin;
     const { isReverse } = this.iteration;
-    if (dead?.leave(cursor, seqno, isReverse)) return;
+    if (dead?.leave(cursor, seqno, time, isReverse)) return;
     if (this.passedCount++ === 0) this.firstPassed = cursor.key.slice(0, cursor.keyLength);
     this.step(cursor);
   }

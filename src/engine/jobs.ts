@@ -39,8 +39,18 @@ export interface JobContext {
   readonly flushCoders: CoderMemory;
 }
 
+/** What a flush is to do, besides the memtable that it writes. */
+export interface FlushTask {
+  /** Whether no run can hold any of its keys. */
+  readonly dropTombstones: boolean;
+  /** What has expired by then is a tombstone. */
+  readonly time: number;
+}
+
 /** What a compaction is to do, besides the runs that it merges. */
 export interface CompactionTask {
+  /** What has expired by then is a tombstone. */
+  readonly time: number;
   /** Whether no run older than those merged can hold any of their keys. */
   readonly dropTombstones: boolean;
   /** All value logs that the runs refer to, and perhaps others. */
@@ -58,7 +68,7 @@ export interface JobOutput extends RunOutput {
 /** Runs jobs, one flush and one compaction at a time. A failed job, or a cancelled one, leaves no files. */
 export interface JobRunner {
   /** The run of a sealed memtable. Empty if it has nothing to write. */
-  flush(memtable: Memtable, dropTombstones: boolean, control: JobControl): Promise<JobOutput>;
+  flush(memtable: Memtable, task: FlushTask, control: JobControl): Promise<JobOutput>;
   /** The union of the runs, newest first hiding older. */
   compact(
     runs: readonly (readonly Segment[])[],
@@ -76,19 +86,19 @@ const NO_BYTES = new Uint8Array(0);
 
 export async function flushMemtable(
   memtable: Memtable,
-  dropTombstones: boolean,
+  { dropTombstones, time }: FlushTask,
   context: JobContext,
   pause: Pause,
   control: JobControl,
 ): Promise<RunOutput> {
   if (memtable.isEmpty) return { run: [], valueLogs: [] };
   const { keyCount } = memtable;
-  const sample = sampleOf(memtable.cursor(MAX_SEQNO), keyCount, context);
+  const sample = sampleOf(memtable.cursor(MAX_SEQNO, time), keyCount, context);
   const { compression } = context;
   const options = { compression, effort: "quick" } as const;
   const coders = context.flushCoders.codersFor(sample, { keyCount }, options);
   const writer = new RunWriter(outputOf(context, pause, control));
-  const cursor = memtable.cursor(MAX_SEQNO);
+  const cursor = memtable.cursor(MAX_SEQNO, time);
   // Empty where a range tombstone deleted all that there is.
   cursor.seekToLast();
   const lastKey = cursor.isValid ? cursor.key.slice(0, cursor.keyLength) : NO_BYTES;
@@ -175,8 +185,8 @@ export class InlineRunner implements JobRunner {
     this.context = context;
   }
 
-  flush(memtable: Memtable, dropTombstones: boolean, control: JobControl): Promise<RunOutput> {
-    return flushMemtable(memtable, dropTombstones, this.context, () => setImmediate(), control);
+  flush(memtable: Memtable, task: FlushTask, control: JobControl): Promise<RunOutput> {
+    return flushMemtable(memtable, task, this.context, () => setImmediate(), control);
   }
 
   compact(

@@ -6,15 +6,17 @@
  * and so sees the moment it pinned, whatever was written since. Entries live in a second shared
  * buffer, the version heap, which only grows:
  *
- *   offset 0          4            8             12             16
- *          +----------+------------+-------------+--------------+-------------+---------+
- *          | previous | seqno low  | seqno high, | value length | value bytes | 0 to 7  |
- *          | version  |            | kind        |              |             | unused  |
- *          +----------+------------+-------------+--------------+-------------+---------+
+ *   offset 0          4            8             12             16       16 or 24
+ *          +----------+------------+-------------+--------------+--------+-------------+---------+
+ *          | previous | seqno low  | seqno high, | value length | expiry | value bytes | 0 to 7  |
+ *          | version  |            | flag, kind  |              |        |             | unused  |
+ *          +----------+------------+-------------+--------------+--------+-------------+---------+
  *   previous     u32   reference of the next older entry of the key; 0 is none
  *   seqno low    u32   the lower 32 bits of the seqno
- *   high, kind   u32   the upper 21 bits in bits 0-20, the kind in bits 24-31
+ *   high, kind   u32   the upper 21 bits in bits 0-20, the kind in bits 24-31; bit 23 says that the
+ *                      entry expires
  *   value length u32   at most MAX_VALUE_BYTES; 0 for a tombstone
+ *   expiry       u53   in 8 bytes, only where bit 23 is set
  *
  * A reference is an offset in units of 8 bytes, so that 32 bits address 32 GiB. What limits a
  * memtable is the platform: a SharedArrayBuffer of Node 20 ends at 4 GiB (MAX_HEAP_BYTES).
@@ -38,7 +40,7 @@ import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
 import { compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import { EntryKind, MAX_SEQNO, type SeqnoRange } from "../entry.ts";
+import { BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER, type SeqnoRange } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
 import {
@@ -57,6 +59,13 @@ export const MAX_HEAP_BYTES: number = 2 ** 32 - 8;
 const UNIT_BYTES = 8;
 const UNIT_WORDS = UNIT_BYTES / 4;
 const VERSION_HEADER_BYTES = 16;
+/** What an entry that expires takes more. */
+const EXPIRY_BYTES = 8;
+
+const EXPIRES: number = 1 << 23;
+const SEQNO_HIGH = 0x1f_ffff;
+
+const NO_BYTES = new Uint8Array(0);
 
 /** The version that `find` returns for a key whose newest write is a range tombstone. */
 const RANGE_DELETED = 1;
@@ -110,6 +119,9 @@ export class Memtable {
   tombstoneCount: number;
   /** Entries, shadowed ones included. */
   entryCount: number;
+  /** The earliest and the latest expiry of its entries; NEVER and BEFORE_EXPIRY if none expires. */
+  firstExpiry: number;
+  lastExpiry: number;
   private readonly rangeTombstones: RangeTombstones;
 
   private readonly capacityBytes: number;
@@ -134,6 +146,8 @@ export class Memtable {
     this.lastSeqno = shared?.lastSeqno ?? 0;
     this.tombstoneCount = 0;
     this.entryCount = 0;
+    this.firstExpiry = NEVER;
+    this.lastExpiry = BEFORE_EXPIRY;
     this.rangeTombstones = new RangeTombstones(shared?.rangeTombstones);
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
@@ -201,8 +215,8 @@ export class Memtable {
 
   /**
    * Adds an entry for key[keyStart, keyEnd) with the value value[valueStart, valueEnd), which is
-   * empty for a tombstone. Both are copied. The caller has asked `canHold`, and `seqno` is above all
-   * before it.
+   * empty for a tombstone. Both are copied. The caller has asked `canHold`, counting eight
+   * more bytes of a value where `expiry` is not NEVER, and `seqno` is above all before it.
    */
   add(
     key: Uint8Array,
@@ -213,11 +227,14 @@ export class Memtable {
     value: Uint8Array,
     valueStart: number,
     valueEnd: number,
+    expiry: number = NEVER,
   ): void {
     this.noteSeqno(seqno);
     const ref = this.heapTop;
     const valueLength = valueEnd - valueStart;
-    const end = ref * UNIT_BYTES + VERSION_HEADER_BYTES + valueLength;
+    const expires = expiry !== NEVER;
+    const headerBytes = VERSION_HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
+    const end = ref * UNIT_BYTES + headerBytes + valueLength;
     assert(end <= this.heapBytes.length, "the caller asked canHold");
     const previous = this.tree.locate(key, keyStart, keyEnd);
     const words = this.heapWords;
@@ -226,6 +243,7 @@ export class Memtable {
     words[word + 1] = seqno % 0x1_0000_0000;
     words[word + 2] = Math.floor(seqno / 0x1_0000_0000) | (kind << 24);
     words[word + 3] = valueLength;
+    if (expires) this.noteExpiry(word, expiry);
     this.copyValue(end - valueLength, value, valueStart, valueEnd);
     this.tree.assign(ref);
     this.heapTop = Math.ceil(end / UNIT_BYTES);
@@ -280,7 +298,8 @@ export class Memtable {
     if (isEmptyRange(bounds)) return false;
     const deleted = this.deletedRanges(MAX_SEQNO);
     if (deleted?.isWrittenSince(seqno, bounds)) return true;
-    const cursor = new MemtableCursor(this, new TreeCursor(this.tree), MAX_SEQNO, undefined);
+    const keys = new TreeCursor(this.tree);
+    const cursor = new MemtableCursor(this, keys, MAX_SEQNO, BEFORE_EXPIRY, undefined);
     seekToLower(cursor, bounds.lower);
     while (cursor.isValid && isWithinUpper(cursor, bounds.upper)) {
       if (cursor.entrySeqno > seqno) return true;
@@ -291,25 +310,41 @@ export class Memtable {
 
   seqnoOf(ref: number): number {
     const word = ref * UNIT_WORDS;
-    return (this.heapWords[word + 2] & 0x1f_ffff) * 0x1_0000_0000 + this.heapWords[word + 1];
+    return (this.heapWords[word + 2] & SEQNO_HIGH) * 0x1_0000_0000 + this.heapWords[word + 1];
   }
 
-  kindOf(ref: number): EntryKind {
-    return (this.heapWords[ref * UNIT_WORDS + 2] >>> 24) as EntryKind;
+  /** What the entry is at a moment: a tombstone, if it has expired by then. */
+  kindOf(ref: number, time: number): EntryKind {
+    const word = this.heapWords[ref * UNIT_WORDS + 2];
+    if ((word & EXPIRES) !== 0 && this.expiryOf(ref) <= time) return EntryKind.tombstone;
+    return (word >>> 24) as EntryKind;
+  }
+
+  /** When the entry expires, or NEVER. */
+  expiryOf(ref: number): number {
+    const word = ref * UNIT_WORDS;
+    const words = this.heapWords;
+    if ((words[word + 2] & EXPIRES) === 0) return NEVER;
+    return words[word + 4] + words[word + 5] * 0x1_0000_0000;
   }
 
   /** A view of the entry's value; it stays valid, and unchanged, as long as the memtable. */
   valueOf(ref: number): Uint8Array {
-    const start = ref * UNIT_BYTES + VERSION_HEADER_BYTES;
-    return this.heapBytes.subarray(start, start + this.heapWords[ref * UNIT_WORDS + 3]);
+    const word = ref * UNIT_WORDS;
+    const expires = (this.heapWords[word + 2] & EXPIRES) !== 0;
+    const headerBytes = VERSION_HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
+    const start = ref * UNIT_BYTES + headerBytes;
+    return this.heapBytes.subarray(start, start + this.heapWords[word + 3]);
   }
 
   /**
    * A cursor over the newest entry at or below `seqno` of each key, tombstones included, but for what
-   * range tombstones deleted. It stays right while there are writes between its moves.
+   * range tombstones deleted. What has expired at the moment `time` is a tombstone. It stays right
+   * while there are writes between its moves.
    */
-  cursor(seqno: number): Cursor {
-    return new MemtableCursor(this, new TreeCursor(this.tree), seqno, this.deletedRanges(seqno));
+  cursor(seqno: number, time: number): Cursor {
+    const keys = new TreeCursor(this.tree);
+    return new MemtableCursor(this, keys, seqno, time, this.deletedRanges(seqno));
   }
 
   /** The first entry of the chain from `head` at or below `seqno`, or NO_VERSION. */
@@ -323,6 +358,15 @@ export class Memtable {
     assert(seqno > this.lastSeqno, "sequence numbers ascend");
     if (this.lastSeqno === 0) this.firstSeqno = seqno;
     this.lastSeqno = seqno;
+  }
+
+  private noteExpiry(word: number, expiry: number): void {
+    const words = this.heapWords;
+    words[word + 2] |= EXPIRES;
+    words[word + 4] = expiry % 0x1_0000_0000;
+    words[word + 5] = Math.floor(expiry / 0x1_0000_0000);
+    this.firstExpiry = Math.min(this.firstExpiry, expiry);
+    this.lastExpiry = Math.max(this.lastExpiry, expiry);
   }
 
   private copyValue(target: number, value: Uint8Array, start: number, end: number): void {
@@ -356,6 +400,7 @@ class MemtableCursor implements Cursor {
   private readonly memtable: Memtable;
   private readonly keys: TreeCursor;
   private readonly seqno: number;
+  private readonly time: number;
   private readonly deleted: RangeTombstoneView | undefined;
   /** That of the last key that was asked about. */
   private piece: Piece | undefined;
@@ -365,11 +410,13 @@ class MemtableCursor implements Cursor {
     memtable: Memtable,
     keys: TreeCursor,
     seqno: number,
+    time: number,
     deleted: RangeTombstoneView | undefined,
   ) {
     this.memtable = memtable;
     this.keys = keys;
     this.seqno = seqno;
+    this.time = time;
     this.deleted = deleted;
     this.piece = undefined;
     this.ref = NO_VERSION;
@@ -388,7 +435,12 @@ class MemtableCursor implements Cursor {
   }
 
   get kind(): EntryKind {
-    return this.memtable.kindOf(this.ref);
+    return this.memtable.kindOf(this.ref, this.time);
+  }
+
+  get expiry(): number {
+    const expiry = this.memtable.expiryOf(this.ref);
+    return expiry <= this.time ? NEVER : expiry;
   }
 
   /** Of the entry that the cursor is at. */
@@ -397,7 +449,7 @@ class MemtableCursor implements Cursor {
   }
 
   value(): Uint8Array {
-    return this.memtable.valueOf(this.ref);
+    return this.kind === EntryKind.put ? this.memtable.valueOf(this.ref) : NO_BYTES;
   }
 
   storedValue(): Uint8Array {

@@ -49,6 +49,11 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly valueEncoding?: ValueEncodingOption<V> | undefined;
   /** Default `"sync"`. Each write may choose for itself. */
   readonly durability?: Durability | undefined;
+  /**
+   * Milliseconds that entries live, unless the write says otherwise: any number from 0. Default
+   * Infinity: for good. It goes for what is written from now on.
+   */
+  readonly ttl?: number | undefined;
   /** Default `"tolerate-tail"`: a torn last record is normal, damage before it is an error. */
   readonly recovery?: RecoveryMode | undefined;
   /** Bytes of memory at which a memtable is sealed and flushed. Default 64 MiB; at least 128 KiB. */
@@ -105,7 +110,10 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly fileSystem?: FileSystem | undefined;
   /** Where messages go that nobody waits for. Default: nowhere; nothing is printed. */
   readonly logger?: Logger | undefined;
-  /** The clock, in milliseconds. Default `Date.now`; tests may stand in for it. */
+  /**
+   * The clock, in milliseconds since 1970, by which entries expire. Default `Date.now`; tests may stand
+   * in for it.
+   */
   readonly now?: (() => number) | undefined;
 }
 
@@ -115,8 +123,20 @@ export interface WriteOptions {
   readonly durability?: Durability | undefined;
 }
 
+/** How long an entry lives. */
+export interface TtlOption {
+  /**
+   * Milliseconds from the call on after which the entry is gone: any number from 0, and Infinity for
+   * one that stays. Default: the database's. Putting a key again gives it a new ttl, or none.
+   */
+  readonly ttl?: number | undefined;
+}
+
+/** Options of a put. */
+export interface PutOptions extends WriteOptions, TtlOption {}
+
 /** A write that happens only where its key is not there. */
-export interface IfAbsent extends WriteOptions {
+export interface IfAbsent extends PutOptions {
   /** False for no condition. */
   readonly ifAbsent: boolean;
 }
@@ -152,6 +172,7 @@ export interface ResolvedOptions<K, V> {
   readonly keyEncoding: KeyEncodingOption<K>;
   readonly valueEncoding: ValueEncodingOption<V>;
   readonly durability: Durability;
+  readonly ttl: number;
   readonly recovery: RecoveryMode;
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
@@ -193,6 +214,9 @@ const wholeNumber =
     Number.isInteger(value) && (value as number) >= min && (value as number) <= max
       ? undefined
       : `a whole number from ${min} to ${max}`;
+
+const duration: Check = (value) =>
+  typeof value === "number" && value >= 0 ? undefined : "a number of milliseconds from 0";
 
 const boolean: Check = (value) => (typeof value === "boolean" ? undefined : "true or false");
 
@@ -239,6 +263,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   keyEncoding: encoding(["utf8", "binary", "ordered"]),
   valueEncoding: encoding(VALUE_ENCODINGS),
   durability: oneOf("sync", "os"),
+  ttl: duration,
   recovery: oneOf("tolerate-tail", "absolute", "point-in-time", "salvage"),
   memtableBytes: wholeNumber(2 ** 17, 2 ** 30),
   blockCacheBytes: wholeNumber(0, 2 ** 40),
@@ -276,6 +301,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     keyEncoding: options.keyEncoding ?? "utf8",
     valueEncoding: options.valueEncoding ?? "msgpack",
     durability: options.durability ?? "sync",
+    ttl: options.ttl ?? Number.POSITIVE_INFINITY,
     recovery: options.recovery ?? "tolerate-tail",
     memtableBytes: options.memtableBytes ?? 64 * MEBIBYTE,
     blockCacheBytes: options.blockCacheBytes ?? 32 * MEBIBYTE,
@@ -314,30 +340,55 @@ export type Expectation<V> = { readonly value: V | undefined } | "anything" | un
 
 /** Options of a write to one key, which may have a condition. */
 export interface ResolvedWrite<V> {
+  /** Undefined for the database's. */
+  readonly ttl: number | undefined;
   readonly durability: Durability;
   readonly expectation: Expectation<V>;
 }
 
 const DELETE_CHECKS: Record<string, Check> = { ...WRITE_CHECKS, ifValue: () => undefined };
-const PUT_CHECKS: Record<string, Check> = { ...DELETE_CHECKS, ifAbsent: boolean };
+const PUT_CHECKS: Record<string, Check> = { ...DELETE_CHECKS, ifAbsent: boolean, ttl: duration };
 
 export function resolveWrite<V>(
   kind: "put" | "delete",
-  options: (WriteOptions & Partial<IfAbsent & IfValue<V>>) | undefined,
+  options: (PutOptions & Partial<IfAbsent & IfValue<V>>) | undefined,
   otherwise: Durability,
 ): ResolvedWrite<V> {
-  if (options === undefined) return { durability: otherwise, expectation: undefined };
+  if (options === undefined) {
+    return { ttl: undefined, durability: otherwise, expectation: undefined };
+  }
   checkOptions(options, kind === "put" ? PUT_CHECKS : DELETE_CHECKS);
-  const { durability = otherwise, ifAbsent } = options;
+  const { durability = otherwise, ttl, ifAbsent } = options;
   // `ifValue: undefined` asks for a key that is not there, as `get` says of it.
   if (Object.hasOwn(options, "ifValue")) {
     if (ifAbsent !== undefined) {
       throw new InvalidArgumentError("ifAbsent and ifValue exclude each other: give one of them");
     }
-    return { durability, expectation: { value: options.ifValue } };
+    return { ttl, durability, expectation: { value: options.ifValue } };
   }
-  if (ifAbsent === undefined) return { durability, expectation: undefined };
-  return { durability, expectation: ifAbsent ? { value: undefined } : "anything" };
+  if (ifAbsent === undefined) return { ttl, durability, expectation: undefined };
+  return { ttl, durability, expectation: ifAbsent ? { value: undefined } : "anything" };
+}
+
+const BLOCKING_PUT_CHECKS: Record<keyof PutOptions, Check> = { ...WRITE_CHECKS, ttl: duration };
+
+/** Options of a put without a condition. */
+export function resolvePut(
+  options: PutOptions | undefined,
+  otherwise: Durability,
+): { readonly ttl: number | undefined; readonly durability: Durability } {
+  if (options === undefined) return { ttl: undefined, durability: otherwise };
+  checkOptions(options, BLOCKING_PUT_CHECKS);
+  return { ttl: options.ttl, durability: options.durability ?? otherwise };
+}
+
+const TTL_CHECKS: Record<keyof TtlOption, Check> = { ttl: duration };
+
+/** The ttl that a put in a transaction asks for; undefined for the database's. */
+export function resolveTtl(options: TtlOption | undefined): number | undefined {
+  if (options === undefined) return undefined;
+  checkOptions(options, TTL_CHECKS);
+  return options.ttl;
 }
 
 /** Options of a transaction with every default filled in. */

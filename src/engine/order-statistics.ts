@@ -27,6 +27,10 @@
  * checkpoints, then among the newer entries up to the next one, ends between two neighbouring newer
  * entries, where the answer is a key of what is below, at an index less the changes so far.
  *
+ * What has expired counts as deleted: in the oldest run its ordinals are left out like those of
+ * tombstones. So an order is true for a period, from the last expiry before the moment it was made for
+ * to the next one; after that it is made anew.
+ *
  * Invariant: nothing that an order was made of changes, as far as its sequence number sees.
  */
 import { assert } from "../assert.ts";
@@ -34,12 +38,14 @@ import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { eachSpan, endsAfter, Mask, type Span, type Spans, unionOf } from "../cursor/spans.ts";
-import { EntryKind } from "../entry.ts";
+import { EntryKind, type Period } from "../entry.ts";
+import { isWithin } from "../segment/expiries.ts";
 import { KeyBuffer } from "../segment/key-buffer.ts";
+import type { OrdinalSet } from "../segment/ordinal-set.ts";
 import type { Segment } from "../segment/reader.ts";
 import { type Bounds, isEmptyRange } from "./range.ts";
 import { hasKey, mergedCursor, type Runs } from "./reads.ts";
-import { type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
+import { type NewestEntries, type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 
 /** A place between keys: just before a key, or just after it. */
 export interface Place {
@@ -56,25 +62,57 @@ export interface KeyOrder {
   keyAt(index: number): Uint8Array;
 }
 
+/** An order, and when it is true. */
+export interface TimedOrder {
+  readonly order: KeyOrder;
+  readonly period: Period;
+}
+
+const ALWAYS: Period = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY };
+
 /** Orders of the runs of a Version, made when first asked for. */
-const ordersOfRuns = new WeakMap<OpenVersion, KeyOrder>();
+const ordersOfRuns = new WeakMap<OpenVersion, TimedOrder>();
 
 /** The keys that the moment sees, in their order. */
-export function orderOver({ memtables, version }: ReadSources, seqno: number): KeyOrder {
-  const runs = ordersOfRuns.get(version) ?? orderOfRuns(version);
-  ordersOfRuns.set(version, runs);
+export function orderOver(
+  { memtables, version }: ReadSources,
+  seqno: number,
+  time: number,
+): TimedOrder {
+  let runs = ordersOfRuns.get(version);
+  if (runs === undefined || !isWithin(runs.period, time)) {
+    runs = orderOfRuns(version, time);
+    ordersOfRuns.set(version, runs);
+  }
   const hiding = memtables.map((memtable) => memtable.deletedRanges(seqno));
-  const { order, mask } = maskOrder(runs, hiding);
+  const { order, mask } = maskOrder(runs.order, hiding);
   const entryCount = memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0);
-  if (entryCount === 0) return order;
+  if (entryCount === 0) return { order, period: runs.period };
   const below = { memtables: [], version };
-  const cursor = mergedCursor(memtables, NO_RUNS, seqno);
-  return new CorrectedOrder(
+  const cursor = mergedCursor(memtables, NO_RUNS, seqno, time);
+  const corrected = new CorrectedOrder(
     order,
     cursor,
     entryCount,
-    (key, length) => mask?.covering(key, length) === undefined && hasKey(below, seqno, key, length),
+    (key, length) =>
+      mask?.covering(key, length) === undefined && hasKey(below, seqno, time, key, length),
   );
+  const periods = memtables.map((memtable) => periodOf(memtable, time));
+  return { order: corrected, period: overlapOf([runs.period, ...periods]) };
+}
+
+/** A period around a moment in which no entry expires. Expiries are whole milliseconds. */
+function periodOf({ firstExpiry, lastExpiry }: NewestEntries, time: number): Period {
+  if (time < firstExpiry) return { ...ALWAYS, until: firstExpiry };
+  if (time >= lastExpiry) return { ...ALWAYS, from: lastExpiry };
+  return { from: time, until: Math.floor(time) + 1 };
+}
+
+function overlapOf(periods: readonly Period[]): Period {
+  return {
+    from: Math.max(...periods.map((period) => period.from)),
+    until: Math.min(...periods.map((period) => period.until)),
+  };
 }
 
 const NO_RUNS: Runs = { runs: [], rangeTombstones: [] };
@@ -119,40 +157,48 @@ export function sampleIndexes(count: number, size: number, random: () => number)
   return [...chosen].sort((a, b) => a - b);
 }
 
-function orderOfRuns(version: OpenVersion): KeyOrder {
+function orderOfRuns(version: OpenVersion, time: number): TimedOrder {
   const { runs, rangeTombstones } = version;
   const oldest = runs.at(-1) ?? [];
   const newer = { runs: runs.slice(0, -1), rangeTombstones: rangeTombstones.slice(0, -1) };
-  const { order, mask } = maskOrder(new RunOrder(oldest), newer.rangeTombstones);
+  const { order, mask } = maskOrder(new RunOrder(oldest, time), newer.rangeTombstones);
+  const expired = runs.flat().map((segment) => segment.expiredAt(time) ?? ALWAYS);
+  const period = overlapOf([ALWAYS, ...expired]);
   const entryCount = newer.runs.flat().reduce((sum, { meta }) => sum + meta.keyCount, 0);
-  if (entryCount === 0) return order;
-  return new CorrectedOrder(
+  if (entryCount === 0) return { order, period };
+  const corrected = new CorrectedOrder(
     order,
-    mergedCursor([], newer, 0),
+    mergedCursor([], newer, 0, time),
     entryCount,
-    (key, length) => mask?.covering(key, length) === undefined && isPutIn(oldest, key, length),
+    (key, length) =>
+      mask?.covering(key, length) === undefined && isPutIn(oldest, time, key, length),
   );
+  return { order: corrected, period };
 }
 
-function isPutIn(run: readonly Segment[], key: Uint8Array, length: number): boolean {
+function isPutIn(run: readonly Segment[], time: number, key: Uint8Array, length: number): boolean {
   const segment = segmentFor(run, key, length);
   if (segment === undefined) return false;
   const ordinal = segment.find(key, length);
-  return ordinal >= 0 && segment.kindAt(ordinal) === EntryKind.put;
+  return ordinal >= 0 && segment.kindAt(ordinal, time) === EntryKind.put;
 }
 
-/** One run, by the ordinals of its segments. */
+/** One run at a moment, by the ordinals of its segments. */
 class RunOrder implements KeyOrder {
   private readonly run: readonly Segment[];
   /** Puts in the segments before each; one more than there are segments. */
   private readonly putsBefore: readonly number[];
+  /** What has expired in each of the segments. */
+  private readonly expired: readonly (OrdinalSet | undefined)[];
   private readonly buffer: KeyBuffer;
 
-  constructor(run: readonly Segment[]) {
+  constructor(run: readonly Segment[], time: number) {
     this.run = run;
+    this.expired = run.map((segment) => segment.expiredAt(time)?.ordinals);
     const putsBefore = [0];
     for (const [i, { meta }] of run.entries()) {
-      putsBefore.push(putsBefore[i] + meta.keyCount - meta.tombstoneCount);
+      const hiddenCount = meta.tombstoneCount + (this.expired[i]?.count ?? 0);
+      putsBefore.push(putsBefore[i] + meta.keyCount - hiddenCount);
     }
     this.putsBefore = putsBefore;
     this.buffer = new KeyBuffer();
@@ -173,10 +219,10 @@ class RunOrder implements KeyOrder {
     assert(segmentIndex >= 0, "the index is that of a key");
     const segment = this.run[segmentIndex];
     const putIndex = index - putsBefore[segmentIndex];
-    // Of the ordinals with that many puts before them, tombstones first, the last is the put.
+    // Of the ordinals with that many puts before them, hidden ones first, the last is the put.
     const ordinal = lastIndexWhere(
       segment.meta.keyCount,
-      (i) => i - segment.tombstonesBefore(i) <= putIndex,
+      (i) => i - this.hiddenBefore(segmentIndex, i) <= putIndex,
     );
     segment.keyAt(ordinal, buffer);
     return buffer.bytes.slice(0, buffer.length);
@@ -190,7 +236,13 @@ class RunOrder implements KeyOrder {
     if (compareBytes(segment.firstKey, key) > 0) return putsBefore[index];
     let ordinal = segment.rank(key, key.length);
     if (isAfter && segment.find(key, key.length) >= 0) ordinal++;
-    return putsBefore[index] + ordinal - segment.tombstonesBefore(ordinal);
+    return putsBefore[index] + ordinal - this.hiddenBefore(index, ordinal);
+  }
+
+  /** Tombstones, and what has expired, among the first ordinals of a segment. */
+  private hiddenBefore(segmentIndex: number, ordinal: number): number {
+    const expired = this.expired[segmentIndex]?.before(ordinal) ?? 0;
+    return this.run[segmentIndex].tombstonesBefore(ordinal) + expired;
   }
 }
 

@@ -97,8 +97,8 @@ export class Pins {
     });
   }
 
-  /** Pins a moment; `release` is idempotent. */
-  take(kind: PinKind, sources: ReadSources, seqno: number): Pin {
+  /** Pins a moment, at which what has expired by `time` is not seen; `release` is idempotent. */
+  take(kind: PinKind, sources: ReadSources, seqno: number, time: number): Pin {
     const held: Held = {
       kind,
       seqno,
@@ -116,11 +116,12 @@ export class Pins {
     return {
       sources,
       seqno,
+      time,
       checkOpen: this.checkOpen,
       dead: this.dead,
       learnDead: (start, end): void => {
         // Only who sees every write knows that none of them is there.
-        if (seqno === this.newestSeqno()) this.dead.learn(start, end, seqno);
+        if (seqno === this.newestSeqno()) this.dead.learn(start, end, seqno, time);
       },
       release: (): void => this.release(held),
       watch: (owner): void => this.watch(owner, held),

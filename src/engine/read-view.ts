@@ -7,6 +7,7 @@
 import type { Cursor } from "../cursor/cursor.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
+import { isWithin } from "../segment/expiries.ts";
 import { toUserError } from "./io-error.ts";
 import { type Codecs, EntryIterable, type Pin, type Projection } from "./iteration.ts";
 import { describe } from "./key-codec.ts";
@@ -17,6 +18,7 @@ import {
   orderOver,
   rankOf,
   sampleIndexes,
+  type TimedOrder,
 } from "./order-statistics.ts";
 import type { PinKind } from "./pins.ts";
 import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
@@ -29,6 +31,8 @@ export interface Moment {
   readonly sources: ReadSources;
   /** The newest write that is seen. */
   readonly visibleSeqno: number;
+  /** In milliseconds since 1970; what has expired by then is not seen. */
+  readonly time: number;
 }
 
 export abstract class ReadView<K, V> {
@@ -36,7 +40,7 @@ export abstract class ReadView<K, V> {
   /** What was found out of the order of keys, and at which write. Goes with the sources. */
   private readonly orders: WeakMap<
     ReadSources,
-    { readonly seqno: number; readonly order: KeyOrder }
+    { readonly seqno: number; readonly timed: TimedOrder }
   >;
 
   protected constructor(codecs: Codecs<K, V>) {
@@ -62,16 +66,8 @@ export abstract class ReadView<K, V> {
    * @throws DatabaseError MEMKV_IO if it cannot be read.
    */
   get(key: K): V | undefined {
-    const { sources, visibleSeqno } = this.moment();
-    const { key: keyCodec, value: valueCodec } = this.codecs;
-    const length = keyCodec.encode(key);
-    let bytes: Uint8Array | undefined;
-    try {
-      bytes = findValue(sources, visibleSeqno, keyCodec.buffer, length);
-    } catch (error) {
-      throw toUserError(error, "read");
-    }
-    return bytes === undefined ? undefined : valueCodec.decode(bytes);
+    const { sources, visibleSeqno, time } = this.moment();
+    return this.read(key, sources, visibleSeqno, time);
   }
 
   /**
@@ -79,11 +75,11 @@ export abstract class ReadView<K, V> {
    * at one moment. Errors as for `get`.
    */
   getMany(keys: readonly K[]): (V | undefined)[] {
-    this.moment();
+    const { sources, visibleSeqno, time } = this.moment();
     if (!Array.isArray(keys)) {
       throw new InvalidArgumentError(`getMany takes an array of keys, not ${describe(keys)}`);
     }
-    return keys.map((key) => this.get(key));
+    return keys.map((key) => this.read(key, sources, visibleSeqno, time));
   }
 
   /**
@@ -98,11 +94,11 @@ export abstract class ReadView<K, V> {
    * CorruptionError if the value is damaged. Other errors as for `get`.
    */
   getStream(key: K): ReadableStream<Uint8Array> | undefined {
-    const { sources, visibleSeqno } = this.moment();
+    const { sources, visibleSeqno, time } = this.moment();
     const { key: codec } = this.codecs;
     const length = codec.encode(key);
     try {
-      const value = findStoredValue(sources, visibleSeqno, codec.buffer, length);
+      const value = findStoredValue(sources, visibleSeqno, time, codec.buffer, length);
       return value === undefined ? undefined : valueStream(value, this.pin("stream"));
     } catch (error) {
       throw toUserError(error, "read");
@@ -111,9 +107,9 @@ export abstract class ReadView<K, V> {
 
   /** Whether a key is there. As `get`, without reading the value. */
   has(key: K): boolean {
-    const { sources, visibleSeqno } = this.moment();
+    const { sources, visibleSeqno, time } = this.moment();
     const length = this.codecs.key.encode(key);
-    return hasKey(sources, visibleSeqno, this.codecs.key.buffer, length);
+    return hasKey(sources, visibleSeqno, time, this.codecs.key.buffer, length);
   }
 
   /**
@@ -245,16 +241,28 @@ export abstract class ReadView<K, V> {
     );
   }
 
+  private read(key: K, sources: ReadSources, seqno: number, time: number): V | undefined {
+    const { key: keyCodec, value: valueCodec } = this.codecs;
+    const length = keyCodec.encode(key);
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = findValue(sources, seqno, time, keyCodec.buffer, length);
+    } catch (error) {
+      throw toUserError(error, "read");
+    }
+    return bytes === undefined ? undefined : valueCodec.decode(bytes);
+  }
+
   /** Asks the order of the keys of this moment, which is kept for the next question. */
   private ask<T>(question: (order: KeyOrder) => T): T {
-    const { sources, visibleSeqno } = this.moment();
+    const { sources, visibleSeqno, time } = this.moment();
     let known = this.orders.get(sources);
-    if (known?.seqno !== visibleSeqno) {
-      known = { seqno: visibleSeqno, order: orderOver(sources, visibleSeqno) };
+    if (known?.seqno !== visibleSeqno || !isWithin(known.timed.period, time)) {
+      known = { seqno: visibleSeqno, timed: orderOver(sources, visibleSeqno, time) };
       this.orders.set(sources, known);
     }
     try {
-      return question(known.order);
+      return question(known.timed.order);
     } catch (error) {
       throw toUserError(error, "read");
     }

@@ -1,7 +1,8 @@
 /**
  * Reads at a moment: point lookups and cursors over memtables and runs.
  *
- * A moment is a `Sources` and a sequence number: writes above the number are not seen. Both the
+ * A moment is a `Sources`, a sequence number and a time: writes above the number are not seen, and
+ * what has expired by the time is a tombstone. Both the
  * database (now) and a snapshot (then) read through here. A point lookup goes through the sources
  * newest first, and the first that knows the key, as a put, as a tombstone or by a range tombstone,
  * decides. In a run an entry is newer than the run's range tombstones, which hide older runs only.
@@ -21,13 +22,14 @@ import { type NewestEntries, type OpenVersion, type ReadSources, segmentFor } fr
 export function findValue(
   sources: ReadSources,
   seqno: number,
+  time: number,
   key: Uint8Array,
   length: number,
 ): Uint8Array | undefined {
   for (const memtable of sources.memtables) {
     const ref = memtable.find(key, length, seqno);
     if (ref >= 0) {
-      return memtable.kindOf(ref) === EntryKind.put ? memtable.valueOf(ref) : undefined;
+      return memtable.kindOf(ref, time) === EntryKind.put ? memtable.valueOf(ref) : undefined;
     }
   }
   const { runs, rangeTombstones } = sources.version;
@@ -37,7 +39,7 @@ export function findValue(
     const segment = segmentFor(runs[i], key, length);
     const ordinal = segment === undefined ? -1 : segment.find(key, length, hash);
     if (segment !== undefined && ordinal >= 0) {
-      return segment.kindAt(ordinal) === EntryKind.put
+      return segment.kindAt(ordinal, time) === EntryKind.put
         ? segment.valueAt(ordinal, key, length)
         : undefined;
     }
@@ -53,13 +55,14 @@ export function findValue(
 export function findStoredValue(
   sources: ReadSources,
   seqno: number,
+  time: number,
   key: Uint8Array,
   length: number,
 ): Uint8Array | ChunkReader | undefined {
   for (const memtable of sources.memtables) {
     const ref = memtable.find(key, length, seqno);
     if (ref >= 0) {
-      return memtable.kindOf(ref) === EntryKind.put ? memtable.valueOf(ref) : undefined;
+      return memtable.kindOf(ref, time) === EntryKind.put ? memtable.valueOf(ref) : undefined;
     }
   }
   const { runs, rangeTombstones } = sources.version;
@@ -67,7 +70,7 @@ export function findStoredValue(
     const segment = segmentFor(runs[i], key, length);
     const ordinal = segment?.find(key, length, keyHash(key, length)) ?? -1;
     if (segment !== undefined && ordinal >= 0) {
-      if (segment.kindAt(ordinal) !== EntryKind.put) return undefined;
+      if (segment.kindAt(ordinal, time) !== EntryKind.put) return undefined;
       const value = segment.storedValueAt(ordinal, key, length);
       return value instanceof Uint8Array ? value.slice() : segment.chunksOf(value);
     }
@@ -80,12 +83,13 @@ export function findStoredValue(
 export function hasKey(
   sources: ReadSources,
   seqno: number,
+  time: number,
   key: Uint8Array,
   length: number,
 ): boolean {
   for (const memtable of sources.memtables) {
     const ref = memtable.find(key, length, seqno);
-    if (ref >= 0) return memtable.kindOf(ref) === EntryKind.put;
+    if (ref >= 0) return memtable.kindOf(ref, time) === EntryKind.put;
   }
   const { runs, rangeTombstones } = sources.version;
   if (runs.length === 0) return false;
@@ -93,15 +97,16 @@ export function hasKey(
   for (let i = 0; i < runs.length; i++) {
     const segment = segmentFor(runs[i], key, length);
     const ordinal = segment === undefined ? -1 : segment.find(key, length, hash);
-    if (segment !== undefined && ordinal >= 0) return segment.kindAt(ordinal) === EntryKind.put;
+    if (segment !== undefined && ordinal >= 0)
+      return segment.kindAt(ordinal, time) === EntryKind.put;
     if (rangeTombstones[i]?.covers(key, length)) return false;
   }
   return false;
 }
 
 /** A cursor over everything, newest entries hiding older ones; tombstones are still in it. */
-export function cursorOver(sources: ReadSources, seqno: number): Cursor {
-  return mergedCursor(sources.memtables, sources.version, seqno);
+export function cursorOver(sources: ReadSources, seqno: number, time: number): Cursor {
+  return mergedCursor(sources.memtables, sources.version, seqno, time);
 }
 
 /** Runs, newest first, and what each deletes from those older than it. */
@@ -112,6 +117,7 @@ export function mergedCursor(
   memtables: readonly NewestEntries[],
   { runs, rangeTombstones }: Runs,
   seqno: number,
+  time: number,
 ): Cursor {
   const cursors: Cursor[] = [];
   /** Range tombstones of the sources so far: they hide what follows. */
@@ -120,18 +126,18 @@ export function mergedCursor(
     cursors.push(hiding.length === 0 ? cursor : new MaskedCursor(cursor, new Mask([...hiding])));
   };
   for (const memtable of memtables) {
-    if (memtable.keyCount > 0) add(memtable.cursor(seqno));
+    if (memtable.keyCount > 0) add(memtable.cursor(seqno, time));
     const deleted = memtable.deletedRanges(seqno);
     if (deleted !== undefined) hiding.push(deleted);
   }
   for (let i = 0; i < runs.length; i++) {
-    if (runs[i].length > 0) add(runCursor(runs[i]));
+    if (runs[i].length > 0) add(runCursor(runs[i], time));
     const deleted = rangeTombstones[i];
     if (deleted !== undefined) hiding.push(deleted);
   }
   return cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
 }
 
-function runCursor(run: readonly Segment[]): Cursor {
-  return run.length === 1 ? run[0].cursor() : new ConcatCursor(run);
+function runCursor(run: readonly Segment[], time: number): Cursor {
+  return run.length === 1 ? run[0].cursor(time) : new ConcatCursor(run, time);
 }

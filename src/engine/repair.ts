@@ -52,6 +52,8 @@ export interface RepairOptions {
   readonly valueEncoding?: string | undefined;
   /** Where the new database is flushed and compacted; as for `open`. */
   readonly background?: "worker" | "inline" | undefined;
+  /** The clock by which entries expire; as for `open`. */
+  readonly now?: (() => number) | undefined;
   readonly onProgress?: ((progress: RepairProgress) => void) | undefined;
 }
 
@@ -177,10 +179,10 @@ class Repair {
   }
 
   private storeOptions({ encodings }: Findings): Parameters<typeof Store.open>[2] {
-    const { fileSystem, background } = this.options;
+    const { fileSystem, background, now } = this.options;
     const { keyEncoding = "utf8", valueEncoding = "msgpack" } = encodings ?? this.options;
     return {
-      ...resolveOptions({ fileSystem, background, errorIfExists: true, durability: "os" }),
+      ...resolveOptions({ fileSystem, background, now, errorIfExists: true, durability: "os" }),
       keyEncoding,
       valueEncoding,
     };
@@ -229,7 +231,7 @@ class Repair {
     }
     let hidden = 0;
     const entries = salvageEntries(segment, (loss) => this.addLoss(segment, loss));
-    for (const { key, keyLength, kind, value } of entries) {
+    for (const { key, keyLength, kind, value, expiry } of entries) {
       if (newer.some((other) => knows(other, key, keyLength))) {
         hidden++;
         continue;
@@ -237,7 +239,8 @@ class Repair {
       this.entries++;
       // A value that is lost hides older ones all the same.
       const isPut = kind === EntryKind.put && value !== undefined;
-      await this.write({ key: key.subarray(0, keyLength), value: isPut ? value : undefined });
+      const written = isPut ? value : undefined;
+      await this.write({ key: key.subarray(0, keyLength), value: written, expiry });
     }
     if (hidden === 0) return;
     const reason = `${hidden} of its ${segment.meta.keyCount} entries were merged into a newer segment`;
@@ -304,12 +307,13 @@ class Repair {
   ): Promise<void> {
     const operations: (Write & { readonly seqno: number })[] = [];
     record.apply({
-      add: (bytes, keyStart, keyEnd, seqno, kind, values, valueStart, valueEnd) => {
+      add: (bytes, keyStart, keyEnd, seqno, kind, values, valueStart, valueEnd, expiry) => {
         const isPut = kind === EntryKind.put;
         operations.push({
           seqno,
           key: bytes.subarray(keyStart, keyEnd),
           value: isPut ? values.subarray(valueStart, valueEnd) : undefined,
+          expiry,
         });
       },
       deleteRange: (start, end, seqno) => operations.push({ seqno, start, end }),
@@ -343,8 +347,14 @@ class Repair {
   }
 }
 
-/** A value for a key, or undefined to delete it; or a range to delete. */
-type Write = { readonly key: Uint8Array; readonly value: Uint8Array | undefined } | Span;
+/** A value for a key and when it expires, or undefined to delete it; or a range to delete. */
+type Write =
+  | {
+      readonly key: Uint8Array;
+      readonly value: Uint8Array | undefined;
+      readonly expiry: number;
+    }
+  | Span;
 
 /** Writes to the new database, many under way at a time. */
 class Output {
@@ -362,7 +372,7 @@ class Output {
     const promise = this.store.committer.write((record) => {
       if ("start" in write) record.deleteRange(write);
       else if (write.value === undefined) record.delete(write.key, write.key.length);
-      else record.put(write.key, write.key.length, write.value);
+      else record.put(write.key, write.key.length, write.value, write.expiry);
     }, "os");
     if (promise !== this.pending) {
       this.pending = promise;

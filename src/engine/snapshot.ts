@@ -1,7 +1,8 @@
 /**
  * Snapshot: the database as it was at one moment, for as long as it is kept open.
  *
- * It pins the memtables and the Version of its moment, and a sequence number. Writes, flushes and
+ * It pins the memtables and the Version of its moment, a sequence number and the time: what expires
+ * later is there for as long as the snapshot is. Writes, flushes and
  * compactions go on; what they replace stays readable, in memory and on disk, until the snapshot is
  * closed. So a snapshot costs nothing to take, and space while it is kept.
  */
@@ -25,7 +26,8 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
     this.takePin = takePin;
     this.held = takePin("snapshot");
     this.held.watch(this);
-    this.taken = { sources: this.held.sources, visibleSeqno: this.held.seqno };
+    const { sources, seqno, time } = this.held;
+    this.taken = { sources, visibleSeqno: seqno, time };
     this.isClosed = false;
   }
 

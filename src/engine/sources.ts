@@ -27,12 +27,19 @@ import { estimateRangeDeleted } from "./range-deleted.ts";
 export interface NewestEntries {
   /** Keys, deleted ones included. */
   readonly keyCount: number;
+  /** The earliest and the latest expiry of entries; NEVER and BEFORE_EXPIRY if none expires. */
+  readonly firstExpiry: number;
+  readonly lastExpiry: number;
   /** Reference of the newest entry of key[0, length) at or below `seqno`, or below 0. */
   find(key: Uint8Array, length: number, seqno: number): number;
-  kindOf(ref: number): EntryKind;
+  /** What the entry is at a moment: a tombstone, if it has expired by then. */
+  kindOf(ref: number, time: number): EntryKind;
   valueOf(ref: number): Uint8Array;
-  /** A cursor over the newest entry at or below `seqno` of each key, tombstones included. */
-  cursor(seqno: number): Cursor;
+  /**
+   * A cursor over the newest entry at or below `seqno` of each key, tombstones included. What has
+   * expired at the moment `time` is a tombstone.
+   */
+  cursor(seqno: number, time: number): Cursor;
   /** What range tombstones at or below `seqno` delete of older sources; undefined if nothing. */
   deletedRanges(seqno: number): Spans | undefined;
 }
@@ -59,6 +66,8 @@ export class OpenVersion {
   readonly rangeTombstones: readonly (RangeTombstones | undefined)[];
   /** As `runs`, with the segments that hold range tombstones. */
   readonly files: readonly (readonly Segment[])[];
+  /** Whether any entry in it expires. */
+  readonly hasExpiries: boolean;
   private rangeDeleted: number | undefined;
   private readonly segments: OpenFiles<Segment>;
   private readonly valueLogs: OpenFiles<ValueLog>;
@@ -73,13 +82,27 @@ export class OpenVersion {
     this.files = version.runs.map((run) => run.map((meta) => segments.hold(meta)));
     this.runs = this.files.map((run) => run.filter((segment) => segment.meta.keyCount > 0));
     this.rangeTombstones = this.files.map((run) => run.at(0)?.rangeTombstones);
+    this.hasExpiries = this.runs.some((run) => run.some((segment) => segment.hasExpiries));
     this.holders = 1;
   }
 
-  /** Keys of the oldest run that range tombstones of newer runs delete, about. */
-  get rangeDeletedCount(): number {
+  private get rangeDeletedCount(): number {
     this.rangeDeleted ??= estimateRangeDeleted(this.runs, this.rangeTombstones);
     return this.rangeDeleted;
+  }
+
+  /**
+   * Keys of the oldest run that range tombstones of newer runs delete, about, and entries that have
+   * expired at a moment: those of newer runs may each hide one of the oldest.
+   */
+  hiddenCount(time: number): number {
+    return this.rangeDeletedCount + this.countExpired(time);
+  }
+
+  /** Entries that have expired at a moment, at the least. */
+  countExpired(time: number): number {
+    if (!this.hasExpiries) return 0;
+    return this.runs.flat().reduce((sum, segment) => sum + segment.countExpired(time), 0);
   }
 
   hold(): void {

@@ -149,7 +149,7 @@ export function readStats(store: Store): DatabaseStats {
     amplification: {
       write: writeAmplification(store),
       read: memtables.length + version.version.runs.length,
-      space: spaceAmplification(version),
+      space: spaceAmplification(version, store.time),
     },
     background: {
       flush: store.background.flushProgress,
@@ -182,8 +182,9 @@ function writeAmplification(store: Store): number {
   return user === 0 ? 0 : (log + flush + compaction) / user;
 }
 
-function spaceAmplification({ version, rangeDeletedCount }: OpenVersion): number {
-  const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version, rangeDeletedCount);
+function spaceAmplification(current: OpenVersion, time: number): number {
+  const { version } = current;
+  const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version, current.hiddenCount(time));
   const bytes = newerBytes + deletedBytes + liveBytes;
   return bytes === 0 ? 1 : bytes / liveBytes;
 }

@@ -16,6 +16,7 @@ import { setTimeout } from "node:timers/promises";
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
 import type { PickOptions } from "../compaction/pick.ts";
+import { BEFORE_EXPIRY, NEVER } from "../entry.ts";
 import {
   ClosedError,
   CorruptionError,
@@ -92,6 +93,8 @@ export class Store implements CommitHost, BackgroundHost {
   readonly pins: Pins;
   sources: Sources;
   visibleSeqno: number;
+  /** Whether anything that was written, since the open or before, expires. */
+  private hasExpiries: boolean;
   private readonly events: StoreEvents;
   private readonly directoryLock: DirectoryLock;
   readonly logs: Logs;
@@ -126,6 +129,8 @@ export class Store implements CommitHost, BackgroundHost {
     if (memtables.length === 0) memtables.push(createMemtable(options.memtableBytes, 0, 0, 0));
     this.sources = { memtables, version: versions.current };
     this.visibleSeqno = recovered.lastSeqno;
+    this.hasExpiries =
+      versions.current.hasExpiries || memtables.some((memtable) => memtable.lastExpiry > 0);
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
     this.dead = new DeadRange();
@@ -361,6 +366,23 @@ export class Store implements CommitHost, BackgroundHost {
     return this.background.slowDown(bytes);
   }
 
+  /** The time of what is read now. The clock is not asked where nothing expires. */
+  get time(): number {
+    return this.hasExpiries ? this.options.now() : BEFORE_EXPIRY;
+  }
+
+  /** When an entry that is put now, with a ttl or that of the database, expires. */
+  expiryAfter(ttl: number = this.options.ttl): number {
+    if (ttl === Number.POSITIVE_INFINITY) return NEVER;
+    const now = this.options.now();
+    if (!(now >= 0 && now <= NEVER)) {
+      throw new InvalidArgumentError(
+        `option "now" must return milliseconds since 1970, not ${now}`,
+      );
+    }
+    return Math.min(Math.max(1, Math.ceil(now + ttl)), NEVER);
+  }
+
   checkOpen(): void {
     if (this.closing !== undefined) throw new ClosedError();
   }
@@ -378,6 +400,7 @@ export class Store implements CommitHost, BackgroundHost {
       // A subscriber may write, which must not come in the middle of this write.
       queueMicrotask(() => writeChannel.publish(message));
     }
+    if (this.memtable.lastExpiry > 0) this.hasExpiries = true;
     this.visibleSeqno = lastSeqno;
   }
 

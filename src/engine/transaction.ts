@@ -10,13 +10,22 @@
  * validation: Kung and Robinson, "On Optimistic Methods for Concurrency Control", ACM TODS 6 (2),
  * 1981; ranges included, as Adya's PL-3 demands, "Weak Consistency", MIT 1999, section 3.2.4).
  *
+ * Time stands still in a transaction: what expires while it runs is there to its end, and that is no
+ * conflict.
+ *
  * One that only reads is serializable where it began and is not checked. Of two that conflict the
  * one that is first in the log commits, so some transaction always gets on.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { ClosedError, ConflictError, InvalidArgumentError } from "../errors.ts";
 import type { Codecs, Pin } from "./iteration.ts";
-import type { Durability, ResolvedTransactionOptions, SampleOptions } from "./options.ts";
+import {
+  type Durability,
+  type ResolvedTransactionOptions,
+  resolveTtl,
+  type SampleOptions,
+  type TtlOption,
+} from "./options.ts";
 import type { PinKind } from "./pins.ts";
 import { type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { ReadSet } from "./read-set.ts";
@@ -64,16 +73,18 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
   }
 
   /**
-   * Stores a value under a key, when the transaction commits. The transaction sees it at once.
+   * Stores a value under a key, when the transaction commits. The transaction sees it at once. A
+   * `ttl` counts from this call.
    *
    * @throws InvalidArgumentError as `db.put`; the transaction is as before.
    */
-  put(key: K, value: V): void {
+  put(key: K, value: V, options?: TtlOption): void {
     this.checkLive();
+    const ttl = resolveTtl(options);
     const { key: keyCodec, value: valueCodec } = this.codecs;
     const bytes = valueCodec.encode(value);
     const length = keyCodec.encode(key);
-    this.writes.put(keyCodec.buffer, length, bytes);
+    this.writes.put(keyCodec.buffer, length, bytes, this.store.expiryAfter(ttl));
     this.sourcesChanged();
   }
 
@@ -176,14 +187,15 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
 
   protected override moment(): Moment {
     this.checkLive();
-    return { sources: this.sources, visibleSeqno: this.held.seqno };
+    const { seqno, time } = this.held;
+    return { sources: this.sources, visibleSeqno: seqno, time };
   }
 
   protected override pin(kind: PinKind): Pin {
     this.checkLive();
     const { sources, held, reads } = this;
     return {
-      ...this.store.pins.take(kind, sources, held.seqno),
+      ...this.store.pins.take(kind, sources, held.seqno, held.time),
       // The transaction's own puts are in no range that the store knows of.
       dead: undefined,
       checkOpen: (): void => this.checkLive(),

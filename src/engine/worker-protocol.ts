@@ -13,7 +13,7 @@ import {
 } from "../errors.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
-import type { CompactionTask, JobOutput } from "./jobs.ts";
+import type { CompactionTask, FlushTask, JobOutput } from "./jobs.ts";
 import type { SharedMemtable } from "./memtable.ts";
 
 /** What the thread is started with. */
@@ -30,7 +30,7 @@ export interface FlushRequest {
   readonly kind: "flush";
   readonly id: number;
   readonly memtable: SharedMemtable;
-  readonly dropTombstones: boolean;
+  readonly task: FlushTask;
   readonly control: SharedArrayBuffer;
 }
 

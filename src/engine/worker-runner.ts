@@ -11,7 +11,7 @@ import { joinPath } from "../io/file-system.ts";
 import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
 import type { JobControl } from "./job-control.ts";
-import type { CompactionTask, JobContext, JobOutput, JobRunner } from "./jobs.ts";
+import type { CompactionTask, FlushTask, JobContext, JobOutput, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import {
   fromPortable,
@@ -47,13 +47,9 @@ export class WorkerRunner implements JobRunner {
     this.owner = owner;
   }
 
-  flush(
-    memtable: Memtable,
-    dropTombstones: boolean,
-    { shared: control }: JobControl,
-  ): Promise<JobOutput> {
+  flush(memtable: Memtable, task: FlushTask, { shared: control }: JobControl): Promise<JobOutput> {
     const id = this.nextId++;
-    return this.run({ kind: "flush", id, memtable: memtable.share(), dropTombstones, control });
+    return this.run({ kind: "flush", id, memtable: memtable.share(), task, control });
   }
 
   compact(

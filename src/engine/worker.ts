@@ -117,8 +117,7 @@ async function run(request: WorkerRequest): Promise<JobOutput> {
   if (request.kind === "compact") return compact(request);
   const memtable = Memtable.from(request.memtable);
   const control = new JobControl(request.control);
-  const { dropTombstones } = request;
-  const output = await flushMemtable(memtable, dropTombstones, context, giveWay, control);
+  const output = await flushMemtable(memtable, request.task, context, giveWay, control);
   return await withSections(output, new Set());
 }
 

@@ -10,7 +10,7 @@
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { contains, eachSpan, isCovered, type Span, type Spans } from "../cursor/spans.ts";
-import { EntryKind } from "../entry.ts";
+import { BEFORE_EXPIRY, EntryKind, NEVER } from "../entry.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { fromMapKey, toMapKey } from "./group-writes.ts";
 import { NO_VERSION } from "./memtable.ts";
@@ -21,6 +21,7 @@ interface Write {
   readonly key: Uint8Array;
   readonly kind: EntryKind;
   readonly value: Uint8Array;
+  readonly expiry: number;
 }
 
 const NO_VALUE = new Uint8Array(0);
@@ -33,7 +34,7 @@ const MAX_INSERTIONS = 16;
 
 export class WriteSet implements NewestEntries {
   private readonly writes: Write[] = [
-    { key: NO_VALUE, kind: EntryKind.tombstone, value: NO_VALUE },
+    { key: NO_VALUE, kind: EntryKind.tombstone, value: NO_VALUE, expiry: NEVER },
   ];
   /** Reference of the newest write of each key. */
   private readonly newest = new Map<string, number>();
@@ -42,6 +43,9 @@ export class WriteSet implements NewestEntries {
   private sortedCount = 1;
   /** Numbered from 1 on. */
   private readonly ranges = new RangeTombstones();
+  /** Those overwritten included. */
+  firstExpiry: number = NEVER;
+  lastExpiry: number = BEFORE_EXPIRY;
 
   get isEmpty(): boolean {
     return this.newest.size === 0 && this.ranges.isEmpty;
@@ -51,13 +55,15 @@ export class WriteSet implements NewestEntries {
     return this.newest.size;
   }
 
-  /** Both are copied. */
-  put(key: Uint8Array, length: number, value: Uint8Array): void {
-    this.add(key, length, EntryKind.put, new Uint8Array(value));
+  /** Key and value are copied. `expiry`: NEVER for a put that does not expire. */
+  put(key: Uint8Array, length: number, value: Uint8Array, expiry: number): void {
+    this.firstExpiry = Math.min(this.firstExpiry, expiry);
+    if (expiry !== NEVER) this.lastExpiry = Math.max(this.lastExpiry, expiry);
+    this.add(key, length, EntryKind.put, new Uint8Array(value), expiry);
   }
 
   delete(key: Uint8Array, length: number): void {
-    this.add(key, length, EntryKind.tombstone, NO_VALUE);
+    this.add(key, length, EntryKind.tombstone, NO_VALUE, NEVER);
   }
 
   deleteRange(span: Span): void {
@@ -79,8 +85,8 @@ export class WriteSet implements NewestEntries {
     const deleted = this.deletedRanges();
     if (deleted !== undefined) for (const span of eachSpan(deleted)) record.deleteRange(span);
     for (const ref of this.newest.values()) {
-      const { key, kind, value } = this.writes[ref];
-      if (kind === EntryKind.put) record.put(key, key.length, value);
+      const { key, kind, value, expiry } = this.writes[ref];
+      if (kind === EntryKind.put) record.put(key, key.length, value, expiry);
       else record.delete(key, key.length);
     }
     record.checkBatch(start);
@@ -97,21 +103,27 @@ export class WriteSet implements NewestEntries {
     return this.ranges.at(Number.POSITIVE_INFINITY);
   }
 
-  kindOf(ref: number): EntryKind {
-    return this.writes[ref].kind;
+  kindOf(ref: number, time: number): EntryKind {
+    return kindAt(this.writes[ref], time);
   }
 
   valueOf(ref: number): Uint8Array {
     return this.writes[ref].value;
   }
 
-  cursor(): Cursor {
-    return new WriteSetCursor(this.writes, this.inOrder());
+  cursor(_seqno: number, time: number): Cursor {
+    return new WriteSetCursor(this.writes, this.inOrder(), time);
   }
 
-  private add(key: Uint8Array, length: number, kind: EntryKind, value: Uint8Array): void {
+  private add(
+    key: Uint8Array,
+    length: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    expiry: number,
+  ): void {
     const ref = this.writes.length;
-    this.writes.push({ key: new Uint8Array(key.subarray(0, length)), kind, value });
+    this.writes.push({ key: new Uint8Array(key.subarray(0, length)), kind, value, expiry });
     this.newest.set(toMapKey(key, 0, length), ref);
   }
 
@@ -162,15 +174,22 @@ function firstAtOrAfter(
   return lo;
 }
 
+/** What a write is at a moment. */
+function kindAt({ kind, expiry }: Write, time: number): EntryKind {
+  return expiry <= time ? EntryKind.tombstone : kind;
+}
+
 class WriteSetCursor implements Cursor {
   private readonly writes: readonly Write[];
   private readonly sorted: readonly number[];
+  private readonly time: number;
   /** In `sorted`; beyond either end when the cursor is. */
   private index: number;
 
-  constructor(writes: readonly Write[], sorted: readonly number[]) {
+  constructor(writes: readonly Write[], sorted: readonly number[], time: number) {
     this.writes = writes;
     this.sorted = sorted;
+    this.time = time;
     this.index = -1;
   }
 
@@ -187,11 +206,16 @@ class WriteSetCursor implements Cursor {
   }
 
   get kind(): EntryKind {
-    return this.write.kind;
+    return kindAt(this.write, this.time);
+  }
+
+  get expiry(): number {
+    const { expiry } = this.write;
+    return expiry <= this.time ? NEVER : expiry;
   }
 
   value(): Uint8Array {
-    return this.write.value;
+    return this.kind === EntryKind.put ? this.write.value : NO_VALUE;
   }
 
   storedValue(): Uint8Array {

@@ -20,6 +20,7 @@ import {
   type IterationRange,
   type OpenOptions,
   open,
+  type TtlOption,
   type WriteOptions,
 } from "../index.ts";
 import {
@@ -61,6 +62,7 @@ export interface MemkvLevelOptions<K, V>
 /** The names of memkv's own options. */
 const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
   durability: true,
+  ttl: true,
   recovery: true,
   memtableBytes: true,
   blockCacheBytes: true,
@@ -93,9 +95,11 @@ export interface MemkvWriteOptions {
 
 /** abstract-level leaves it to its implementations to say which options of their own a write takes. */
 declare module "abstract-level" {
-  interface AbstractPutOptions<K, V> extends MemkvWriteOptions {}
+  interface AbstractPutOptions<K, V> extends MemkvWriteOptions, TtlOption {}
   interface AbstractDelOptions<K> extends MemkvWriteOptions {}
-  interface AbstractBatchOptions<K, V> extends MemkvWriteOptions {}
+  interface AbstractBatchOptions<K, V> extends MemkvWriteOptions, TtlOption {}
+  interface AbstractBatchPutOperation<TDatabase, K, V> extends TtlOption {}
+  interface AbstractChainedBatchPutOptions<TDatabase, K, V> extends TtlOption {}
   interface AbstractClearOptions<K> extends MemkvWriteOptions {}
   interface AbstractChainedBatchWriteOptions extends MemkvWriteOptions {}
 }
@@ -104,7 +108,7 @@ interface ReadOptions extends Formats {
   readonly snapshot?: LevelSnapshot | null | undefined;
 }
 
-interface PutOperation extends Formats {
+interface PutOperation extends Formats, TtlOption {
   readonly type: "put";
   readonly key: Data;
   readonly value: Data;
@@ -226,8 +230,10 @@ export class MemkvLevel<K = string, V = string> extends AbstractLevel<Data, K, V
     });
   }
 
-  _put(key: Data, value: Data, options: Formats & MemkvWriteOptions): Promise<void> {
-    return this.view(options).put(key, value, writeOptions(options));
+  _put(key: Data, value: Data, options: Formats & MemkvWriteOptions & TtlOption): Promise<void> {
+    const { ttl } = options;
+    const write = writeOptions(options);
+    return this.view(options).put(key, value, ttl === undefined ? write : { ...write, ttl });
   }
 
   _del(key: Data, options: Formats & MemkvWriteOptions): Promise<void> {
@@ -340,5 +346,5 @@ function toOperation<T extends Data>(
 ): BatchOperation<T, T> {
   const key = convert(operation.key);
   if (operation.type === "del") return { type: "delete", key };
-  return { type: "put", key, value: convert(operation.value) };
+  return { type: "put", key, value: convert(operation.value), ttl: operation.ttl };
 }

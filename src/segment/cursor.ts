@@ -5,10 +5,11 @@
  * touches no value block.
  */
 import type { Cursor } from "../cursor/cursor.ts";
-import { EntryKind, type ValuePlace } from "../entry.ts";
+import { BEFORE_EXPIRY, EntryKind, NEVER, type ValuePlace } from "../entry.ts";
+import type { Expiries } from "./expiries.ts";
 import type { KeyCursor } from "./key-cursor.ts";
 import type { KeyIndex } from "./keys.ts";
-import type { Tombstones } from "./tombstones.ts";
+import type { OrdinalSet } from "./ordinal-set.ts";
 import type { ValueReader } from "./value-reader.ts";
 import { ValueScanner } from "./value-scanner.ts";
 
@@ -16,27 +17,35 @@ const NO_VALUE = new Uint8Array(0);
 
 export class SegmentCursor implements Cursor {
   private readonly keys: KeyCursor;
-  private readonly tombstones: Tombstones;
+  private readonly tombstones: OrdinalSet;
+  private readonly expiries: Expiries | undefined;
   private readonly values: ValueScanner;
   private readonly giveBack: (cursor: SegmentCursor) => void;
+  /** What has expired by then is a tombstone. */
+  private time: number;
   private isOpen: boolean;
 
   /** `giveBack` is called with the cursor when it is closed. */
   constructor(
     keys: KeyIndex,
-    tombstones: Tombstones,
+    tombstones: OrdinalSet,
+    expiries: Expiries | undefined,
     values: ValueReader,
+    time: number = BEFORE_EXPIRY,
     giveBack: (cursor: SegmentCursor) => void = () => {},
   ) {
     this.keys = keys.cursor();
     this.tombstones = tombstones;
+    this.expiries = expiries;
     this.values = new ValueScanner(values);
     this.giveBack = giveBack;
+    this.time = time;
     this.isOpen = true;
   }
 
-  /** Makes a closed cursor as good as new: off the end. */
-  reopen(): void {
+  /** Makes a closed cursor as good as new: off the end, and at a moment. */
+  reopen(time: number): void {
+    this.time = time;
     this.isOpen = true;
     this.keys.seekToEnd();
   }
@@ -66,7 +75,14 @@ export class SegmentCursor implements Cursor {
   }
 
   get kind(): EntryKind {
-    return this.tombstones.has(this.keys.ordinal) ? EntryKind.tombstone : EntryKind.put;
+    return this.isHidden() ? EntryKind.tombstone : EntryKind.put;
+  }
+
+  get expiry(): number {
+    const { expiries } = this;
+    if (expiries === undefined) return NEVER;
+    const expiry = expiries.at(this.keys.ordinal);
+    return expiry <= this.time ? NEVER : expiry;
   }
 
   seekToFirst(): void {
@@ -100,13 +116,21 @@ export class SegmentCursor implements Cursor {
 
   value(): Uint8Array {
     const { keys } = this;
-    if (this.tombstones.has(keys.ordinal)) return NO_VALUE;
+    if (this.isHidden()) return NO_VALUE;
     return this.values.valueAt(keys.ordinal, keys.key, keys.keyLength);
   }
 
   storedValue(): Uint8Array | ValuePlace {
     const { keys } = this;
-    if (this.tombstones.has(keys.ordinal)) return NO_VALUE;
+    if (this.isHidden()) return NO_VALUE;
     return this.values.storedValueAt(keys.ordinal, keys.key, keys.keyLength);
+  }
+
+  /** Whether the entry is a tombstone, be it for having expired. */
+  private isHidden(): boolean {
+    const { ordinal } = this.keys;
+    const { tombstones, expiries } = this;
+    if (tombstones.has(ordinal)) return true;
+    return expiries?.hasExpired(ordinal, this.time) === true;
   }
 }

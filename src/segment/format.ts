@@ -9,11 +9,11 @@
  *        +--------+--------------+-----------+--------+-------------+---------------+
  *        | header | value blocks | key index | filter | block index | value symbols |
  *        +--------+--------------+-----------+--------+-------------+---------------+
- *        | dictionary | tombstones | properties | footer |
- *        +------------+------------+------------+--------+
+ *        | dictionary | tombstones | range tombstones | expiries | properties | footer |
+ *        +------------+------------+------------------+----------+------------+--------+
  *
  * Each section begins at a multiple of 8: zeros fill the gap before it, and before the footer. A
- * section may be empty (no filter, no tombstones). Sections lie in this order without
+ * section may be empty (no filter, no tombstones, nothing that expires). Sections lie in this order without
  * gaps, so their lengths give their offsets, and the lengths must add up to the file's.
  *
  * A segment holds entries, or range tombstones and no keys.
@@ -31,7 +31,7 @@
  * xxh32       u32 LE   of every byte before it
  *
  * Footer, the last FOOTER_BYTES of the file
- * offset 0        8                9 x 12        108           112     116     124
+ * offset 0        8                10 x 12       120           124     128     136
  *        +--------+-------+-- ... --+-------------+-------+-------+
  *        | length | xxh32 |         | headerXxh32 | xxh32 | magic |
  *        +--------+-------+-- ... --+-------------+-------+-------+
@@ -76,12 +76,12 @@
  * Dictionary: empty, or u32 LE bytes of the dictionary (at most MAX_DICTIONARY_BYTES), then the raw
  * deflate stream of it, or itself where deflating does not shorten it.
  *
- * Tombstones: one bit an ordinal, lowest bit first, in (keyCount + 7) >> 3 bytes; empty if there
- * are none. The bits beyond keyCount are zero.
+ * Tombstones, and the ordinals that expire: one bit an ordinal, lowest bit first, in
+ * (keyCount + 7) >> 3 bytes; empty if there are none. The bits beyond keyCount are zero.
  *
  * The other sections are drawn where they are written: value blocks in value-block.ts, the block
  * index in block-index.ts, the filter in filter.ts, the key index in keys.ts, the symbols in
- * symbols.ts and range tombstones in range-tombstones.ts.
+ * symbols.ts, range tombstones in range-tombstones.ts and expiries in expiries.ts.
  */
 import { checksum } from "../bytes/checksum.ts";
 import { compareBytes } from "../bytes/compare.ts";
@@ -128,10 +128,11 @@ export const Section = {
   dictionary: 5,
   tombstones: 6,
   rangeTombstones: 7,
-  properties: 8,
+  expiries: 8,
+  properties: 9,
 } as const;
 export type Section = (typeof Section)[keyof typeof Section];
-export const SECTION_COUNT = 9;
+export const SECTION_COUNT = 10;
 
 const SECTION_ENTRY_BYTES = 8 + 4;
 const FOOTER_HEADER_SUM_OFFSET = SECTION_COUNT * SECTION_ENTRY_BYTES;

@@ -8,13 +8,14 @@
  *
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
-import { EntryKind, type FileIdentity, type ValuePlace } from "../entry.ts";
+import { BEFORE_EXPIRY, EntryKind, type FileIdentity, NEVER, type ValuePlace } from "../entry.ts";
 import type { CorruptionError } from "../errors.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import { BlockCache } from "./block-cache.ts";
 import { BlockIndex } from "./block-index.ts";
 import { SegmentCursor } from "./cursor.ts";
 import { readDictionary } from "./dictionary.ts";
+import { type Expired, Expiries } from "./expiries.ts";
 import { FILTER_BLOCK_BYTES, Filter } from "./filter.ts";
 import {
   decodeProperties,
@@ -26,10 +27,10 @@ import {
 import { KeyBatch } from "./key-batch.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 import { KeyIndex, type KeyIndexSizes, readKeyIndexHead } from "./keys.ts";
+import { OrdinalSet } from "./ordinal-set.ts";
 import { RangeTombstones } from "./range-tombstones.ts";
 import { ResidentSections, type SharedSections } from "./resident-sections.ts";
 import { SymbolTable } from "./symbols.ts";
-import { Tombstones } from "./tombstones.ts";
 import type { ChunkReader, ValueLogSource } from "./value-log.ts";
 import { ValueReader } from "./value-reader.ts";
 import { type VerifiedSegment, verifyEntries } from "./verify.ts";
@@ -58,6 +59,7 @@ export interface SegmentMemory {
   readonly filter: number;
   /** Block index, value symbols and dictionary. */
   readonly valueIndex: number;
+  /** Tombstones of both kinds, and expiries. */
   readonly tombstones: number;
 }
 
@@ -74,7 +76,9 @@ export class Segment {
   private readonly valueLogs: ValueLogSource;
   private readonly resident: ResidentSections;
   private readonly filter: Filter;
-  private readonly tombstones: Tombstones;
+  private readonly tombstones: OrdinalSet;
+  /** Undefined where nothing expires. */
+  private readonly expiries: Expiries | undefined;
   /** Made at first use: see `keys` and `values`. */
   private keyIndex: KeyIndex | undefined;
   private valueReader: ValueReader | undefined;
@@ -149,7 +153,20 @@ export class Segment {
 
     const tombstones = resident.bytes(Section.tombstones);
     const tombstonesOffset = places[Section.tombstones].offset;
-    this.tombstones = new Tombstones(tombstones, keyCount, tombstoneCount, path, tombstonesOffset);
+    this.tombstones = new OrdinalSet(
+      tombstones,
+      keyCount,
+      tombstoneCount,
+      "tombstones",
+      path,
+      tombstonesOffset,
+    );
+
+    const expiries = resident.bytes(Section.expiries);
+    this.expiries =
+      expiries.length === 0
+        ? undefined
+        : new Expiries(expiries, keyCount, path, places[Section.expiries].offset);
 
     const ranges = new RangeTombstones(
       resident.bytes(Section.rangeTombstones),
@@ -161,12 +178,13 @@ export class Segment {
   }
 
   get memory(): SegmentMemory {
-    const { sections, keyIndex, valueReader } = this;
+    const { sections, keyIndex, valueReader, rangeTombstones, expiries } = this;
+    const marks = (rangeTombstones?.byteLength ?? 0) + (expiries?.byteLength ?? 0);
     return {
       keyIndex: keyIndex?.memoryBytes ?? sections[Section.keyIndex].length,
       filter: this.filter.byteLength,
       valueIndex: valueReader?.memoryBytes ?? valueIndexBytes(sections),
-      tombstones: this.tombstones.byteLength + (this.rangeTombstones?.byteLength ?? 0),
+      tombstones: this.tombstones.byteLength + marks,
     };
   }
 
@@ -218,9 +236,34 @@ export class Segment {
     return this.filter.mayContain(hash);
   }
 
-  /** What the entry at `ordinal` is. O(1). */
-  kindAt(ordinal: number): EntryKind {
-    return this.tombstones.has(ordinal) ? EntryKind.tombstone : EntryKind.put;
+  /** What the entry at `ordinal` is at a moment: a tombstone, if it has expired by then. O(1). */
+  kindAt(ordinal: number, time: number): EntryKind {
+    const { tombstones, expiries } = this;
+    const isHidden = tombstones.has(ordinal) || expiries?.hasExpired(ordinal, time);
+    return isHidden ? EntryKind.tombstone : EntryKind.put;
+  }
+
+  /** When the entry at `ordinal` expires, or NEVER. O(1). */
+  expiryAt(ordinal: number): number {
+    return this.expiries?.at(ordinal) ?? NEVER;
+  }
+
+  /** Whether some of its entries expire. */
+  get hasExpiries(): boolean {
+    return this.expiries !== undefined;
+  }
+
+  /** How many entries have expired at a moment, at the least. O(1). */
+  countExpired(time: number): number {
+    return this.expiries?.countExpired(time) ?? 0;
+  }
+
+  /**
+   * The entries that have expired at a moment; undefined where none ever does. Walks over those that
+   * expire when the moment is in another period than that of the last call.
+   */
+  expiredAt(time: number): Expired | undefined {
+    return this.expiries?.expiredAt(time);
   }
 
   /**
@@ -264,16 +307,20 @@ export class Segment {
     return this.tombstones.before(ordinal);
   }
 
-  /** A new cursor, off the end. Cursors are independent of each other and of look-ups. */
-  cursor(): SegmentCursor {
+  /**
+   * A new cursor, off the end, to which what has expired at a moment is a tombstone. Cursors are
+   * independent of each other and of look-ups.
+   */
+  cursor(time: number = BEFORE_EXPIRY): SegmentCursor {
     const spare = this.spareCursor;
     if (spare === undefined) {
-      return new SegmentCursor(this.keys, this.tombstones, this.values, (closed) => {
+      const { keys, tombstones, expiries, values } = this;
+      return new SegmentCursor(keys, tombstones, expiries, values, time, (closed) => {
         this.spareCursor = closed;
       });
     }
     this.spareCursor = undefined;
-    spare.reopen();
+    spare.reopen(time);
     return spare;
   }
 
@@ -287,8 +334,8 @@ export class Segment {
     const { file, identity, valueLogs } = this;
     const resident = await ResidentSections.load(file, identity);
     const again = new Segment(file, resident, identity, new BlockCache(0), valueLogs);
-    const { keys, filter, tombstones, values, properties } = again;
-    const parts = { file, keys, filter, tombstones, values, properties };
+    const { keys, filter, tombstones, expiries, values, properties } = again;
+    const parts = { file, keys, filter, tombstones, expiries, values, properties };
     return await verifyEntries(parts, onProgress ?? (() => {}));
   }
 

@@ -38,6 +38,7 @@ const SECTION_NAMES = [
   "dictionary",
   "tombstones",
   "range tombstones",
+  "expiries",
   "properties",
 ] as const;
 

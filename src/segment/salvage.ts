@@ -7,7 +7,7 @@
  * newer than older segments have.
  */
 import { compareRanges } from "../bytes/compare.ts";
-import { EntryKind } from "../entry.ts";
+import { EntryKind, NEVER } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import { systemErrorCode } from "../io/system-error.ts";
 import { PAGE_KEYS } from "./key-page.ts";
@@ -18,6 +18,8 @@ export interface SalvagedEntry {
   key: Uint8Array;
   keyLength: number;
   kind: EntryKind;
+  /** NEVER for a put that does not expire, and for a tombstone. */
+  expiry: number;
   /** Undefined: lost. Empty for a tombstone. */
   value: Uint8Array | undefined;
 }
@@ -49,6 +51,7 @@ export function* salvageEntries(
     key: firstKey,
     keyLength: 0,
     kind: EntryKind.put,
+    expiry: NEVER,
     value: undefined,
   };
   const losses = new Losses(onLoss);
@@ -67,6 +70,7 @@ export function* salvageEntries(
       entry.key = cursor.key;
       entry.keyLength = cursor.keyLength;
       entry.kind = cursor.kind;
+      entry.expiry = cursor.expiry;
       const lost = attempt(() => {
         entry.value = cursor.value();
       });

@@ -6,14 +6,15 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
-import type { ValuePlace } from "../entry.ts";
+import { EntryKind, NEVER, type ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import type { File } from "../io/file-system.ts";
 import { SegmentCursor } from "./cursor.ts";
+import { type Expiries, quartilesOf } from "./expiries.ts";
 import { type Filter, keyHash } from "./filter.ts";
 import type { Properties } from "./format.ts";
 import type { KeyIndex } from "./keys.ts";
-import type { Tombstones } from "./tombstones.ts";
+import type { OrdinalSet } from "./ordinal-set.ts";
 import type { ValueReader } from "./value-reader.ts";
 
 /** Entries between pauses for other work, about a millisecond. */
@@ -30,7 +31,8 @@ export interface VerifiedParts {
   readonly file: File;
   readonly keys: KeyIndex;
   readonly filter: Filter;
-  readonly tombstones: Tombstones;
+  readonly tombstones: OrdinalSet;
+  readonly expiries: Expiries | undefined;
   readonly values: ValueReader;
   readonly properties: Properties;
 }
@@ -40,8 +42,8 @@ export async function verifyEntries(
   parts: VerifiedParts,
   onProgress: (bytes: number) => void,
 ): Promise<VerifiedSegment> {
-  const { file, keys, filter, tombstones, values, properties } = parts;
-  const cursor = new SegmentCursor(keys, tombstones, values);
+  const { file, keys, filter, tombstones, expiries, values, properties } = parts;
+  const cursor = new SegmentCursor(keys, tombstones, expiries, values);
   const { index } = values;
   let previous: Uint8Array = new Uint8Array(0);
   let count = 0;
@@ -49,6 +51,8 @@ export async function verifyEntries(
   let valueBytes = 0;
   const logBytes = new Map<number, number>();
   let allLogBytes = 0;
+  const found = new Float64Array(expiries?.count ?? 0);
+  let expiryCount = 0;
   let block = 0;
   for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
     const { key, keyLength } = cursor;
@@ -74,6 +78,10 @@ export async function verifyEntries(
       logBytes.set(value.fileNumber, (logBytes.get(value.fileNumber) ?? 0) + value.storedLength);
       allLogBytes += value.storedLength;
     }
+    if (cursor.expiry !== NEVER) {
+      expectFact(cursor.kind === EntryKind.put, "no tombstone that expires", file);
+      found[expiryCount++] = cursor.expiry;
+    }
     count++;
     if (count === index.firstOrdinals[block + 1]) {
       onProgress(index.offsets[block] + index.lengths[block] + allLogBytes);
@@ -85,6 +93,11 @@ export async function verifyEntries(
   expectFact(count === properties.keyCount, "as many keys as it says", file);
   expectFact(keyBytes === properties.keyBytes, "as many bytes of keys as it says", file);
   expectFact(valueBytes === properties.valueBytes, "as many bytes of values as it says", file);
+  if (expiries !== undefined) {
+    const quartiles = quartilesOf(found);
+    const areTrue = expiries.quartiles.every((quartile, i) => quartile === quartiles[i]);
+    expectFact(areTrue, "the quartiles of expiries that it says", file);
+  }
   const { valueLogs } = properties;
   const areUsesTrue =
     valueLogs.length === logBytes.size &&

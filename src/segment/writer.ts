@@ -18,6 +18,7 @@ import {
   EntryKind,
   type FileIdentity,
   MAX_KEY_BYTES,
+  NEVER,
   type SeqnoRange,
   type ValueLogUse,
   type ValuePlace,
@@ -25,6 +26,7 @@ import {
 import type { File, FileSystem } from "../io/file-system.ts";
 import type { SegmentCoders } from "./coders.ts";
 import { writeDictionary } from "./dictionary.ts";
+import { ExpiryBuilder } from "./expiries.ts";
 import { FilterBuilder, filterBytes, keyHash } from "./filter.ts";
 import {
   alignSection,
@@ -41,8 +43,8 @@ import {
   Section,
 } from "./format.ts";
 import { KeyIndexBuilder } from "./keys.ts";
+import { OrdinalSetBuilder } from "./ordinal-set.ts";
 import { appendRangeTombstone } from "./range-tombstones.ts";
-import { TombstoneBuilder } from "./tombstones.ts";
 import { ValueWriter } from "./value-writer.ts";
 
 /** About 1 absent key in 100 passes. */
@@ -86,7 +88,8 @@ export class SegmentWriter {
   private readonly keys: KeyIndexBuilder;
   private readonly values: ValueWriter;
   private readonly filter: FilterBuilder;
-  private readonly tombstones: TombstoneBuilder;
+  private readonly tombstones: OrdinalSetBuilder;
+  private readonly expiries: ExpiryBuilder;
   private readonly rangeTombstones: ByteWriter;
   private rangeTombstoneCount: number;
   /** The buffer that `drain` wrote last, for the output after the next. */
@@ -118,7 +121,8 @@ export class SegmentWriter {
     this.keys = new KeyIndexBuilder(options.coders.keySymbols);
     this.values = new ValueWriter(options.coders, header);
     this.filter = new FilterBuilder();
-    this.tombstones = new TombstoneBuilder();
+    this.tombstones = new OrdinalSetBuilder();
+    this.expiries = new ExpiryBuilder();
     this.rangeTombstones = new ByteWriter();
     this.rangeTombstoneCount = 0;
     this.spare = new ByteWriter(0);
@@ -138,7 +142,9 @@ export class SegmentWriter {
   /** About what the file would have if it were finished now. */
   get estimatedBytes(): number {
     const filter = filterBytes(this.count, this.filterBitsPerKey);
-    return this.values.estimatedBytes + this.keys.estimatedBytes + filter + FOOTER_BYTES;
+    const { values, keys, expiries } = this;
+    const columns = values.estimatedBytes + keys.estimatedBytes + expiries.estimatedBytes;
+    return columns + filter + FOOTER_BYTES;
   }
 
   /** Output that waits for `drain`. */
@@ -148,19 +154,25 @@ export class SegmentWriter {
 
   /**
    * Adds the entry of key[0, keyLength), which must sort after all before it (the key index asserts
-   * it), with a value shorter than VALUE_LIMIT_BYTES. A tombstone's value is not kept. Both arrays
-   * may change after the call.
+   * it), with a value shorter than VALUE_LIMIT_BYTES. A tombstone's value is not kept, and its expiry
+   * is NEVER. Both arrays may change after the call.
    */
-  add(key: Uint8Array, keyLength: number, kind: EntryKind, value: Uint8Array): void {
-    this.addKey(key, keyLength);
+  add(
+    key: Uint8Array,
+    keyLength: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    expiry: number = NEVER,
+  ): void {
+    this.addKey(key, keyLength, expiry);
     this.values.add(key, keyLength, kind, value);
     if (kind === EntryKind.tombstone) this.tombstones.add(this.count - 1);
     else this.valueBytes += value.length;
   }
 
   /** As `add`, for a put whose value lies in a value log. */
-  addPlaced(key: Uint8Array, keyLength: number, place: ValuePlace): void {
-    this.addKey(key, keyLength);
+  addPlaced(key: Uint8Array, keyLength: number, place: ValuePlace, expiry: number = NEVER): void {
+    this.addKey(key, keyLength, expiry);
     this.values.addPlace(place);
     this.valueBytes += place.length;
   }
@@ -263,6 +275,8 @@ export class SegmentWriter {
         return this.tombstones.finish(this.count);
       case Section.rangeTombstones:
         return this.rangeTombstones.bytes;
+      case Section.expiries:
+        return this.expiries.finish(this.count);
       case Section.properties:
         encodeProperties(writer, this.properties(coverEnd));
         return writer.bytes;
@@ -290,13 +304,14 @@ export class SegmentWriter {
     };
   }
 
-  private addKey(key: Uint8Array, keyLength: number): void {
+  private addKey(key: Uint8Array, keyLength: number, expiry: number): void {
     assert(keyLength <= MAX_KEY_BYTES, "a key in a segment is within its limit");
     assert(this.count < MAX_KEY_COUNT, "a segment's keys are within their limit");
     if (this.count === 0) this.firstKey = key.slice(0, keyLength);
     this.keys.add(key, keyLength);
     this.filter.add(keyHash(key, keyLength));
     this.keyBytes += keyLength;
+    if (expiry !== NEVER) this.expiries.add(this.count, expiry);
     this.count++;
     this.keepLastKey(key, keyLength);
   }

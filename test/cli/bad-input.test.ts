@@ -31,6 +31,8 @@ describe("usage", () => {
     [["scan", "store", "more"], "too many arguments"],
     [["scan", "store", "--limit", "many"], "It must be a whole number."],
     [["scan", "store", "--limit", "-1"], "It must be a whole number."],
+    [["put", "store", "k", "v", "--ttl", "-1"], "It must be a whole number."],
+    [["put", "store", "k", "v", "--ttl", "soon"], "It must be a whole number."],
     [["build", "-", "store", "--format", "csv"], "Allowed choices are lines, tsv, jsonl."],
     [["put", "store", "k", "{", "--json"], "the value is not JSON"],
   ])("%j", async (args, complaint) => {

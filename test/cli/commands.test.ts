@@ -126,6 +126,15 @@ describe("get, put and del", () => {
     });
   });
 
+  test("put with a ttl is gone after so many milliseconds", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    await output(["put", directory, "k", "v", "--ttl", "3600000"]);
+    expect(await output(["get", directory, "k"])).toBe("v\n");
+    await output(["put", directory, "k", "w", "--ttl", "0"]);
+    expect(await memkv(["get", directory, "k"])).toMatchObject({ exitCode: 1, stdout: "" });
+    expect(await output(["count", directory])).toBe("0\n");
+  });
+
   test("del takes a range, or everything, and then no keys", async () => {
     const directory = join(temporaryDirectory(), "store");
     const left = async (): Promise<string> =>

@@ -4,6 +4,7 @@ import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import type { RunOutput } from "../../src/compaction/output.ts";
 import { runCompaction } from "../../src/compaction/run.ts";
 import { type Span, unionOf } from "../../src/cursor/spans.ts";
+import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import type { SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { isWithin } from "../cursor/span-lists.ts";
@@ -46,6 +47,7 @@ async function compactAll(
   return await runCompaction({
     runs: await Promise.all(runs.map((run) => files.openAll(run))),
     dropTombstones,
+    time: BEFORE_EXPIRY,
     compression: "none",
     output: files.output(SEGMENT_BYTES),
     valueLogs,

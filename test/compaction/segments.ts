@@ -1,4 +1,5 @@
 /** Segments for tests of compaction: written and read for real, over the file system in memory. */
+
 import {
   type OutputOptions,
   type RunOutput,
@@ -8,6 +9,7 @@ import {
 import { sampleOf } from "../../src/compaction/run.ts";
 import { ConcatCursor } from "../../src/cursor/concat.ts";
 import { eachSpan, type Span } from "../../src/cursor/spans.ts";
+import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
@@ -134,7 +136,7 @@ export class Files {
   /** Every entry of a run, in order. */
   async entriesOf(run: readonly SegmentMeta[]): Promise<ArrayEntry[]> {
     const keyed = run.filter((meta) => meta.keyCount > 0);
-    const cursor = new ConcatCursor(await this.openAll(keyed));
+    const cursor = new ConcatCursor(await this.openAll(keyed), BEFORE_EXPIRY);
     const entries: ArrayEntry[] = [];
     for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
       const entry = read(cursor);

@@ -3,12 +3,14 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
-import { EntryKind } from "../../src/entry.ts";
+import { EntryKind, NEVER } from "../../src/entry.ts";
 
 export interface ArrayEntry {
   readonly key: Uint8Array;
   readonly kind: EntryKind;
   readonly value: Uint8Array;
+  /** Default: NEVER. */
+  readonly expiry?: number;
 }
 
 /**
@@ -32,6 +34,10 @@ export class ArrayCursor implements Cursor {
 
   get kind(): EntryKind {
     return this.entry().kind;
+  }
+
+  get expiry(): number {
+    return this.entry().expiry ?? NEVER;
   }
 
   value(): Uint8Array {

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { ConcatCursor, type ConcatPart, firstPartEndingAt } from "../../src/cursor/concat.ts";
+import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import {
   ArrayCursor,
   type ArrayEntry,
@@ -48,7 +49,11 @@ describe("ConcatCursor", () => {
   test("walks as the whole array would, in both directions", () => {
     fc.assert(
       fc.property(anyEntries, anySizes, anyMoves, (entries, sizes, moves) => {
-        expectSameWalk(new ConcatCursor(cut(entries, sizes)), new ArrayCursor(entries), moves);
+        expectSameWalk(
+          new ConcatCursor(cut(entries, sizes), BEFORE_EXPIRY),
+          new ArrayCursor(entries),
+          moves,
+        );
       }),
       { numRuns: 300 },
     );
@@ -62,7 +67,7 @@ describe("ConcatCursor", () => {
     });
     const parts = cut([entry(1), entry(2), entry(3), entry(4)], [1, 1, 1]);
     const opened = (): number[] => parts.map((part) => part.cursorCount);
-    const cursor = new ConcatCursor(parts);
+    const cursor = new ConcatCursor(parts, BEFORE_EXPIRY);
     expect(opened()).toEqual([0, 0, 0, 0]);
     cursor.seek(Uint8Array.of(2), 1);
     expect(opened()).toEqual([0, 1, 0, 0]);
@@ -73,7 +78,7 @@ describe("ConcatCursor", () => {
   });
 
   test("of no parts is empty", () => {
-    const cursor = new ConcatCursor([]);
+    const cursor = new ConcatCursor([], BEFORE_EXPIRY);
     cursor.seekToFirst();
     expect(cursor.isValid).toBe(false);
     cursor.seekToLast();

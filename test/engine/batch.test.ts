@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { writeU53 } from "../../src/bytes/fixed.ts";
 import type { Span } from "../../src/cursor/spans.ts";
 import { type OperationTarget, RecordBuilder, RecordReader } from "../../src/engine/batch.ts";
-import { EntryKind, MAX_SEQNO } from "../../src/entry.ts";
+import { EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
 import { CorruptionError } from "../../src/errors.ts";
 import { RECORD_HEADER_BYTES } from "../../src/wal/format.ts";
 
@@ -10,7 +11,10 @@ interface EntryOperation {
   readonly kind: EntryKind;
   readonly key: Uint8Array;
   readonly value: Uint8Array;
+  readonly expiry: number;
 }
+
+const NO_BYTES = new Uint8Array(0);
 
 type Operation = EntryOperation | Span;
 
@@ -27,12 +31,14 @@ class Collector implements OperationTarget {
     value: Uint8Array,
     valueStart: number,
     valueEnd: number,
+    expiry: number,
   ): void {
     this.operations.push({
       seqno,
       kind,
       key: key.slice(keyStart, keyEnd),
       value: value.slice(valueStart, valueEnd),
+      expiry,
     });
   }
 
@@ -45,8 +51,8 @@ function append(record: RecordBuilder, operation: Operation): void {
   if ("start" in operation) {
     record.deleteRange(operation);
   } else {
-    const { kind, key, value } = operation;
-    if (kind === EntryKind.put) record.put(key, key.length, value);
+    const { kind, key, value, expiry } = operation;
+    if (kind === EntryKind.put) record.put(key, key.length, value, expiry);
     else record.delete(key, key.length);
   }
 }
@@ -71,7 +77,8 @@ function keyBytes(operation: Operation): number {
 }
 
 function valueBytes(operation: Operation): number {
-  return "value" in operation ? operation.value.length : 0;
+  if (!("value" in operation)) return 0;
+  return operation.value.length + (operation.expiry === NEVER ? 0 : 8);
 }
 
 const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
@@ -79,11 +86,13 @@ const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
     kind: fc.constant(EntryKind.put),
     key: fc.uint8Array({ maxLength: 200 }),
     value: fc.uint8Array({ maxLength: 300 }),
+    expiry: fc.oneof(fc.constant(NEVER), fc.constantFrom(1, 2 ** 32, NEVER - 1)),
   }),
   fc.record({
     kind: fc.constant(EntryKind.tombstone),
     key: fc.uint8Array({ maxLength: 200 }),
     value: fc.constant(new Uint8Array(0)),
+    expiry: fc.constant(NEVER),
   }),
   fc.record({
     start: fc.uint8Array({ maxLength: 200 }),
@@ -133,8 +142,8 @@ describe("a commit record", () => {
   });
 
   const whole = payloadOf([
-    { kind: EntryKind.put, key: Uint8Array.of(1, 2, 3), value: Uint8Array.of(4, 5) },
-    { kind: EntryKind.tombstone, key: Uint8Array.of(6), value: new Uint8Array(0) },
+    { kind: EntryKind.put, key: Uint8Array.of(1, 2, 3), value: Uint8Array.of(4, 5), expiry: NEVER },
+    { kind: EntryKind.tombstone, key: Uint8Array.of(6), value: new Uint8Array(0), expiry: NEVER },
   ]);
 
   test("cut off anywhere is damage", () => {
@@ -161,6 +170,7 @@ describe("a commit record", () => {
     ["a key length without an end", HEAD + 1, [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80]],
     ["a value longer than the record", HEAD + 5, [100]],
     ["an end of a range longer than the record", HEAD, [3, 0, 100]],
+    ["an expiry longer than the record", HEAD, [4, 10]],
   ];
 
   test.each(damaged)("with %s is damage that says where", (_, at, bytes) => {
@@ -180,14 +190,21 @@ describe("a commit record", () => {
 
   test("with a key or value above its limit is damage", () => {
     const key = new Uint8Array(65_537);
-    const tooLong = payloadOf([{ kind: EntryKind.tombstone, key, value: new Uint8Array(0) }]);
+    const tooLong = payloadOf([{ kind: EntryKind.tombstone, key, value: NO_BYTES, expiry: NEVER }]);
     expect(() => read(tooLong)).toThrow(/a length up to 65536/);
-    const most = { kind: EntryKind.tombstone, key: key.slice(1), value: new Uint8Array(0) };
+    const most = { kind: EntryKind.tombstone, key: key.slice(1), value: NO_BYTES, expiry: NEVER };
     expect(read(payloadOf([most]))).toMatchObject([{ key: most.key }]);
     const start = most.key;
     const longEnd = payloadOf([{ start, end: key }]);
     expect(() => read(longEnd)).toThrow(/end of a range/);
     expect(read(payloadOf([{ start, end: start }]))).toMatchObject([{ start, end: start }]);
+  });
+
+  test.each([0, NEVER, NEVER + 1])("with the expiry %d is damage", (expiry) => {
+    const key = Uint8Array.of(1);
+    const payload = payloadOf([{ kind: EntryKind.put, key, value: NO_BYTES, expiry: 1 }]);
+    writeU53(payload, HEAD + 3, expiry);
+    expect(() => read(payload)).toThrow(/an expiry within the record/);
   });
 
   test("of random bytes is read or refused, and nothing else", () => {

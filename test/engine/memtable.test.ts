@@ -3,7 +3,7 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
 import { createMemtable, MAX_HEAP_BYTES, Memtable, NO_VERSION } from "../../src/engine/memtable.ts";
-import { EntryKind, MAX_SEQNO } from "../../src/entry.ts";
+import { BEFORE_EXPIRY, EntryKind, MAX_SEQNO } from "../../src/entry.ts";
 import { InvalidArgumentError } from "../../src/errors.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 import { isWithin } from "../cursor/span-lists.ts";
@@ -82,7 +82,7 @@ describe("Memtable", () => {
     expect(memtable.find(EMPTY, 0, MAX_SEQNO)).toBe(NO_VERSION);
     expect(memtable.keyCount).toBe(0);
     expect([memtable.firstSeqno, memtable.lastSeqno]).toEqual([0, 0]);
-    const cursor = memtable.cursor(MAX_SEQNO);
+    const cursor = memtable.cursor(MAX_SEQNO, BEFORE_EXPIRY);
     cursor.seekToFirst();
     expect(cursor.isValid).toBe(false);
     cursor.seekToLast();
@@ -100,7 +100,11 @@ describe("Memtable", () => {
       const ref = memtable.find(key, key.length, seqno);
       return ref === NO_VERSION
         ? undefined
-        : [memtable.seqnoOf(ref), memtable.kindOf(ref), decode(memtable.valueOf(ref))];
+        : [
+            memtable.seqnoOf(ref),
+            memtable.kindOf(ref, BEFORE_EXPIRY),
+            decode(memtable.valueOf(ref)),
+          ];
     };
     expect(seen(9)).toBeUndefined();
     expect(seen(10)).toEqual([10, EntryKind.put, "a"]);
@@ -148,7 +152,7 @@ describe("Memtable", () => {
       for (const seqno of [0, 1, 2, 100, 749, 1499, 1500, MAX_SEQNO]) {
         const visible = model.at(seqno);
         const expected = visible.map((entry) => describeEntry(entry.key, entry.kind, entry.value));
-        const cursor = memtable.cursor(seqno);
+        const cursor = memtable.cursor(seqno, BEFORE_EXPIRY);
         const forwards: string[] = [];
         for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
           forwards.push(describeCursor(cursor));
@@ -164,7 +168,7 @@ describe("Memtable", () => {
           const found = visible.find((entry) => compareBytes(entry.key, key) === 0);
           if (found === undefined) {
             const isDeleted = model.deletedAt(key, seqno) > 0;
-            expect(ref < 0 ? ref : memtable.kindOf(ref)).toBe(
+            expect(ref < 0 ? ref : memtable.kindOf(ref, BEFORE_EXPIRY)).toBe(
               isDeleted ? EntryKind.tombstone : NO_VERSION,
             );
           } else {
@@ -195,8 +199,8 @@ describe("Memtable", () => {
     const expected = model
       .at(seqno)
       .map((entry) => describeEntry(entry.key, entry.kind, entry.value));
-    const forwards = memtable.cursor(seqno);
-    const backwards = memtable.cursor(seqno);
+    const forwards = memtable.cursor(seqno, BEFORE_EXPIRY);
+    const backwards = memtable.cursor(seqno, BEFORE_EXPIRY);
     forwards.seekToFirst();
     backwards.seekToLast();
     for (let i = 0; i < expected.length; i++) {

@@ -13,7 +13,7 @@ import { JobControl } from "../../src/engine/job-control.ts";
 import type { JobContext, JobOutput } from "../../src/engine/jobs.ts";
 import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
-import { EntryKind } from "../../src/entry.ts";
+import { BEFORE_EXPIRY, EntryKind } from "../../src/entry.ts";
 import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
@@ -64,8 +64,10 @@ function memtableOf(keyCount: number): Memtable {
   return memtable;
 }
 
+const FLUSH = { time: BEFORE_EXPIRY, dropTombstones: true };
+
 async function flush(memtable: Memtable): Promise<readonly SegmentMeta[]> {
-  return (await runner.flush(memtable, true, new JobControl())).run;
+  return (await runner.flush(memtable, FLUSH, new JobControl())).run;
 }
 
 async function openAll(
@@ -103,12 +105,12 @@ function longCompaction(run: readonly Segment[]): ReturnType<WorkerRunner["compa
   return runner.compact(runs, TASK, new JobControl());
 }
 
-const TASK = { dropTombstones: true, valueLogs: [], maxGarbageShare: 1 };
+const TASK = { time: BEFORE_EXPIRY, dropTombstones: true, valueLogs: [], maxGarbageShare: 1 };
 
 describe("sections in shared memory", () => {
   test("come with what was written, which then needs no reading", async () => {
     const files = new FaultFileSystem(context.fileSystem);
-    const flushed = await runner.flush(memtableOf(1000), true, new JobControl());
+    const flushed = await runner.flush(memtableOf(1000), FLUSH, new JobControl());
     const [segment] = await openAll(flushed.run, flushed.sections, files);
     const key = new TextEncoder().encode("key 000000000");
     expect(segment.find(key, key.length)).toBe(0);
@@ -122,8 +124,8 @@ describe("sections in shared memory", () => {
   });
 
   test("of another file are refused", async () => {
-    const few = await runner.flush(memtableOf(10), true, new JobControl());
-    const many = await runner.flush(memtableOf(1000), true, new JobControl());
+    const few = await runner.flush(memtableOf(10), FLUSH, new JobControl());
+    const many = await runner.flush(memtableOf(1000), FLUSH, new JobControl());
     const sections = few.sections?.get(few.run[0].fileNumber);
     expect(sections).toBeDefined();
     const others = new Map(many.run.map(({ fileNumber }) => [fileNumber, sections]));

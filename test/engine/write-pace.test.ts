@@ -4,6 +4,7 @@ import { type CommitHost, Committer } from "../../src/engine/commit.ts";
 import { DeadRange } from "../../src/engine/dead-range.ts";
 import { createMemtable } from "../../src/engine/memtable.ts";
 import { WritePace } from "../../src/engine/write-pace.ts";
+import { NEVER } from "../../src/entry.ts";
 import type { File } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { WalWriter } from "../../src/wal/writer.ts";
@@ -191,7 +192,7 @@ test("a stalled disk does not stall the thread, and is tried again later", async
   const write = async (count: number): Promise<string[]> => {
     slow.calls.length = 0;
     for (let i = 0; i < count; i++) {
-      await committer.write((record) => record.put(key, 1, key), "os");
+      await committer.write((record) => record.put(key, 1, key, NEVER), "os");
     }
     return slow.calls;
   };

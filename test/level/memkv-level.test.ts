@@ -43,6 +43,34 @@ test("a batch of several formats is one batch", async () => {
   expect(await level.get("mixed", { valueEncoding: "view" })).toEqual(BINARY);
 });
 
+test("every way to put takes a ttl", async () => {
+  let time = 1000;
+  const cache = new MemkvLevel("/cache", { fileSystem, now: () => time, ttl: 100 });
+  await cache.put("default", "1");
+  await cache.put("put", "1", { ttl: 10 });
+  await cache.batch([
+    { type: "put", key: "operation", value: "1", ttl: 20 },
+    { type: "put", key: "stays", value: "1", ttl: Number.POSITIVE_INFINITY },
+  ]);
+  await cache.batch([{ type: "put", key: "options", value: "1" }], { ttl: 30 });
+  await cache.batch().put("chained", "1", { ttl: 40 }).write();
+  await cache.sublevel("sub").put("level", "1", { ttl: 50 });
+  const snapshot = cache.snapshot();
+  const all = await cache.keys().all();
+  for (const gone of ["put", "operation", "options", "chained", "!sub!level", "default"]) {
+    expect(await cache.has(gone)).toBe(true);
+    time += gone === "default" ? 50 : 10;
+    expect(await cache.get(gone)).toBeUndefined();
+  }
+  expect(await cache.keys().all()).toEqual(["stays"]);
+  expect(await cache.keys({ snapshot }).all()).toEqual(all);
+  await expect(cache.put("a", "1", { ttl: -1 })).rejects.toMatchObject({
+    code: "MEMKV_INVALID_ARGUMENT",
+  });
+  await snapshot.close();
+  await cache.close();
+});
+
 test("a batch with one bad operation writes nothing", async () => {
   await level.open();
   const long = "k".repeat(65_537);

@@ -51,6 +51,13 @@ const INTEGERS: readonly Entry[] = SHORT.map(({ key }, i) => ({
   value: i % 7 === 3 ? undefined : pack(i * 1_000_003),
 }));
 
+/** Some that expire, among them the first and the last. */
+const EXPIRING: readonly Entry[] = SHORT.map((entry, i) =>
+  i % 3 === 0 && entry.value !== undefined
+    ? { ...entry, expiry: 1_700_000_000_000 + i * i * 1000 }
+    : entry,
+);
+
 const ABSENT = ["", "name-0000", "name-030x", "zzz"].map(bytesOf);
 
 /**
@@ -119,6 +126,7 @@ const SHAPES: readonly [string, readonly Entry[], ValueCompression][] = [
   ["symbols", MIXED, "symbols"],
   ["deflated values", MIXED, "deflate"],
   ["integers", INTEGERS, "auto"],
+  ["entries that expire", EXPIRING, "none"],
 ];
 
 describe.each(SHAPES)("a small segment of %s", (_, entries, compression) => {

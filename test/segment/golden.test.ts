@@ -41,22 +41,34 @@ const SHORT_ENTRIES: readonly Entry[] = [
 
 const LARGE_ENTRY: Entry = { key: bytesOf("zeta"), value: new Uint8Array(5000).fill(0x78) };
 
+/** Two that expire, half a second apart. */
+const EXPIRING_ENTRIES: readonly Entry[] = SHORT_ENTRIES.map((entry, i) =>
+  i === 1 || i === 6 ? { ...entry, expiry: 1_700_000_000_000 + i * 100 } : entry,
+);
+
 const GOLDEN: readonly {
+  readonly name: string;
   readonly compression: ValueCompression;
   readonly entries: readonly Entry[];
   /** Deflate may choose other bytes with each version of Node: any that inflate to the same. */
   readonly isExact: boolean;
 }[] = [
-  { compression: "none", entries: SHORT_ENTRIES, isExact: true },
-  { compression: "symbols", entries: SHORT_ENTRIES, isExact: true },
-  { compression: "deflate", entries: [...SHORT_ENTRIES, LARGE_ENTRY], isExact: false },
+  { name: "none", compression: "none", entries: SHORT_ENTRIES, isExact: true },
+  { name: "symbols", compression: "symbols", entries: SHORT_ENTRIES, isExact: true },
+  { name: "expiries", compression: "none", entries: EXPIRING_ENTRIES, isExact: true },
+  {
+    name: "deflate",
+    compression: "deflate",
+    entries: [...SHORT_ENTRIES, LARGE_ENTRY],
+    isExact: false,
+  },
 ];
 
 const LOG_DUMP = new URL("golden/value-log.txt", import.meta.url);
 
-describe.each(GOLDEN)("the golden segment compressed by $compression", (golden) => {
-  const { compression, entries, isExact } = golden;
-  const path = new URL(`golden/segment-${compression}.txt`, import.meta.url);
+describe.each(GOLDEN)("the golden segment $name", (golden) => {
+  const { name, compression, entries, isExact } = golden;
+  const path = new URL(`golden/segment-${name}.txt`, import.meta.url);
   const isUpdating = process.env["MEMKV_UPDATE_GOLDEN"] === "1";
 
   test.runIf(isExact || isUpdating)("is what the writer writes", async () => {

@@ -2,7 +2,13 @@
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
-import { EntryKind, type FileIdentity, type SeqnoRange } from "../../src/entry.ts";
+import {
+  BEFORE_EXPIRY,
+  EntryKind,
+  type FileIdentity,
+  NEVER,
+  type SeqnoRange,
+} from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { trainCoders, untrainedCoders, type ValueCompression } from "../../src/segment/coders.ts";
@@ -16,6 +22,8 @@ export interface Entry {
   readonly key: Uint8Array;
   /** Undefined for a tombstone. */
   readonly value: Uint8Array | undefined;
+  /** Default: NEVER. */
+  readonly expiry?: number;
 }
 
 export const PATH = "db/000012.seg";
@@ -70,6 +78,10 @@ export class EntryCursor implements Cursor {
 
   get kind(): EntryKind {
     return this.entries[this.position].value === undefined ? EntryKind.tombstone : EntryKind.put;
+  }
+
+  get expiry(): number {
+    return this.entries[this.position].expiry ?? NEVER;
   }
 
   seekToFirst(): void {
@@ -140,7 +152,7 @@ export async function write(
   });
   const logNumber = VALUE_LOG_OFFSET + (options.fileNumber ?? IDENTITY.fileNumber);
   let log: ValueLogWriter | undefined;
-  for (const { key, value } of entries) {
+  for (const { key, value, expiry } of entries) {
     const kind = value === undefined ? EntryKind.tombstone : EntryKind.put;
     if (value !== undefined && value.length >= LARGE_VALUE_BYTES) {
       log ??= await ValueLogWriter.create({
@@ -150,9 +162,9 @@ export async function write(
         isCompressing: compression !== "none",
         pause: () => Promise.resolve(),
       });
-      writer.addPlaced(key, key.length, await log.append(value));
+      writer.addPlaced(key, key.length, await log.append(value), expiry);
     } else {
-      writer.add(key, key.length, kind, value ?? NO_BYTES);
+      writer.add(key, key.length, kind, value ?? NO_BYTES, expiry);
     }
     if (writer.pendingBytes > 1 << 16) await writer.drain();
   }
@@ -248,21 +260,27 @@ async function create(
 export function lookUp(segment: Segment, key: Uint8Array): Entry | undefined {
   const ordinal = segment.find(key, key.length);
   if (ordinal < 0) return undefined;
-  const isPut = segment.kindAt(ordinal) === EntryKind.put;
-  return { key, value: isPut ? segment.valueAt(ordinal, key, key.length).slice() : undefined };
+  const isPut = segment.kindAt(ordinal, BEFORE_EXPIRY) === EntryKind.put;
+  const value = isPut ? segment.valueAt(ordinal, key, key.length).slice() : undefined;
+  return { key, value, ...expiring(segment.expiryAt(ordinal)) };
 }
 
 /** The entry a cursor is at, copied. */
 export function entryAt(cursor: Cursor): Entry {
   const isPut = cursor.kind === EntryKind.put;
   const key = cursor.key.slice(0, cursor.keyLength);
-  return { key, value: isPut ? cursor.value().slice() : undefined };
+  const value = isPut ? cursor.value().slice() : undefined;
+  return { key, value, ...expiring(cursor.expiry) };
+}
+
+function expiring(expiry: number): Pick<Entry, "expiry"> {
+  return expiry === NEVER ? {} : { expiry };
 }
 
 /** Whether two entries are equal. (The matchers of the test runner take seconds for large arrays.) */
 export function isSame(a: Entry | undefined, b: Entry | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  if (Buffer.compare(a.key, b.key) !== 0) return false;
+  if (Buffer.compare(a.key, b.key) !== 0 || a.expiry !== b.expiry) return false;
   if (a.value === undefined || b.value === undefined) return a.value === b.value;
   return Buffer.compare(a.value, b.value) === 0;
 }

@@ -1,9 +1,9 @@
 /**
- * Tombstones: which ordinals of a segment are tombstones, and how many lie before an ordinal.
+ * OrdinalSet: some of the ordinals of a segment, such as those of its tombstones; which they are, and
+ * how many lie before an ordinal.
  *
  * A bitmap (drawn in format.ts) answers the first; counts for every 64 bytes of it, made when it is
- * loaded, answer the second with at most 64 bytes left to count. A segment without tombstones has no
- * bitmap at all.
+ * loaded, answer the second with at most 64 bytes left to count. An empty set has no bitmap at all.
  */
 import { expectNumber } from "./format.ts";
 
@@ -17,7 +17,7 @@ const POPULATION: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => {
   return count;
 });
 
-export class TombstoneBuilder {
+export class OrdinalSetBuilder {
   count: number;
   private bits: Uint8Array;
 
@@ -37,7 +37,7 @@ export class TombstoneBuilder {
     this.count++;
   }
 
-  /** The section for a segment of `keyCount` keys: empty if there are no tombstones. */
+  /** The bitmap for a segment of `keyCount` keys: no bytes if the set is empty. */
   finish(keyCount: number): Uint8Array {
     const section = new Uint8Array(this.count === 0 ? 0 : (keyCount + 7) >> 3);
     section.set(this.bits.subarray(0, section.length));
@@ -45,22 +45,26 @@ export class TombstoneBuilder {
   }
 }
 
-export class Tombstones {
+export class OrdinalSet {
   readonly count: number;
   private readonly bits: Uint8Array;
-  /** Tombstones before each 64 bytes of the bitmap. */
+  /** Members before each 64 bytes of the bitmap. */
   private readonly counts: Uint32Array;
 
-  /** Takes the section, whose checksum the caller has checked. Throws CorruptionError. */
+  /**
+   * Takes the bitmap, whose checksum the caller has checked. `what` the ordinals are is said in the
+   * CorruptionError that is thrown for a bitmap of another length or count.
+   */
   constructor(
     bits: Uint8Array,
     keyCount: number,
     expectedCount: number,
+    what: string,
     file: string,
     fileOffset: number,
   ) {
     const expectedBytes = expectedCount === 0 ? 0 : (keyCount + 7) >> 3;
-    expectNumber(bits.length, expectedBytes, "length of the tombstones", file, fileOffset);
+    expectNumber(bits.length, expectedBytes, `length of the ${what}`, file, fileOffset);
     this.bits = bits;
     this.counts = new Uint32Array(Math.ceil(bits.length / (1 << BYTES_PER_COUNT_SHIFT)));
     let count = 0;
@@ -70,9 +74,9 @@ export class Tombstones {
       }
       count += POPULATION[bits[i]];
     }
-    expectNumber(count, expectedCount, "number of tombstones", file, fileOffset);
+    expectNumber(count, expectedCount, `number of ${what}`, file, fileOffset);
     const spareBits = bits.length === 0 ? 0 : bits[bits.length - 1] >> (((keyCount - 1) & 7) + 1);
-    expectNumber(spareBits, 0, "bits behind the tombstones", file, fileOffset);
+    expectNumber(spareBits, 0, `bits behind the ${what}`, file, fileOffset);
     this.count = count;
   }
 
@@ -84,7 +88,7 @@ export class Tombstones {
     return this.count > 0 && (this.bits[ordinal >> 3] & (1 << (ordinal & 7))) !== 0;
   }
 
-  /** Tombstones among ordinals [0, ordinal). `ordinal` may be the key count. */
+  /** Members among ordinals [0, ordinal). `ordinal` may be the key count. */
   before(ordinal: number): number {
     const { bits, counts } = this;
     if (this.count === 0 || ordinal === 0) return 0;

@@ -1,17 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CorruptionError } from "../../src/errors.ts";
-import { TombstoneBuilder, Tombstones } from "../../src/segment/tombstones.ts";
+import { OrdinalSet, OrdinalSetBuilder } from "../../src/segment/ordinal-set.ts";
 
-function build(keyCount: number, ordinals: Iterable<number>): Tombstones {
-  const builder = new TombstoneBuilder();
+function build(keyCount: number, ordinals: Iterable<number>): OrdinalSet {
+  const builder = new OrdinalSetBuilder();
   for (const ordinal of ordinals) builder.add(ordinal);
-  return new Tombstones(builder.finish(keyCount), keyCount, builder.count, "file", 0);
+  return new OrdinalSet(builder.finish(keyCount), keyCount, builder.count, "tombstones", "file", 0);
 }
 
-describe("Tombstones", () => {
-  test("a segment without any has no bitmap", () => {
-    expect(new TombstoneBuilder().finish(1000).length).toBe(0);
+describe("OrdinalSet", () => {
+  test("an empty one has no bitmap", () => {
+    expect(new OrdinalSetBuilder().finish(1000).length).toBe(0);
     const none = build(1000, []);
     expect([none.has(999), none.before(1000), none.byteLength]).toEqual([false, 0, 0]);
   });
@@ -26,15 +26,15 @@ describe("Tombstones", () => {
     );
     fc.assert(
       fc.property(shape, ([keyCount, ordinals]) => {
-        const tombstones = build(keyCount, ordinals);
-        const isTombstone = new Set(ordinals);
+        const set = build(keyCount, ordinals);
+        const isMember = new Set(ordinals);
         let before = 0;
         for (let ordinal = 0; ordinal < keyCount; ordinal++) {
-          expect(tombstones.before(ordinal)).toBe(before);
-          expect(tombstones.has(ordinal)).toBe(isTombstone.has(ordinal));
-          if (isTombstone.has(ordinal)) before++;
+          expect(set.before(ordinal)).toBe(before);
+          expect(set.has(ordinal)).toBe(isMember.has(ordinal));
+          if (isMember.has(ordinal)) before++;
         }
-        expect(tombstones.before(keyCount)).toBe(before);
+        expect(set.before(keyCount)).toBe(before);
       }),
     );
   });
@@ -45,6 +45,8 @@ describe("Tombstones", () => {
     ["a count that is not the bits'", Uint8Array.of(3), 8, 1],
     ["a bit behind the last ordinal", Uint8Array.of(0x80), 7, 1],
   ])("%s is corruption", (_, bits, keyCount, count) => {
-    expect(() => new Tombstones(bits, keyCount, count, "file", 0)).toThrow(CorruptionError);
+    expect(() => new OrdinalSet(bits, keyCount, count, "tombstones", "file", 0)).toThrow(
+      CorruptionError,
+    );
   });
 });

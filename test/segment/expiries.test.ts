@@ -1,0 +1,146 @@
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import { loadChecksum } from "../../src/bytes/checksum.ts";
+import { writeU32, writeU53 } from "../../src/bytes/fixed.ts";
+import { EntryKind, NEVER } from "../../src/entry.ts";
+import { CorruptionError } from "../../src/errors.ts";
+import { Expiries, ExpiryBuilder } from "../../src/segment/expiries.ts";
+import { bytesOf, type Entry, entryAt, openSegment, write } from "./segments.ts";
+
+beforeAll(() => loadChecksum());
+
+/** When each ordinal expires, if it does. */
+type Schedule = readonly (number | undefined)[];
+
+function sectionOf(schedule: Schedule): Uint8Array {
+  const builder = new ExpiryBuilder();
+  for (const [ordinal, expiry] of schedule.entries()) {
+    if (expiry !== undefined) builder.add(ordinal, expiry);
+  }
+  return builder.finish(schedule.length);
+}
+
+function build(schedule: Schedule): Expiries {
+  return new Expiries(sectionOf(schedule), schedule.length, "file", 0);
+}
+
+const anyExpiry = fc.oneof(
+  fc.integer({ min: 1, max: 20 }),
+  fc.integer({ min: 1_700_000_000_000, max: 1_700_000_100_000 }),
+  fc.constantFrom(1, NEVER - 1),
+);
+
+const anySchedule: fc.Arbitrary<Schedule> = fc
+  .array(fc.option(anyExpiry, { nil: undefined, freq: 2 }), { minLength: 1, maxLength: 60 })
+  .filter((schedule) => schedule.some((expiry) => expiry !== undefined));
+
+const anyTime = fc.oneof(fc.nat(22), anyExpiry, fc.constant(1_700_000_050_000.5));
+
+describe("Expiries", () => {
+  test("a segment in which nothing expires has no section", () => {
+    expect(new ExpiryBuilder().finish(1000)).toHaveLength(0);
+  });
+
+  test("know of each ordinal when it expires, and whether it has", () => {
+    fc.assert(
+      fc.property(anySchedule, anyTime, (schedule, time) => {
+        const expiries = build(schedule);
+        for (const [ordinal, expiry = NEVER] of schedule.entries()) {
+          expect(expiries.at(ordinal)).toBe(expiry);
+          expect(expiries.hasExpired(ordinal, time)).toBe(expiry <= time);
+        }
+      }),
+    );
+  });
+
+  test("say which have expired, and for how long that is so", () => {
+    fc.assert(
+      fc.property(anySchedule, fc.array(anyTime, { minLength: 1 }), (schedule, times) => {
+        const expiries = build(schedule);
+        for (const time of times) {
+          const { ordinals, from, until } = expiries.expiredAt(time);
+          const found = schedule.map((_, ordinal) => ordinals?.has(ordinal) ?? false);
+          expect(found).toEqual(schedule.map((expiry = NEVER) => expiry <= time));
+          const others = schedule.filter((expiry) => expiry !== undefined);
+          expect(from <= time && time < until).toBe(true);
+          expect(others.some((expiry) => from < expiry && expiry < until)).toBe(false);
+        }
+      }),
+    );
+  });
+
+  test("count what has expired without a look at each: never too much, and in the end all", () => {
+    fc.assert(
+      fc.property(anySchedule, anyTime, (schedule, time) => {
+        const expiries = build(schedule);
+        const count = schedule.filter((expiry = NEVER) => expiry <= time).length;
+        const counted = expiries.countExpired(time);
+        expect(counted).toBeLessThanOrEqual(count);
+        expect(counted).toBeGreaterThan(count - expiries.count / 4 - 1);
+        expect(counted > 0).toBe(count > 0);
+        expect(expiries.countExpired(NEVER)).toBe(expiries.count);
+      }),
+    );
+  });
+
+  const whole = sectionOf([5, undefined, 700, 6]);
+  const damaged: [string, (bytes: Uint8Array) => Uint8Array][] = [
+    ["cut short", (bytes) => bytes.subarray(0, bytes.length - 1)],
+    ["without its head", (bytes) => bytes.subarray(0, 20)],
+    ["with a count of none", (bytes) => set(bytes, 0, 0)],
+    ["with a count above that of the keys", (bytes) => set(bytes, 0, 5)],
+    ["with a count that is not the ordinals'", (bytes) => set(bytes, 0, 2)],
+    ["with offsets of four billion bytes", (bytes) => set(bytes, 44, 2 ** 32 - 1)],
+    ["with an earliest expiry of 0", (bytes) => setQuartile(bytes, 0, 0)],
+    ["with quartiles out of order", (bytes) => setQuartile(bytes, 2, 4)],
+    ["with a latest expiry that is none", (bytes) => setQuartile(bytes, 4, NEVER)],
+  ];
+
+  function set(bytes: Uint8Array, pos: number, value: number): Uint8Array {
+    writeU32(bytes, pos, value);
+    return bytes;
+  }
+
+  function setQuartile(bytes: Uint8Array, index: number, value: number): Uint8Array {
+    writeU53(bytes, 4 + 8 * index, value);
+    return bytes;
+  }
+
+  test.each(damaged)("%s are corruption", (_, damage) => {
+    expect(new Expiries(whole.slice(), 4, "file", 0).count).toBe(3);
+    expect(() => new Expiries(damage(whole.slice()), 4, "file", 0)).toThrow(CorruptionError);
+  });
+});
+
+describe("a segment with entries that expire", () => {
+  const entries: readonly Entry[] = [
+    { key: bytesOf("a"), value: bytesOf("1"), expiry: 100 },
+    { key: bytesOf("b"), value: bytesOf("2") },
+    { key: bytesOf("c"), value: new Uint8Array(5000).fill(3), expiry: 200 },
+    { key: bytesOf("d"), value: undefined },
+  ];
+
+  test("has them until they expire, and tombstones from then on", async () => {
+    const segment = await openSegment((await write(entries)).fileSystem);
+    const seenAt = (time: number): (number | undefined)[] => {
+      const cursor = segment.cursor(time);
+      const seen: (number | undefined)[] = [];
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+        const { value, expiry } = entryAt(cursor);
+        expect(segment.kindAt(cursor.ordinal, time)).toBe(cursor.kind);
+        if (cursor.kind === EntryKind.tombstone) {
+          expect([cursor.value().length, cursor.storedValue().length]).toEqual([0, 0]);
+          expect(cursor.expiry).toBe(NEVER);
+        }
+        seen.push(value === undefined ? undefined : (expiry ?? NEVER));
+      }
+      cursor.close();
+      return seen;
+    };
+    expect(seenAt(99)).toEqual([100, NEVER, 200, undefined]);
+    expect(seenAt(100)).toEqual([undefined, NEVER, 200, undefined]);
+    expect(seenAt(200)).toEqual([undefined, NEVER, undefined, undefined]);
+    expect(seenAt(0)).toEqual([100, NEVER, 200, undefined]);
+    await segment.verify();
+  });
+});
