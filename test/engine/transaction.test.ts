@@ -70,8 +70,9 @@ describe("a transaction", () => {
         async (before, meanwhile, writes, range) => {
           const database = await openFor<string, string>("store", {
             fileSystem: new MemoryFileSystem(),
+            now: () => 1000,
           });
-          const content = new SortedMap();
+          const content = new SortedMap({ time: 1000 });
           const issueAll = async (operations: typeof before): Promise<void> => {
             for (const operation of operations) {
               await issue(database, operation);

@@ -14,8 +14,8 @@ export async function checkModel(durability: Durability, runs: number): Promise<
   const counts = { runs: 0, commands: 0, flushes: 0, compactions: 0, opens: 0 };
   await fc.assert(
     fc.asyncProperty(anyOptions, anyCommands, async (options, commands) => {
-      const model: Model = { content: new SortedMap() };
       const real = await System.create({ ...options, durability }, counts);
+      const model: Model = { content: new SortedMap(real.clock, options.ttl) };
       await fc.asyncModelRun(() => ({ model, real }), commands);
       await real.end(model.content);
       counts.runs++;

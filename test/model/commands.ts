@@ -1,5 +1,6 @@
 /** Every command, in the proportions that make overwriting, flushing and compacting frequent. */
 import fc, { type AsyncCommand } from "fast-check";
+import { Advance } from "./advance.ts";
 import { Batch } from "./batch.ts";
 import { Compact } from "./compact.ts";
 import { Crash } from "./crash.ts";
@@ -14,6 +15,7 @@ import {
   anyKey,
   anyOperations,
   anyRange,
+  anyTtl,
   anyValue,
   anyWait,
 } from "./operations.ts";
@@ -37,9 +39,13 @@ const WEIGHTED: readonly { weight: number; arbitrary: fc.Arbitrary<ModelCommand>
   { weight: 3, arbitrary: anyWait.map((pause) => new Pause(pause)) },
   {
     weight: 24,
-    arbitrary: fc.tuple(anyKey, anyValue, fc.boolean()).map((args) => new Put(...args)),
+    arbitrary: fc.tuple(anyKey, anyValue, fc.boolean(), anyTtl).map((args) => new Put(...args)),
   },
   { weight: 8, arbitrary: anyKey.map((key) => new Delete(key)) },
+  {
+    weight: 6,
+    arbitrary: fc.constantFrom(1, 9, 90, 900, 90_000).map((time) => new Advance(time)),
+  },
   { weight: 5, arbitrary: anyDeletedRange.map((range) => new DeleteRange(range)) },
   { weight: 8, arbitrary: anyBatch.map((operations) => new Batch(operations)) },
   { weight: 8, arbitrary: anyKeys.map((keys) => new LookUp(keys)) },
@@ -65,6 +71,7 @@ const WEIGHTED: readonly { weight: number; arbitrary: fc.Arbitrary<ModelCommand>
         anyBatch,
         anyRange,
         fc.constantFrom("commit" as const, "give up" as const, "flush and commit" as const),
+        fc.constantFrom(0, 0, 0, 1, 10),
       )
       .map((args) => new Transact(...args)),
   },
@@ -80,6 +87,7 @@ export const anyCommands: fc.Arbitrary<ModelCommand[]> = fc.array(
 
 /** The smallest memtables and segments, so that a few values fill them. */
 export const anyOptions: fc.Arbitrary<SystemOptions> = fc.record({
+  ttl: fc.constantFrom(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 50, 100_000),
   valueEncoding: fc.constantFrom<SystemOptions["valueEncoding"]>("utf8", "msgpack", "json"),
   compression: fc.constantFrom("auto", "deflate", "none", "none"),
   compactionTrigger: fc.integer({ min: 2, max: 4 }),

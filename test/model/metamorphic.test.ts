@@ -14,6 +14,7 @@ import {
   anyDeleteRange,
   anyKey,
   anyRange,
+  anyTtl,
   anyValue,
   issue,
   type Operation,
@@ -37,12 +38,25 @@ const VARIANTS: readonly (() => Options)[] = [
 type Step =
   | Operation
   | { readonly type: "reopen" }
+  | { readonly type: "advance"; readonly milliseconds: number }
   | { readonly type: "read"; readonly at: number };
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 12,
-    arbitrary: fc.record({ type: fc.constant("put"), key: anyKey, value: anyValue }),
+    arbitrary: fc.record({
+      type: fc.constant("put"),
+      key: anyKey,
+      value: anyValue,
+      ttl: anyTtl,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant("advance"),
+      milliseconds: fc.constantFrom(1, 9, 90, 900),
+    }),
   },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("delete"), key: anyKey }) },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("batch"), operations: anyBatch }) },
@@ -65,7 +79,9 @@ async function answers(
 ): Promise<unknown[]> {
   const directory = mkdtempSync(join(tmpdir(), "memkv-metamorphic-"));
   const seen: unknown[] = [];
-  let database: Database<string, string> = await open<string, string>(directory, options);
+  let time = 0;
+  const timed = { ...options, now: () => time };
+  let database: Database<string, string> = await open<string, string>(directory, timed);
   try {
     for (const step of steps) {
       if (step.type === "read") {
@@ -73,7 +89,9 @@ async function answers(
         seen.push(digest([...database.entries(range)]), [...database.keys(range)]);
       } else if (step.type === "reopen") {
         await database.close();
-        database = await open<string, string>(directory, options);
+        database = await open<string, string>(directory, timed);
+      } else if (step.type === "advance") {
+        time += step.milliseconds;
       } else {
         await issue(database, step);
       }

@@ -49,6 +49,12 @@ export const anyValue: fc.Arbitrary<string> = fc
     isNoise ? NOISE.slice(start, start + length) : `${start}`.padEnd(length, "value "),
   );
 
+/** Mostly that of the database; some that end at once, soon, late and never. */
+export const anyTtl: fc.Arbitrary<number | undefined> = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(undefined) },
+  { weight: 2, arbitrary: fc.constantFrom(0, 1, 10, 100, 1000, Number.POSITIVE_INFINITY) },
+);
+
 const BOUNDS = {
   gt: anyKey,
   gte: anyKey,
@@ -76,16 +82,22 @@ export type Operation =
       readonly type: "put";
       readonly key: string;
       readonly value: string;
+      readonly ttl?: number | undefined;
       /** Blocking the thread, where that is possible. */
       readonly isBlocking?: boolean;
     }
   | { readonly type: "delete"; readonly key: string }
   | DeleteRangeOperation<string>
   | { readonly type: "batch"; readonly operations: readonly BatchOperation<string, string>[] }
-  | { readonly type: "putIfAbsent"; readonly key: string; readonly value: string }
+  | {
+      readonly type: "putIfAbsent";
+      readonly key: string;
+      readonly value: string;
+      readonly ttl?: number | undefined;
+    }
   | { readonly type: "flush" | "compact" | "sync" };
 
-const PUT = { type: fc.constant<"put">("put"), key: anyKey, value: anyValue };
+const PUT = { type: fc.constant<"put">("put"), key: anyKey, value: anyValue, ttl: anyTtl };
 const anyPut = fc.record(PUT);
 const anyDelete = fc.record({ type: fc.constant("delete"), key: anyKey });
 
@@ -112,7 +124,7 @@ const anyOperation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ type: fc.constant("batch"), operations: anyBatch }) },
   {
     weight: 2,
-    arbitrary: fc.record({ type: fc.constant("putIfAbsent"), key: anyKey, value: anyValue }),
+    arbitrary: fc.record({ ...PUT, type: fc.constant("putIfAbsent") }),
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constantFrom("flush", "compact", "sync") }) },
 );
@@ -142,8 +154,8 @@ export function issue(database: Database<string, string>, operation: Operation):
   switch (operation.type) {
     case "put":
       return operation.isBlocking
-        ? putBlocking(database, operation.key, operation.value)
-        : database.put(operation.key, operation.value);
+        ? putBlocking(database, operation.key, operation.value, operation.ttl)
+        : database.put(operation.key, operation.value, { ttl: operation.ttl });
     case "delete":
       return database.delete(operation.key);
     case "deleteRange":
@@ -151,7 +163,7 @@ export function issue(database: Database<string, string>, operation: Operation):
     case "batch":
       return database.batch(operation.operations);
     case "putIfAbsent":
-      return database.put(operation.key, operation.value, { ifAbsent: true });
+      return database.put(operation.key, operation.value, { ifAbsent: true, ttl: operation.ttl });
     default:
       return database[operation.type]();
   }
@@ -162,12 +174,13 @@ export async function putBlocking(
   database: Database<string, string>,
   key: string,
   value: string,
+  ttl: number | undefined,
 ): Promise<void> {
   try {
-    database.putSync(key, value);
+    database.putSync(key, value, { ttl });
   } catch (error) {
     if (!(error instanceof DatabaseError && error.code === "MEMKV_BUSY")) throw error;
-    await database.put(key, value);
+    await database.put(key, value, { ttl });
   }
 }
 
@@ -176,23 +189,23 @@ export function rangeOf({ type: _, ...range }: DeleteRangeOperation<string>): Ke
 }
 
 export function apply(content: SortedMap, operation: Operation): void {
-  if (operation.type === "put") content.put(operation.key, operation.value);
+  if (operation.type === "put") content.put(operation.key, operation.value, operation.ttl);
   else if (operation.type === "delete") content.delete(operation.key);
   else if (operation.type === "deleteRange") content.deleteRange(operation);
   else if (operation.type === "batch") {
     for (const each of operation.operations) apply(content, each);
   } else if (operation.type === "putIfAbsent" && content.get(operation.key) === undefined) {
-    content.put(operation.key, operation.value);
+    content.put(operation.key, operation.value, operation.ttl);
   }
 }
 
 /** What a command shows when a run fails: values by their length. */
 export function describeOperation(operation: Operation): string {
   if (operation.type === "putIfAbsent") {
-    return `putIfAbsent(${JSON.stringify(operation.key.slice(0, 12))}, ${operation.value.length})`;
+    return `putIfAbsent(${describePut(operation)})`;
   }
   if (operation.type === "put") {
-    return `put${operation.isBlocking ? "Sync" : ""}(${JSON.stringify(operation.key.slice(0, 12))}, ${operation.value.length})`;
+    return `put${operation.isBlocking ? "Sync" : ""}(${describePut(operation)})`;
   }
   if (operation.type === "delete") return `delete(${JSON.stringify(operation.key.slice(0, 12))})`;
   if (operation.type === "deleteRange") return `deleteRange(${describeRange(operation)})`;
@@ -200,6 +213,10 @@ export function describeOperation(operation: Operation): string {
     return `batch(${operation.operations.map(describeOperation).join(" ")})`;
   }
   return operation.type;
+}
+
+function describePut({ key, value, ttl }: Operation & { type: "put" | "putIfAbsent" }): string {
+  return `${JSON.stringify(key.slice(0, 12))}, ${value.length}, ttl ${ttl}`;
 }
 
 export function describeRange({ gt, gte, lt, lte, prefix }: KeyRange<string>): string {

@@ -7,8 +7,10 @@ export class Put implements AsyncCommand<Model, System> {
   private readonly key: string;
   private readonly value: string;
   private readonly isBlocking: boolean;
+  private readonly ttl: number | undefined;
 
-  constructor(key: string, value: string, isBlocking: boolean) {
+  constructor(key: string, value: string, isBlocking: boolean, ttl: number | undefined) {
+    this.ttl = ttl;
     this.key = key;
     this.value = value;
     this.isBlocking = isBlocking;
@@ -19,13 +21,14 @@ export class Put implements AsyncCommand<Model, System> {
   }
 
   async run({ content }: Model, { database }: System): Promise<void> {
-    if (this.isBlocking) await putBlocking(database, this.key, this.value);
-    else await database.put(this.key, this.value);
-    content.put(this.key, this.value);
-    expect(database.get(this.key)).toBe(this.value);
+    const { key, value, ttl } = this;
+    if (this.isBlocking) await putBlocking(database, key, value, ttl);
+    else await database.put(key, value, { ttl });
+    content.put(key, value, ttl);
+    expect(database.get(key)).toBe(content.get(key));
   }
 
   toString(): string {
-    return `put${this.isBlocking ? "Sync" : ""}(${JSON.stringify(this.key)}, ${this.value.length} characters)`;
+    return `put${this.isBlocking ? "Sync" : ""}(${JSON.stringify(this.key)}, ${this.value.length} characters, ttl ${this.ttl})`;
   }
 }

@@ -10,7 +10,7 @@ export class TakeSnapshot implements AsyncCommand<Model, System> {
   }
 
   async run({ content }: Model, { database, snapshots }: System): Promise<void> {
-    snapshots.push({ snapshot: database.snapshot(), content: content.copy() });
+    snapshots.push({ snapshot: database.snapshot(), content: content.moment() });
     if (snapshots.length > MAX_OPEN) snapshots.shift()?.snapshot.close();
   }
 

@@ -33,19 +33,36 @@ export function expectEntries(actual: readonly Entry[], expected: readonly Entry
   if (!areSameEntries(actual, expected)) expect(actual).toEqual(expected);
 }
 
-export class SortedMap {
-  private readonly values: Map<string, string>;
+/** What time it is, which tests change. */
+export interface Clock {
+  readonly time: number;
+}
 
-  constructor(values: Iterable<Entry> = []) {
-    this.values = new Map(values);
+/** A value that is gone from a time on. */
+interface Expiring {
+  readonly value: string;
+  readonly expiry: number;
+}
+
+export class SortedMap {
+  private readonly values: Map<string, Expiring>;
+  private readonly clock: Clock;
+  /** Of puts that have none. */
+  private readonly ttl: number;
+
+  constructor(clock: Clock = { time: 0 }, ttl: number = Number.POSITIVE_INFINITY) {
+    this.values = new Map();
+    this.clock = clock;
+    this.ttl = ttl;
   }
 
   get(key: string): string | undefined {
-    return this.values.get(key);
+    const found = this.values.get(key);
+    return found === undefined || found.expiry <= this.clock.time ? undefined : found.value;
   }
 
-  put(key: string, value: string): void {
-    this.values.set(key, value);
+  put(key: string, value: string, ttl: number = this.ttl): void {
+    this.values.set(key, { value, expiry: this.clock.time + ttl });
   }
 
   delete(key: string): void {
@@ -58,13 +75,25 @@ export class SortedMap {
     }
   }
 
-  copy(): SortedMap {
-    return new SortedMap(this.values);
+  /** With the same clock, unless another is given. */
+  copy(clock: Clock = this.clock): SortedMap {
+    const copy = new SortedMap(clock, this.ttl);
+    for (const [key, value] of this.values) copy.values.set(key, value);
+    return copy;
+  }
+
+  /** A copy to which time stands still. */
+  moment(): SortedMap {
+    return this.copy({ time: this.clock.time });
   }
 
   entries(range: IterationRange<string> = {}): Entry[] {
     const { reverse = false, limit = -1 } = range;
-    const found = [...this.values].filter(([key]) => isInRange(key, range));
+    const found: Entry[] = [];
+    for (const key of this.values.keys()) {
+      const value = this.get(key);
+      if (value !== undefined && isInRange(key, range)) found.push([key, value]);
+    }
     found.sort(([a], [b]) => compareKeys(a, b));
     if (reverse) found.reverse();
     return limit < 0 ? found : found.slice(0, limit);

@@ -11,11 +11,14 @@ import {
   type Snapshot,
 } from "../../src/index.ts";
 import { ProcessFileSystem } from "./process-file-system.ts";
-import { type Entry, expectEntries, type SortedMap } from "./sorted-map.ts";
+import { type Clock, type Entry, expectEntries, type SortedMap } from "./sorted-map.ts";
 
 const DIRECTORY = "store";
 
-export type SystemOptions = Omit<OpenOptions<string, string>, "fileSystem">;
+/** What the clock says first: some time in 2001. */
+const FIRST_TIME = 1_000_000_000_000;
+
+export type SystemOptions = Omit<OpenOptions<string, string>, "fileSystem" | "now">;
 
 /** What the database should hold. Commands bring it up to date. */
 export interface Model {
@@ -47,6 +50,8 @@ export class System {
   iterations: OpenIteration[] = [];
   private readonly counts: Counts;
   readonly options: SystemOptions;
+  /** That of the database, and of the model. */
+  readonly clock: { time: number };
   private readonly failures: unknown[] = [];
 
   private constructor(
@@ -54,7 +59,9 @@ export class System {
     counts: Counts,
     fileSystem: ProcessFileSystem,
     database: Database<string, string>,
+    clock: { time: number },
   ) {
+    this.clock = clock;
     this.options = options;
     this.counts = counts;
     this.fileSystem = fileSystem;
@@ -64,7 +71,9 @@ export class System {
 
   static async create(options: SystemOptions, counts: Counts): Promise<System> {
     const fileSystem = new ProcessFileSystem();
-    return new System(options, counts, fileSystem, await openIn(fileSystem, options));
+    const clock = { time: FIRST_TIME };
+    const database = await openIn(fileSystem, options, clock);
+    return new System(options, counts, fileSystem, database, clock);
   }
 
   /** Closes the database and opens it again. */
@@ -110,7 +119,7 @@ export class System {
   private async openAgain(): Promise<void> {
     this.snapshots = [];
     this.iterations = [];
-    this.database = await openIn(this.fileSystem, this.options);
+    this.database = await openIn(this.fileSystem, this.options, this.clock);
     this.listen();
   }
 }
@@ -118,6 +127,7 @@ export class System {
 function openIn(
   fileSystem: ProcessFileSystem,
   options: SystemOptions,
+  clock: Clock,
 ): Promise<Database<string, string>> {
-  return open<string, string>(DIRECTORY, { ...options, fileSystem });
+  return open<string, string>(DIRECTORY, { ...options, fileSystem, now: () => clock.time });
 }

@@ -12,12 +12,16 @@ export class Transact implements AsyncCommand<Model, System> {
   private readonly operations: readonly BatchOperation<string, string>[];
   private readonly range: IterationRange<string>;
   private readonly ending: "commit" | "give up" | "flush and commit";
+  /** How long the body takes once it has written. */
+  private readonly milliseconds: number;
 
   constructor(
     operations: readonly BatchOperation<string, string>[],
     range: IterationRange<string>,
     ending: "commit" | "give up" | "flush and commit",
+    milliseconds: number,
   ) {
+    this.milliseconds = milliseconds;
     this.operations = operations;
     this.range = range;
     this.ending = ending;
@@ -30,7 +34,8 @@ export class Transact implements AsyncCommand<Model, System> {
   async run(model: Model, system: System): Promise<void> {
     const { operations, range, ending } = this;
     const { database } = system;
-    const after = model.content.copy();
+    // Time stands still in a transaction.
+    const after = model.content.moment();
     const transacting = database.transaction(
       async (transaction) => {
         for (const operation of operations) {
@@ -40,10 +45,13 @@ export class Transact implements AsyncCommand<Model, System> {
             expect(transaction.count(rangeOf(operation))).toBe(0);
             continue;
           }
-          if (operation.type === "put") transaction.put(operation.key, operation.value);
-          else transaction.delete(operation.key);
+          if (operation.type === "put") {
+            const { key, value, ttl } = operation;
+            transaction.put(key, value, { ttl });
+          } else transaction.delete(operation.key);
           expect(transaction.get(operation.key)).toBe(after.get(operation.key));
         }
+        system.clock.time += this.milliseconds;
         expectEntries([...transaction.entries(range)], after.entries(range));
         expect(transaction.count()).toBe(after.entries().length);
         system.expectContent(model.content);
@@ -56,13 +64,13 @@ export class Transact implements AsyncCommand<Model, System> {
       await expect(transacting).rejects.toThrow(GaveUp);
     } else {
       await transacting;
-      model.content = after;
+      model.content = after.copy(system.clock);
     }
     system.expectContent(model.content);
   }
 
   toString(): string {
     const operations = this.operations.map(describeOperation).join(", ");
-    return `transact(${operations}; ${JSON.stringify(this.range)}; ${this.ending})`;
+    return `transact(${operations}; ${JSON.stringify(this.range)}; ${this.milliseconds} ms; ${this.ending})`;
   }
 }
