@@ -8,6 +8,7 @@
  * again; nothing is lost meanwhile, since the memtable and its log stay.
  */
 
+import { successor } from "../bytes/compare.ts";
 import { type Choice, type PickOptions, pickCompaction } from "../compaction/pick.ts";
 import {
   garbageLogs,
@@ -20,6 +21,7 @@ import { SLOW_BYTES_PER_MS, type StallReason, slowReason, stopReason } from "./b
 import { JobControl } from "./job-control.ts";
 import type { JobOutput, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
+import { type Bounds, isEmptyRange, overlaps } from "./range.ts";
 import type { Sources } from "./sources.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
 
@@ -187,26 +189,28 @@ export class Background {
   }
 
   /**
-   * Merges all runs into one, after whatever is being merged. What the merge drops is garbage in value
+   * Merges all runs into one, after whatever is being merged, if there is anything to gain within the
+   * bounds. What the merge drops is garbage in value
    * logs afterwards, which takes a second compaction to clear: one that rewrites only what refers to
    * such logs.
    */
-  async compactAll(): Promise<void> {
+  async compactAll(bounds: Bounds): Promise<void> {
     while (this.compacting !== undefined) await this.compacting.catch(ignore);
     this.cancellation.signal.throwIfAborted();
     await this.startCompaction(async () => {
       const { current } = this.host.versions;
       const { runs } = current.version;
-      const hasTombstones = runs.some((run) =>
-        run.some((meta) => meta.tombstoneCount + meta.rangeTombstoneCount > 0),
-      );
-      const hasExpired = current.countExpired(this.host.time) > 0;
-      if (runs.length > 1 || hasTombstones || hasExpired) {
+      const touched = within(runs, bounds);
+      const hasTombstones = touched
+        .flat()
+        .some((meta) => meta.tombstoneCount + meta.rangeTombstoneCount > 0);
+      const hasExpired = touched.length > 0 && current.countExpired(this.host.time) > 0;
+      if (touched.length > 1 || hasTombstones || hasExpired) {
         await this.compact({ start: 0, end: runs.length, reason: "manual" });
       }
       const { version } = this.host.versions.current;
       const end = version.runs.length;
-      const oldest = version.runs.slice(-1);
+      const oldest = within(version.runs.slice(-1), bounds);
       if (garbageLogs(oldest, version.valueLogs, MAX_GARBAGE_SHARE_MANUAL).length > 0) {
         await this.compact({ start: end - 1, end, reason: "manual" });
       }
@@ -415,6 +419,20 @@ export class Background {
       throw error;
     }
   }
+}
+
+/** What the runs have within the bounds: whole segments, without runs that have none. */
+function within(runs: readonly Run[], bounds: Bounds): readonly Run[] {
+  if (isEmptyRange(bounds)) return [];
+  return runs
+    .map((run) =>
+      run.filter((meta) => {
+        // Range tombstones may reach beyond the keys that their segment names.
+        if (meta.rangeTombstoneCount > 0) return true;
+        return overlaps(bounds, { start: meta.firstKey, end: successor(meta.lastKey) });
+      }),
+    )
+    .filter((run) => run.length > 0);
 }
 
 function total<F extends "keyCount" | "fileBytes">(

@@ -34,7 +34,7 @@ import {
   type WriteOptions,
 } from "./options.ts";
 import type { PinKind, WarningEvent } from "./pins.ts";
-import { type KeyRange, toDeletedSpan } from "./range.ts";
+import { type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import { findValue, hasKey } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
@@ -345,11 +345,17 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * Flushes, and merges all runs into one, dropping what was overwritten or deleted. Takes time and
    * disk space in proportion to what is merged; reads and writes go on meanwhile.
    *
+   * With a range, nothing is merged where there is nothing to gain within it: where one run has all
+   * of its keys, and no tombstones. Otherwise more is merged than was asked for, since runs are
+   * merged whole; segments that nothing else overlaps are not rewritten, in either case.
+   *
+   * @throws InvalidArgumentError for a bad range.
    * @throws ClosedError if the database is closed before it is done; nothing is lost.
    */
-  async compact(): Promise<void> {
+  async compact(range?: KeyRange<K>): Promise<void> {
     this.store.checkWritable();
-    await withUserErrors("compaction", () => this.store.compact());
+    const bounds = toBounds(range, this.codecs.key);
+    await withUserErrors("compaction", () => this.store.compact(bounds));
   }
 
   /**

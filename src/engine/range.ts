@@ -45,6 +45,9 @@ export interface Bounds {
   readonly upper: Bound | undefined;
 }
 
+/** The range of all keys. */
+export const EVERYTHING: Bounds = { lower: undefined, upper: undefined };
+
 const KEY_RANGE_FIELDS = ["gt", "gte", "lt", "lte", "prefix"];
 const ITERATION_FIELDS = [...KEY_RANGE_FIELDS, "reverse", "limit"];
 
@@ -54,7 +57,7 @@ export function toBounds<K>(
   codec: KeyCodec<K>,
   accepted: readonly string[] = KEY_RANGE_FIELDS,
 ): Bounds {
-  if (range === undefined) return { lower: undefined, upper: undefined };
+  if (range === undefined) return EVERYTHING;
   checkFields(range, accepted);
   let lower: Bound | undefined;
   let upper: Bound | undefined;

@@ -29,6 +29,7 @@ import { RecordReader } from "./batch.ts";
 import { withUserErrors } from "./io-error.ts";
 import { describe } from "./key-codec.ts";
 import { resolveOptions } from "./options.ts";
+import { EVERYTHING } from "./range.ts";
 import { notFound } from "./recovery.ts";
 import { type IgnoredFile, lossOf, type RepairLoss, type RepairReport } from "./repair-report.ts";
 import {
@@ -157,7 +158,7 @@ class Repair {
     try {
       await this.bringOver(findings);
       await this.output.settle();
-      await store.compact();
+      await store.compact(EVERYTHING);
       keys = (await verifyStore(store, undefined)).keys;
       await store.close();
     } catch (error) {

@@ -39,6 +39,7 @@ import { Logs } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Pins, type WarningEvent } from "./pins.ts";
+import type { Bounds } from "./range.ts";
 import { RecentWrites } from "./recent-writes.ts";
 import {
   findManifest,
@@ -469,10 +470,10 @@ export class Store implements CommitHost, BackgroundHost {
     });
   }
 
-  /** Flushes, and merges all runs into one. */
-  async compact(): Promise<void> {
+  /** Flushes, and merges all runs into one if there is anything to gain within the bounds. */
+  async compact(bounds: Bounds): Promise<void> {
     await this.flush();
-    await this.background.compactAll();
+    await this.background.compactAll(bounds);
   }
 
   removeLogsBelow(fileNumber: number): Promise<void> {

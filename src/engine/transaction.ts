@@ -27,15 +27,13 @@ import {
   type TtlOption,
 } from "./options.ts";
 import type { PinKind } from "./pins.ts";
-import { type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
+import { EVERYTHING, type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { ReadSet } from "./read-set.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import type { Beginning } from "./recent-writes.ts";
 import type { ReadSources } from "./sources.ts";
 import type { Store } from "./store.ts";
 import { WriteSet } from "./write-set.ts";
-
-const EVERYTHING = { lower: undefined, upper: undefined } as const;
 
 /**
  * What the body of `db.transaction` is given. Reads as a database and sees its own writes; every

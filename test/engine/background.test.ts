@@ -319,6 +319,46 @@ describe("a compaction", () => {
     expect(database.stats().runs).toMatchObject([{ keyCount: 199, tombstoneCount: 0 }]);
   });
 
+  test("of a range merges where there is something to gain within it, and only there", async () => {
+    const options = { compactionTrigger: 8, maxSizeAmplificationPercent: 1000 };
+    const database = await openText({ fileSystem: new MemoryFileSystem(), ...options });
+    const write = async (from: number, to: number): Promise<void> => {
+      for (let i = from; i < to; i++) void database.put(`key ${i}`, "value");
+      await database.flush();
+    };
+    const runCounts = (): number[] => database.stats().runs.map(({ keyCount }) => keyCount);
+    await write(100, 200);
+    await write(300, 400);
+    await write(350, 450);
+    await database.put("zebra", "in the memtable");
+    // One run each; none; no key can be within.
+    for (const range of [
+      { gte: "key 100", lte: "key 199" },
+      { gte: "key 2", lt: "key 350" },
+      { gte: "key 4", lt: "z" },
+      { gte: "key 5", lt: "key 9" },
+      { gt: "key 399", lt: "key 350" },
+    ]) {
+      await database.compact(range);
+      expect(runCounts()).toEqual([1, 100, 100, 100]);
+    }
+    const expected = [...database.entries()];
+    await database.compact({ gte: "key 399", lte: "key 399" });
+    expect(runCounts()).toEqual([251]);
+    expect([...database.entries()]).toEqual(expected);
+    await database.delete("key 100");
+    await database.compact({ prefix: "zebra" });
+    expect(runCounts()).toEqual([1, 251]);
+    await database.compact({ lt: "key 101" });
+    expect(runCounts()).toEqual([250]);
+    await database.deleteRange({ gte: "key 400", lt: "key 410" });
+    await database.compact({ lt: "key 405" });
+    expect(runCounts()).toEqual([240]);
+    await expect(database.compact({ from: "a" } as object)).rejects.toMatchObject({
+      code: "MEMKV_INVALID_ARGUMENT",
+    });
+  });
+
   test("of runs that hide all of each other leaves no run", async () => {
     const fileSystem = new MemoryFileSystem();
     const database = await openText({ fileSystem, compactionTrigger: 8 });
