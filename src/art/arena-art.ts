@@ -9,7 +9,7 @@
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "./arena.ts";
-import { TreeCursor } from "./cursor.ts";
+import { TreeCursor, type Visitor } from "./cursor.ts";
 import { type KeyRange, ResolvedRange } from "./range.ts";
 import { NO_VALUE, Tree } from "./tree.ts";
 
@@ -133,14 +133,15 @@ export class ArenaArt {
    */
   *entries(range: KeyRange = {}): IterableIterator<ArenaArtEntry> {
     const resolved = new ResolvedRange(range);
-    const cursor = new TreeCursor(this.tree);
+    const cursor = this.takeCursor();
     resolved.start(cursor);
     for (let left = resolved.limit; left > 0; left--) {
       const entry = entryAt(cursor);
-      if (entry === undefined || !resolved.holds(entry[0], entry[0].length)) return;
+      if (entry === undefined || !resolved.holds(entry[0], entry[0].length)) break;
       yield entry;
       if (left > 1) resolved.step(cursor);
     }
+    this.idleCursor = cursor;
   }
 
   /** Keys in order, lazily; see `entries`. */
@@ -156,21 +157,20 @@ export class ArenaArt {
    * Calls `visit` with each key and value of the range, in order, until it returns false. The fast
    * walk: `key` is a buffer whose first `length` bytes are the key, overwritten by the next.
    */
-  forEach(
-    visit: (key: Uint8Array, length: number, value: number) => unknown,
-    range: KeyRange = {},
-  ): void {
+  forEach(visit: Visitor, range: KeyRange = {}): void {
     const resolved = new ResolvedRange(range);
     const cursor = this.takeCursor();
-    const { isReverse, hasEnd } = resolved;
     let left = resolved.limit;
     if (left > 0) resolved.start(cursor);
     while (left > 0 && cursor.isValid) {
-      if (hasEnd && !resolved.holds(cursor.key, cursor.keyLength)) break;
-      if (visit(cursor.key, cursor.keyLength, cursor.value) === false) break;
-      if (--left === 0) break;
-      if (isReverse) cursor.prev();
-      else cursor.next();
+      if (!resolved.isReverse) {
+        left = cursor.visitBucket(visit, resolved, left);
+      } else {
+        if (!resolved.holds(cursor.key, cursor.keyLength)) break;
+        if (visit(cursor.key, cursor.keyLength, cursor.value) === false) break;
+        left--;
+      }
+      if (left > 0) resolved.step(cursor);
     }
     this.idleCursor = cursor;
   }

@@ -5,10 +5,10 @@
  * once it is touched, so a large reservation costs no memory, and a buffer that never moves keeps
  * every reader's view of it valid. (A growable SharedArrayBuffer is three times slower to read.)
  *
- *   0            HEADER_BYTES                            top                   capacity
- *   +------------+---------+---------+-------+---------+-----------------------+
- *   | header     | buckets | buckets | nodes | buckets | never touched         |
- *   +------------+---------+---------+-------+---------+-----------------------+
+ *   0            HEADER_BYTES                            top            capacity
+ *   +------------+---------+---------+-------+---------+----------------+--------+
+ *   | header     | buckets | buckets | nodes | buckets | never touched  | margin |
+ *   +------------+---------+---------+-------+---------+----------------+--------+
  *
  * Space is handed out from `top` upwards in regions, to two pools (pool.ts): one for buckets, one
  * for inner nodes. Nodes are a few percent of all bytes and every lookup passes several, so they
@@ -41,6 +41,9 @@ export const READER_STRIDE_WORDS = 16;
 export const MAX_READERS = 32;
 export const HEADER_BYTES: number = 4 * (HEADER_READERS + MAX_READERS * READER_STRIDE_WORDS);
 
+/** Bytes of the buffer after `capacity`, so that whatever reads ahead of a block stays inside. */
+export const MARGIN_BYTES = 1024;
+
 /** "ART1" read as a little-endian word. */
 const MAGIC = 0x31545241;
 
@@ -62,7 +65,7 @@ export class Arena {
   top: number;
 
   private constructor(buffer: SharedArrayBuffer) {
-    this.capacity = buffer.byteLength;
+    this.capacity = buffer.byteLength - MARGIN_BYTES;
     this.buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.words = new Int32Array(buffer);
@@ -75,7 +78,7 @@ export class Arena {
   /** An empty arena of `capacity` bytes, rounded down to whole blocks. */
   static create(capacity: number): Arena {
     assert(capacity >= MIN_ARENA_BYTES && capacity <= MAX_ARENA_BYTES, "arena size within limits");
-    const arena = new Arena(new SharedArrayBuffer(Math.floor(capacity / 16) * 16));
+    const arena = new Arena(new SharedArrayBuffer(Math.floor(capacity / 16) * 16 + MARGIN_BYTES));
     arena.words[HEADER_MAGIC] = MAGIC;
     return arena;
   }

@@ -2,14 +2,20 @@
  * TreeCursor: a position in a tree, walked in either direction.
  *
  * The cursor stands in a bucket and decodes one key from the next, so that a step costs a few bytes
- * of copying; between buckets it asks the tree. It keeps its key, and so stays right while the tree
- * changes between its moves: when the tree's change count is not the one it saw, it finds its place
- * anew by the key. If the key itself was removed meanwhile, `next` goes to the first key after it and
+ * of copying; from bucket to bucket it goes by a BucketWalk. It keeps its key, and so stays right while
+ * the tree changes between its moves: when the tree's change count is not the one it saw, it finds its
+ * place anew by the key. If the key itself was removed meanwhile, `next` goes to the first key after it and
  * `prev` to the last before it.
  */
 import { BucketSearch, decodeEntry, decodeKey, readValue, sharedAt, valuesEnd } from "./bucket.ts";
+import { BucketWalk } from "./bucket-walk.ts";
+import { Descent } from "./descent.ts";
 import { KeyBuffer } from "./key-buffer.ts";
+import type { ResolvedRange } from "./range.ts";
 import type { Tree } from "./tree.ts";
+
+/** Is shown a key, the first `length` bytes of a buffer, and its value; false ends the walk. */
+export type Visitor = (key: Uint8Array, length: number, value: number) => unknown;
 
 export class TreeCursor {
   /** Whether the cursor is at a key. */
@@ -17,10 +23,10 @@ export class TreeCursor {
   private readonly tree: Tree;
   private readonly buffer: KeyBuffer;
   private readonly search: BucketSearch;
+  /** At the current bucket, unless the walk has taken it ahead. */
+  private readonly descent: Descent;
+  private readonly walk: BucketWalk;
   private bucket: number;
-  /** Where the tree refers to the bucket. */
-  private slot: number;
-  private node: number;
   /** Offset of the entry after the current one. */
   private nextPos: number;
   private index: number;
@@ -34,9 +40,9 @@ export class TreeCursor {
     this.tree = tree;
     this.buffer = new KeyBuffer();
     this.search = new BucketSearch();
+    this.descent = new Descent();
+    this.walk = new BucketWalk(this.descent);
     this.bucket = 0;
-    this.slot = 0;
-    this.node = 0;
     this.nextPos = 0;
     this.index = 0;
     this.count = 0;
@@ -64,23 +70,26 @@ export class TreeCursor {
   }
 
   seekToFirst(): void {
-    this.enterFirst(this.tree.firstBucket());
+    this.walk.start();
+    this.descent.first(this.tree.arena);
+    this.enterFirst(this.descent.bucket);
   }
 
   seekToLast(): void {
-    this.enterLast(this.tree.lastBucket());
+    this.walk.start();
+    this.descent.last(this.tree.arena);
+    this.enterLast(this.descent.bucket);
   }
 
   /** Moves to the first key at or after key[0, length). */
   seek(key: Uint8Array, length: number): void {
-    const bucket = this.tree.seekBucket(key, 0, length, this.search);
-    if (bucket === 0) {
-      this.isValid = false;
-    } else if (this.search.index < this.tree.countOf(bucket)) {
-      this.enterAtSearch(bucket, key);
-    } else {
-      this.enterFirst(this.tree.nextBucket(bucket, this.tree.bucketSlot, this.tree.bucketNode));
-    }
+    const { tree, descent, search, walk } = this;
+    walk.start();
+    tree.seek(key, 0, length, descent, search);
+    const { bucket } = descent;
+    if (bucket === 0) this.isValid = false;
+    else if (search.index < tree.countOf(bucket)) this.enterAtSearch(bucket, key);
+    else this.enterFirst(walk.next(tree.arena));
   }
 
   /** Moves to the last key at or before key[0, length). */
@@ -96,11 +105,35 @@ export class TreeCursor {
       return;
     }
     if (this.index + 1 === this.count) {
-      this.enterFirst(this.tree.nextBucket(this.bucket, this.slot, this.node));
+      this.enterFirst(this.walk.next(this.tree.arena));
       return;
     }
     this.nextPos = decodeEntry(this.tree.arena, this.nextPos, this.buffer);
     this.index++;
+  }
+
+  /**
+   * Visits the current key and those after it in its bucket, at most `limit`, while `visit` does not
+   * return false. The cursor is then at the last one visited. Returns what is left of the limit; 0 as
+   * well where the range or the visitor has ended the walk.
+   */
+  visitBucket(visit: Visitor, range: ResolvedRange, limit: number): number {
+    const { tree, buffer, count, valuesEnd, changeCount } = this;
+    const { arena, valueBytes } = tree;
+    const { hasEnd } = range;
+    let { index, nextPos } = this;
+    for (let left = limit; ; ) {
+      if (hasEnd && !range.holds(buffer.bytes, buffer.length)) return 0;
+      const value = readValue(arena.words, valuesEnd, index, valueBytes);
+      if (visit(buffer.bytes, buffer.length, value) === false || --left === 0) return 0;
+      if (index + 1 === count || tree.changeCount !== changeCount) {
+        this.index = index;
+        this.nextPos = nextPos;
+        return left;
+      }
+      nextPos = decodeEntry(arena, nextPos, buffer);
+      index++;
+    }
   }
 
   prev(): void {
@@ -115,7 +148,11 @@ export class TreeCursor {
       this.index--;
       this.nextPos = decodeKey(this.tree.arena, this.bucket, this.index, this.buffer);
     } else {
-      this.enterLast(this.tree.previousBucket(this.bucket));
+      const { arena } = this.tree;
+      if (this.descent.bucket !== this.bucket) this.descent.floorOf(arena, this.bucket);
+      this.walk.start();
+      this.descent.previous(arena);
+      this.enterLast(this.descent.bucket);
     }
   }
 
@@ -169,8 +206,6 @@ export class TreeCursor {
     this.isValid = true;
     const { words } = this.tree.arena;
     this.bucket = bucket;
-    this.slot = this.tree.bucketSlot;
-    this.node = this.tree.bucketNode;
     this.nextPos = nextPos;
     this.index = index;
     this.count = this.tree.countOf(bucket);

@@ -1,15 +1,18 @@
 /**
- * Descent: the ways from the root of a tree down to a bucket.
+ * Descent: the ways from the root of a tree down to a bucket, and from one to the next.
  *
  * A lookup is a *floor* search in the radix tree: the bucket with the largest separator at or before
- * the key is the only one that can hold it. On the way down it remembers the nearest smaller sibling
- * (`fallbackSlot`); where the key turns out to sort before everything in the subtree it is in, the
- * floor is the last bucket of that sibling.
+ * the key is the only one that can hold it. The descent keeps its path; where the key turns out to
+ * sort before everything in the subtree it is in, the floor is the bucket before that subtree, the
+ * last one below the nearest smaller sibling on the path.
  *
  *        node                 the key goes on with "m": it can only be below "k", the last label at or
  *      b  k  q                before it, and below "k" in the last bucket of all;
- *      |  |  |                with "k" it goes down there, and "b" is what it falls back to, should
+ *      |  |  |                with "k" it goes down there, and "b" is where it goes back to, should
  *      .  .  .                all separators below "k" sort after it
+ *
+ * The path also leads to the next bucket and the previous one, without a look at any bucket. It holds
+ * until the tree changes.
  *
  * Every loop here ends, and every access is within the arena, whatever the words say: a reader in
  * another thread that was evicted (epochs.ts) may follow references that mean something else by now.
@@ -25,30 +28,44 @@ import {
   childSlot,
   floorLabel,
   isBucket,
-  labelsPos,
-  prefixLengthOf,
-  terminatorSlot,
+  TERMINATOR,
 } from "./node.ts";
 
-/** No path is longer: a reader that was evicted may be led in circles, but not for ever. */
-const MAX_DEPTH = MAX_KEY_BYTES + 1;
+const WORDS_PER_NODE = 2;
 
-/** Where a descent ended. Reused from descent to descent, since a function returns one number. */
+/** No path is longer: a reader that was evicted may be led in circles, but not for ever. */
+const MAX_PATH_LENGTH = (MAX_KEY_BYTES + 1) * WORDS_PER_NODE;
+
+/** More than nearly all paths take; for others the array grows. */
+const USUAL_PATH_LENGTH = 64 * WORDS_PER_NODE;
+
+const CHILD_MASK = 0x1ff;
+const LENGTH_SHIFT = 9;
+
+/** Where a descent ended, and how it came there. Reused from descent to descent. */
 export class Descent {
   /**
-   * The reference that was in the slot which `floor`, `last` or `first` returned. A reader in another
-   * thread must use this one: by now the slot may hold a node, or nothing.
+   * The reference that was in the slot which the last move returned; 0, if there is no such bucket.
+   * A reader in another thread must use this one: by now the slot may hold a node, or nothing.
    */
-  ref = 0;
-  /** That slot, and the node that it is in; 0, if that is not known. */
-  slot = 0;
-  node = 0;
+  ref: number;
   /** How many bytes the key of `floor` and the bucket's separator are known to share. */
-  known = 0;
-  /** Where to look if the separator sorts after the key; 0, if it does not for certain. */
-  fallbackSlot = 0;
-  /** `known`, for the last bucket below `fallbackSlot`. */
-  fallbackKnown = 0;
+  known: number;
+  /**
+   * Two words for each node from the root down: the node, and the child that was taken in bits 0-8,
+   * counted from the terminator, with the number of the key's bytes that led to its label above; 0
+   * below where the key leads. In one array, since this is the inner loop of every lookup.
+   */
+  private path: Int32Array;
+  /** How many words of it count. */
+  private pathLength: number;
+
+  constructor() {
+    this.ref = 0;
+    this.known = 0;
+    this.path = new Int32Array(USUAL_PATH_LENGTH);
+    this.pathLength = 0;
+  }
 
   /** The bucket found, or 0. */
   get bucket(): number {
@@ -57,22 +74,18 @@ export class Descent {
 
   /**
    * Slot of the only bucket that can hold key[start, end), except that the bucket's separator may
-   * still sort after the key: then it is the last bucket below `fallbackSlot`, and there is one. In
-   * an empty tree the slot is the root's, which holds 0.
+   * still sort after the key: then it is the previous one, and there is one. In an empty tree the
+   * slot is the root's, which holds 0.
    */
   floor(arena: Arena, key: Uint8Array, start: number, end: number): number {
     const { bytes, words } = arena;
     let slot = HEADER_ROOT;
     let ref = words[HEADER_ROOT];
     let pos = start;
-    let fallback = 0;
-    let fallbackPos = start;
-    let node = 0;
-    this.ref = ref;
-    this.slot = slot;
-    this.node = 0;
-    if (ref === 0) return slot;
+    let top = 0;
+    let { path } = this;
     while ((ref & 1) === 0) {
+      if (ref === 0) return this.stopAt(slot, 0, top);
       const header = words[ref >> 2];
       const count = header & 0x1ff;
       const prefixLength = header >>> 9;
@@ -83,143 +96,148 @@ export class Descent {
         let i = 0;
         while (i < limit && bytes[prefix + i] === key[pos + i]) i++;
         if (i < prefixLength) {
-          if (i === end - pos || key[pos + i] < bytes[prefix + i]) break;
+          this.pathLength = top;
+          if (i === end - pos || key[pos + i] < bytes[prefix + i]) return this.previous(arena);
           this.known = pos + i - start;
-          return this.last(arena, slot, node);
+          return this.lastBelow(arena, slot);
         }
         pos += prefixLength;
       }
-      const terminator = (ref >> 2) + 1;
-      const terminatorRef = words[terminator];
       const byte = pos < end ? key[pos] : 0;
-      const index = pos < end ? floorLabel(bytes, labels, count, byte) : -1;
-      if (index < 0) {
-        if (terminatorRef === 0) break;
-        this.ref = terminatorRef;
-        this.slot = terminator;
-        this.node = ref;
-        this.fallbackSlot = fallback;
+      const child = pos < end ? floorLabel(bytes, labels, count, byte) : TERMINATOR;
+      if (top === path.length) path = this.grow();
+      path[top] = ref;
+      path[top + 1] = ((pos - start) << LENGTH_SHIFT) | (child + 1);
+      top += WORDS_PER_NODE;
+      slot = (ref >> 2) + 2 + child;
+      ref = words[slot];
+      if (child < 0) {
+        this.pathLength = top;
+        if (ref === 0) return this.previous(arena);
         this.known = pos - start;
-        return terminator;
+        return this.stopAt(slot, ref, top);
       }
-      const child = (ref >> 2) + 2 + index;
-      if (bytes[labels + index] !== byte) {
+      if (bytes[labels + child] !== byte) {
+        this.pathLength = top;
         this.known = pos - start;
-        return this.last(arena, child, ref);
-      }
-      if (index > 0) {
-        fallback = child - 1;
-        fallbackPos = pos;
-      } else if (terminatorRef !== 0) {
-        fallback = terminator;
-        fallbackPos = pos;
+        return this.lastBelow(arena, slot);
       }
       pos++;
-      const hint = bytes[labels + count + index];
+      const hint = bytes[labels + count + child];
       if (hint > 0 && (pos === end || key[pos] < hint)) {
-        ref = 0;
-        break;
+        this.pathLength = top;
+        return this.previous(arena);
       }
-      slot = child;
-      node = ref;
-      ref = words[child];
     }
-    if (isBucket(ref)) {
-      this.ref = ref;
-      this.slot = slot;
-      this.node = node;
-      this.fallbackSlot = fallback;
-      this.fallbackKnown = fallbackPos - start;
-      this.known = pos - start;
-      return slot;
-    }
-    this.known = fallbackPos - start;
-    return this.last(arena, fallback, 0);
+    this.known = pos - start;
+    return this.stopAt(slot, ref, top);
   }
 
-  /** Slot of the last bucket in the subtree at `slot`, which is in `node`. */
-  last(arena: Arena, slot: number, node: number): number {
-    const { words } = arena;
-    let ref = words[slot];
-    this.slot = slot;
-    this.node = node;
-    for (let depth = 0; ref !== 0 && !isBucket(ref) && depth <= MAX_DEPTH; depth++) {
-      const count = childCountOf(words, ref);
-      this.node = ref;
-      this.slot = count === 0 ? terminatorSlot(ref) : childSlot(ref, count - 1);
-      ref = words[this.slot];
-    }
-    this.ref = ref;
-    return this.slot;
+  /** Goes to the first bucket, if there is one; returns its slot. */
+  first(arena: Arena): number {
+    this.pathLength = 0;
+    return this.firstBelow(arena, HEADER_ROOT);
   }
 
-  /** Slot of the first bucket in the subtree at `slot`, which is in `node`. */
-  first(arena: Arena, slot: number, node: number): number {
+  /** Goes to the last bucket, if there is one; returns its slot. */
+  last(arena: Arena): number {
+    this.pathLength = 0;
+    return this.lastBelow(arena, HEADER_ROOT);
+  }
+
+  /** Goes to the bucket after the one that the descent is at, if there is one; returns its slot. */
+  next(arena: Arena): number {
     const { words } = arena;
-    let ref = words[slot];
-    this.slot = slot;
-    this.node = node;
-    for (let depth = 0; ref !== 0 && !isBucket(ref) && depth <= MAX_DEPTH; depth++) {
-      this.node = ref;
-      this.slot = words[terminatorSlot(ref)] === 0 ? childSlot(ref, 0) : terminatorSlot(ref);
-      ref = words[this.slot];
+    const { path } = this;
+    while (this.pathLength > 0) {
+      const node = path[this.pathLength - 2];
+      const child = path[this.pathLength - 1] & CHILD_MASK;
+      if (child < childCountOf(words, node)) {
+        path[this.pathLength - 1]++;
+        return this.firstBelow(arena, childSlot(node, child));
+      }
+      this.pathLength -= WORDS_PER_NODE;
     }
-    this.ref = ref;
-    return this.slot;
+    return this.stopAt(HEADER_ROOT, 0, 0);
   }
 
   /**
-   * Finds the bucket after `bucket`, or none. Mostly it is the next child of the same node; so the
-   * caller tells where a descent has found the bucket, or 0 and 0.
+   * Goes to the bucket before the one that the descent is at, if there is one; returns its slot.
+   * After a `floor` its separator shares `known` bytes with the key.
    */
-  next(arena: Arena, bucket: number, slot: number, node: number): void {
-    const { bytes, words } = arena;
-    if (node !== 0 && slot + 1 < childSlot(node, childCountOf(words, node))) {
-      this.first(arena, slot + 1, node);
-      return;
-    }
-    const start = tailPosAt(bytes, separatorPos(bucket));
-    const end = start + tailLengthAt(bytes, separatorPos(bucket));
-    let larger = 0;
-    let largerNode = 0;
-    let pos = start;
-    let ref = words[HEADER_ROOT];
-    while (ref !== 0 && !isBucket(ref)) {
-      pos += prefixLengthOf(words, ref);
-      if (pos >= end) {
-        larger = childSlot(ref, 0);
-        largerNode = ref;
-        break;
+  previous(arena: Arena): number {
+    const { words } = arena;
+    const { path } = this;
+    while (this.pathLength > 0) {
+      const node = path[this.pathLength - 2];
+      const child = (path[this.pathLength - 1] & CHILD_MASK) - 2;
+      if (child >= TERMINATOR && words[childSlot(node, child)] !== 0) {
+        this.known = --path[this.pathLength - 1] >>> LENGTH_SHIFT;
+        return this.lastBelow(arena, childSlot(node, child));
       }
-      const count = childCountOf(words, ref);
-      const index = floorLabel(bytes, labelsPos(words, ref), count, bytes[pos]);
-      if (index + 1 < count) {
-        larger = childSlot(ref, index + 1);
-        largerNode = ref;
-      }
-      ref = words[childSlot(ref, index)];
-      pos++;
+      this.pathLength -= WORDS_PER_NODE;
     }
-    if (larger === 0) this.ref = 0;
-    else this.first(arena, larger, largerNode);
-  }
-
-  /** Finds the bucket before `bucket`, or none. */
-  previous(arena: Arena, bucket: number): void {
-    const { bytes } = arena;
-    const start = tailPosAt(bytes, separatorPos(bucket));
-    this.floor(arena, bytes, start, start + tailLengthAt(bytes, separatorPos(bucket)));
-    if (this.fallbackSlot === 0) this.ref = 0;
-    else this.last(arena, this.fallbackSlot, 0);
+    return this.stopAt(HEADER_ROOT, 0, 0);
   }
 
   /** Slot that holds the reference of `bucket`. */
   slotOf(arena: Arena, bucket: number): number {
-    const { bytes, words } = arena;
-    const start = tailPosAt(bytes, separatorPos(bucket));
-    const end = start + tailLengthAt(bytes, separatorPos(bucket));
-    const slot = this.floor(arena, bytes, start, end);
-    assert(words[slot] === bucketRef(bucket), "a separator leads to its bucket");
+    const slot = this.floorOf(arena, bucket);
+    assert(arena.words[slot] === bucketRef(bucket), "a separator leads to its bucket");
     return slot;
+  }
+
+  /** `floor` of the bucket's separator: in a tree that does not change, that bucket itself. */
+  floorOf(arena: Arena, bucket: number): number {
+    const { bytes } = arena;
+    const start = tailPosAt(bytes, separatorPos(bucket));
+    return this.floor(arena, bytes, start, start + tailLengthAt(bytes, separatorPos(bucket)));
+  }
+
+  private firstBelow(arena: Arena, slot: number): number {
+    const { words } = arena;
+    let at = slot;
+    let ref = words[at];
+    while (ref !== 0 && !isBucket(ref) && this.pathLength <= MAX_PATH_LENGTH) {
+      const child = words[childSlot(ref, TERMINATOR)] === 0 ? 0 : TERMINATOR;
+      this.push(ref, child);
+      at = childSlot(ref, child);
+      ref = words[at];
+    }
+    return this.stopAt(at, ref, this.pathLength);
+  }
+
+  private lastBelow(arena: Arena, slot: number): number {
+    const { words } = arena;
+    let at = slot;
+    let ref = words[at];
+    while (ref !== 0 && !isBucket(ref) && this.pathLength <= MAX_PATH_LENGTH) {
+      const child = childCountOf(words, ref) - 1;
+      this.push(ref, child);
+      at = childSlot(ref, child);
+      ref = words[at];
+    }
+    return this.stopAt(at, ref, this.pathLength);
+  }
+
+  private stopAt(slot: number, ref: number, pathLength: number): number {
+    // A path that is too long ends at a node.
+    this.ref = isBucket(ref) ? ref : 0;
+    this.pathLength = pathLength;
+    return slot;
+  }
+
+  private push(node: number, child: number): void {
+    if (this.pathLength === this.path.length) this.grow();
+    this.path[this.pathLength] = node;
+    this.path[this.pathLength + 1] = child + 1;
+    this.pathLength += WORDS_PER_NODE;
+  }
+
+  private grow(): Int32Array {
+    const larger = new Int32Array(2 * this.path.length);
+    larger.set(this.path);
+    this.path = larger;
+    return larger;
   }
 }

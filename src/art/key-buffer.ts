@@ -31,16 +31,24 @@ export class KeyBuffer {
   }
 
   /**
-   * The same from a buffer that goes on for three bytes or more after the source, as an arena does.
-   * It copies words, and so up to three bytes beyond the key, which nobody looks at: half as long for
-   * the tails of front-coded keys.
+   * The same from a buffer that goes on for 15 bytes or more after the source, as an arena does. It
+   * copies four words at a time, and so up to 15 bytes beyond the key, which nobody looks at: most
+   * tails of front-coded keys are as long as that or twice that, so that the processor guesses when
+   * the loop ends. A quarter of a walk's time.
    */
   spliceWords(shared: number, source: DataView, pos: number, len: number): void {
     const length = shared + len;
     if (length + SLACK_BYTES > this.bytes.length) this.grow(length);
     const view = this.view;
-    for (let i = 0; i < len; i += 4) {
-      view.setInt32(shared + i, source.getInt32(pos + i, true), true);
+    for (let i = 0; i < len; i += 16) {
+      const a = source.getInt32(pos + i, true);
+      const b = source.getInt32(pos + i + 4, true);
+      const c = source.getInt32(pos + i + 8, true);
+      const d = source.getInt32(pos + i + 12, true);
+      view.setInt32(shared + i, a, true);
+      view.setInt32(shared + i + 4, b, true);
+      view.setInt32(shared + i + 8, c, true);
+      view.setInt32(shared + i + 12, d, true);
     }
     this.length = length;
   }
@@ -58,4 +66,4 @@ export class KeyBuffer {
 const SET_MIN_BYTES = 64;
 
 /** What `spliceWords` may write after the key. */
-const SLACK_BYTES = 3;
+const SLACK_BYTES = 15;

@@ -40,6 +40,9 @@
  */
 import { type Arena, copyBytes } from "./arena.ts";
 
+/** The child before a node's first: its slot is just before theirs. */
+export const TERMINATOR = -1;
+
 const WORD_BYTES = 4;
 const HEADER_WORDS = 2;
 const BYTES_PER_CHILD = 6;

@@ -56,6 +56,7 @@ import {
   separatorPos,
   tailLengthAt,
   tailPosAt,
+  touchBucket,
   type ValueBytes,
   valuesEnd,
   writeValue,
@@ -119,8 +120,6 @@ export class Tree {
   /** What `getMany` found for each key of a group. */
   private readonly groupRefs: Int32Array;
   private readonly groupKnown: Int32Array;
-  private readonly groupFallbacks: Int32Array;
-  private readonly groupFallbackKnown: Int32Array;
   private touched: number;
 
   /** Slot of the bucket that `find` searched. */
@@ -152,8 +151,6 @@ export class Tree {
     this.movedAt = 0;
     this.groupRefs = new Int32Array(GROUP_KEYS);
     this.groupKnown = new Int32Array(GROUP_KEYS);
-    this.groupFallbacks = new Int32Array(GROUP_KEYS);
-    this.groupFallbackKnown = new Int32Array(GROUP_KEYS);
     this.touched = 0;
     this.foundSlot = HEADER_ROOT;
     this.locatedSlot = HEADER_ROOT;
@@ -205,7 +202,7 @@ export class Tree {
 
   /** The value of key[start, end), or NO_VALUE. */
   get(key: Uint8Array, start: number, end: number): number {
-    const rank = this.find(key, start, end, this.search);
+    const rank = this.find(key, start, end);
     return rank < 0 ? NO_VALUE : this.valueAt(this.descent.bucket, rank);
   }
 
@@ -215,9 +212,8 @@ export class Tree {
    * side by side, where one lookup after the other would wait for each.
    */
   getMany(keys: readonly Uint8Array[], values: (number | undefined)[]): void {
-    const { arena, descent, search } = this;
-    const { words } = arena;
-    const { groupRefs, groupKnown, groupFallbacks, groupFallbackKnown } = this;
+    const { arena, descent, search, groupRefs, groupKnown } = this;
+    const { bytes, words } = arena;
     for (let group = 0; group < keys.length; group += GROUP_KEYS) {
       const count = Math.min(GROUP_KEYS, keys.length - group);
       for (let i = 0; i < count; i++) {
@@ -225,22 +221,23 @@ export class Tree {
         descent.floor(arena, key, 0, key.length);
         groupRefs[i] = descent.ref;
         groupKnown[i] = descent.known;
-        groupFallbacks[i] = descent.fallbackSlot;
-        groupFallbackKnown[i] = descent.fallbackKnown;
       }
       for (let i = 0; i < count; i++) {
-        const word = groupRefs[i] >> 2;
-        // Some use must be made of what is loaded, or the loads would be left out.
-        this.touched ^= words[word] ^ words[word + 32] ^ words[word + 64] ^ words[word + 96];
+        if (groupRefs[i] !== 0) this.touched ^= touchBucket(words, bucketOf(groupRefs[i]));
       }
       for (let i = 0; i < count; i++) {
         const key = keys[group + i];
-        descent.ref = groupRefs[i];
-        descent.known = groupKnown[i];
-        descent.fallbackSlot = groupFallbacks[i];
-        descent.fallbackKnown = groupFallbackKnown[i];
-        const rank = this.findInFloor(key, 0, key.length, search);
-        values[group + i] = rank < 0 ? undefined : this.valueAt(descent.bucket, rank);
+        let bucket = bucketOf(groupRefs[i]);
+        let rank = BEFORE;
+        if (groupRefs[i] !== 0) {
+          const keyCount = this.countOf(bucket);
+          rank = search.find(bytes, bucket, keyCount, key, 0, key.length, groupKnown[i]);
+        }
+        if (rank === BEFORE) {
+          rank = this.find(key, 0, key.length);
+          bucket = descent.bucket;
+        }
+        values[group + i] = rank < 0 ? undefined : this.valueAt(bucket, rank);
       }
     }
   }
@@ -259,7 +256,7 @@ export class Tree {
       this.locatedRank = ABSENT;
       return NO_VALUE;
     }
-    const rank = this.find(key, start, end, this.search);
+    const rank = this.find(key, start, end);
     this.locatedSlot = this.foundSlot;
     this.locatedRank = rank;
     return rank < 0 ? NO_VALUE : this.valueAt(this.descent.bucket, rank);
@@ -298,75 +295,44 @@ export class Tree {
     this.changeCount++;
   }
 
-  // Walking from bucket to bucket, for cursors. A bucket is its offset; 0 is none.
-
-  /** First bucket, or 0. */
-  firstBucket(): number {
-    this.descent.first(this.arena, HEADER_ROOT, 0);
-    return this.descent.bucket;
-  }
-
-  /** Last bucket, or 0. */
-  lastBucket(): number {
-    this.descent.last(this.arena, HEADER_ROOT, 0);
-    return this.descent.bucket;
-  }
-
   /**
-   * The bucket that holds key[start, end) if any does, or 0 if there is none at all. `search` says
-   * where in it the key is or belongs.
+   * Takes `descent` to the bucket that holds key[start, end) if any does, if there is one at all.
+   * `search` says where in it the key is or belongs.
    */
-  seekBucket(key: Uint8Array, start: number, end: number, search: BucketSearch): number {
-    this.find(key, start, end, search);
-    return this.descent.bucket;
-  }
-
-  /** The slot of the bucket that was asked for last, and the node that it is in or 0. */
-  get bucketSlot(): number {
-    return this.descent.slot;
-  }
-
-  get bucketNode(): number {
-    return this.descent.node;
-  }
-
-  /**
-   * The bucket after `bucket`, or 0. Faster if told the `bucketSlot` and `bucketNode` of the bucket,
-   * which hold until the tree changes; 0 and 0 otherwise.
-   */
-  nextBucket(bucket: number, slot: number, node: number): number {
-    this.descent.next(this.arena, bucket, slot, node);
-    return this.descent.bucket;
-  }
-
-  /** The bucket before `bucket`, or 0. */
-  previousBucket(bucket: number): number {
-    this.descent.previous(this.arena, bucket);
-    return this.descent.bucket;
+  seek(key: Uint8Array, start: number, end: number, descent: Descent, search: BucketSearch): void {
+    descent.floor(this.arena, key, start, end);
+    this.findInFloor(key, start, end, descent, search);
   }
 
   // Finding.
 
   /** Rank of key[start, end) in its bucket, or ABSENT; `descent` has the bucket, if there is one. */
-  private find(key: Uint8Array, start: number, end: number, search: BucketSearch): number {
-    this.foundSlot = this.descent.floor(this.arena, key, start, end);
-    return this.findInFloor(key, start, end, search);
+  private find(key: Uint8Array, start: number, end: number): number {
+    const { descent, search } = this;
+    this.foundSlot = descent.floor(this.arena, key, start, end);
+    return this.findInFloor(key, start, end, descent, search);
   }
 
-  /** The same once the descent has gone to the key's floor. */
-  private findInFloor(key: Uint8Array, start: number, end: number, search: BucketSearch): number {
-    const { arena, descent } = this;
-    const { bytes } = arena;
+  /** The same once a descent has gone to the key's floor. */
+  private findInFloor(
+    key: Uint8Array,
+    start: number,
+    end: number,
+    descent: Descent,
+    search: BucketSearch,
+  ): number {
+    const { arena } = this;
+    const { bytes, words } = arena;
     if (descent.ref === 0) return ABSENT;
     let bucket = bucketOf(descent.ref);
-    const count = this.countOf(bucket);
-    const rank = search.find(bytes, bucket, count, key, start, end, descent.known);
+    this.touched ^= touchBucket(words, bucket);
+    const rank = search.find(bytes, bucket, this.countOf(bucket), key, start, end, descent.known);
     if (rank !== BEFORE) return rank;
-    this.foundSlot = descent.last(arena, descent.fallbackSlot, 0);
+    this.foundSlot = descent.previous(arena);
     // A reader may come too late: the terminator that it falls back to is gone.
     if (descent.ref === 0) return ABSENT;
     bucket = bucketOf(descent.ref);
-    return search.find(bytes, bucket, this.countOf(bucket), key, start, end, descent.fallbackKnown);
+    return search.find(bytes, bucket, this.countOf(bucket), key, start, end, descent.known);
   }
 
   /** How many keys a bucket has that may be looked at. */
@@ -490,7 +456,7 @@ export class Tree {
     const { bytes, words } = arena;
     decodeKey(arena, bucket, countOf(words, bucket) - 1, leftKey);
     run.begin(this.locatedSlot, leftKey.bytes, 0, leftKey.length);
-    const next = this.nextBucket(bucket, 0, 0);
+    const next = this.bucketAfter(bucket);
     if (next === 0) return;
     const separator = separatorPos(next);
     run.setLimit(bytes, tailPosAt(bytes, separator), tailLengthAt(bytes, separator));
@@ -554,7 +520,7 @@ export class Tree {
     const { arena, valueBytes, publication } = this;
     const { bytes } = arena;
     const isFirst = tailLengthAt(bytes, separatorPos(bucket)) === 0;
-    const next = isFirst ? this.nextBucket(bucket, 0, 0) : 0;
+    const next = isFirst ? this.bucketAfter(bucket) : 0;
     if (next !== 0) {
       // The first separator is always the empty one, so the next bucket's keys move under it.
       const merged = mergeBuckets(arena, valueBytes, empty, next, this.leftKey, this.rightKey);
@@ -572,12 +538,12 @@ export class Tree {
 
   private mergeWithNeighbour(bucket: number): void {
     const { bytes, words } = this.arena;
-    const next = this.nextBucket(bucket, 0, 0);
+    const next = this.bucketAfter(bucket);
     if (next !== 0 && canMerge(bytes, words, bucket, next)) {
       this.merge(bucket, next);
       return;
     }
-    const previous = this.previousBucket(bucket);
+    const previous = this.bucketBefore(bucket);
     if (previous !== 0 && canMerge(bytes, words, previous, bucket)) this.merge(previous, bucket);
   }
 
@@ -593,6 +559,22 @@ export class Tree {
     removeSeparator(publication, right, this.leftKey);
     publication.releaseBucket(left);
     publication.releaseBucket(right);
+  }
+
+  /** The bucket after `bucket`, or 0. */
+  private bucketAfter(bucket: number): number {
+    const { arena, descent } = this;
+    descent.slotOf(arena, bucket);
+    descent.next(arena);
+    return descent.bucket;
+  }
+
+  /** The bucket before `bucket`, or 0. */
+  private bucketBefore(bucket: number): number {
+    const { arena, descent } = this;
+    descent.slotOf(arena, bucket);
+    descent.previous(arena);
+    return descent.bucket;
   }
 
   private setSize(size: number): void {

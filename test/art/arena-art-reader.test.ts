@@ -143,7 +143,7 @@ describe("A reader that stalls", () => {
 describe("A reader overtaken by the writer", () => {
   // The writer works at the very points between two loads of the reader where a key could be lost:
   // after the descent, before the bucket, and before the fallback is entered.
-  it.each(["findInFloor", "last"])("finds its key when buckets split before %s", (method) => {
+  it.each(["findInFloor", "previous"])("finds its key when buckets split before %s", (method) => {
     let overtakings = 0;
     let splits = 0;
     const keys = SHAPES["paths"](3000, new Random(2));
@@ -151,7 +151,7 @@ describe("A reader overtaken by the writer", () => {
     for (const key of keys) map.set(key, 1);
     using reader = new ArenaArtReader(map.share());
     const tree = Reflect.get(reader, "tree") as Tree;
-    const target = method === "last" ? (Reflect.get(tree, "descent") as Descent) : tree;
+    const target = method === "previous" ? (Reflect.get(tree, "descent") as Descent) : tree;
     const original = Reflect.get(target, method) as (...args: unknown[]) => unknown;
     const words = new Int32Array(map.share().buffer);
     const changeCount = () => Atomics.load(words, HEADER_BUCKET_CHANGES);
