@@ -38,7 +38,7 @@ const LAYERS: Record<string, readonly string[]> = {
   // 6: the surfaces users touch
   "index.ts": [".", "engine", "io", "search", "segment/coders.ts"],
   level: [".", "index.ts"],
-  cli: [".", "index.ts", "fst/index.ts", "wal", "segment", "manifest"],
+  cli: [".", "index.ts", "fst/index.ts", "wal", "segment", "manifest", "testing/random.ts"],
   testing: [".", "index.ts", "io"],
 };
 
@@ -60,7 +60,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:fs": ["io/node.ts", "io/lock.ts", "cli"],
   "node:fs/promises": ["io/node.ts", "io/lock.ts", "cli"],
   "node:path": ["io/node.ts", "io/lock.ts", "cli"],
-  "node:os": ["io/node.ts", "io/lock.ts"],
+  "node:os": ["io/node.ts", "io/lock.ts", "cli"],
   "node:buffer": ["cli"],
   "node:util": ["io/node.ts", "io/lock.ts", "cli"],
   // For yielding the thread; the timers among it are caught below.

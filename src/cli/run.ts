@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError } from "commander";
 import { DatabaseError } from "../index.ts";
+import { addBench } from "./bench.ts";
 import { addBuild } from "./build.ts";
 import { addCheckpoint } from "./checkpoint.ts";
 import { addCompact } from "./compact.ts";
@@ -75,6 +76,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
   addCompact(program, context);
   addCheckpoint(program, context);
   addExport(program, context);
+  addBench(program, context);
   addFst(program, context, outcome);
   return program;
 }
