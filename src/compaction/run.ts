@@ -178,9 +178,11 @@ function sourceOf(planned: readonly PlannedSegment[], inputs: Inputs, time: numb
   return { cursor, seqnos, firstKey: first.firstKey, lastKey };
 }
 
-/** Stretches of neighbouring entries in the sample, and entries in each. */
+/** Stretches of neighbouring entries in the sample of a small input, and entries in each. */
 const SAMPLE_WINDOWS = 1024;
 const WINDOW_ENTRIES = 16;
+/** Of a large input one entry in so many is looked at, until the sample is full. */
+const SAMPLE_STRIDE = 4;
 /** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
 const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 
@@ -188,19 +190,17 @@ function trainOn(segments: readonly Segment[], job: CompactionJob): SegmentCoder
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
   const sample = new EntrySample(job.output.largeValueBytes);
   // A small input is taken about once, not again and again.
-  const windows = Math.min(SAMPLE_WINDOWS, Math.ceil(keyCount / WINDOW_ENTRIES));
+  const all = Math.ceil(keyCount / WINDOW_ENTRIES);
+  const windows = Math.min(all, Math.max(SAMPLE_WINDOWS, Math.ceil(all / SAMPLE_STRIDE)));
+  const cursors = segments.map((segment) => segment.cursor(job.time));
   for (let i = 0; i < windows && !sample.isFull; i++) {
     let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
-    for (const segment of segments) {
-      if (ordinal < segment.meta.keyCount) {
-        const cursor = segment.cursor(job.time);
-        cursor.seekToOrdinal(ordinal);
-        sample.takeWindow(cursor, WINDOW_ENTRIES);
-        break;
-      }
-      ordinal -= segment.meta.keyCount;
-    }
+    let at = 0;
+    for (; ordinal >= segments[at].meta.keyCount; at++) ordinal -= segments[at].meta.keyCount;
+    cursors[at].seekToOrdinal(ordinal);
+    sample.takeWindow(cursors[at], WINDOW_ENTRIES);
   }
+  for (const cursor of cursors) cursor.close();
   return trainCoders(sample, { keyCount }, { compression: job.compression });
 }
 

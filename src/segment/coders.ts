@@ -18,6 +18,7 @@ import { KeyStretches } from "./key-stretches.ts";
 import { integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
 import {
+  MAX_SAMPLE_BYTES,
   type SymbolSample,
   SymbolSampler,
   symbolCountFor,
@@ -39,7 +40,7 @@ export interface SegmentCoders extends ValueCoders {
 
 /**
  * What coding may cost. What a flush writes is soon merged and coded again, so `quick` coders learn
- * from a quarter of the sample and parse greedily: a flush takes two thirds of the time, and its
+ * from a sixteenth of the sample and parse greedily: a flush takes two thirds of the time, and its
  * segments 3% more bytes (npm's names and URLs).
  */
 export type CodingEffort = "quick" | "thorough";
@@ -53,7 +54,8 @@ export interface CodingOptions {
 /** Training time grows with the sample, so that of a small segment is a part of what it will code. */
 const SAMPLE_PART = 4;
 const MIN_SAMPLE_BYTES = 64 << 10;
-const MAX_SAMPLE_BYTES = { quick: 1 << 18, thorough: 1 << 20 };
+/** The most that coders of each effort are learnt from. */
+const EFFORT_BYTES = { quick: 1 << 18, thorough: MAX_SAMPLE_BYTES };
 
 /** Sample values that are encoded to compare encodings. */
 const TRIAL_BYTES = 256 << 10;
@@ -132,18 +134,16 @@ export function codingRates(
 
 /** Sees suffixes all over the sample, as far as TRIAL_BYTES go. */
 function keyRate(sample: EntrySample, symbols: SymbolTable): number {
-  const { keyBytes } = sample;
+  const { suffixBuffer } = sample;
   const stride = Math.max(1, Math.floor(sample.suffixBytes / TRIAL_BYTES));
   const target = new Uint8Array(2 * MAX_KEY_BYTES);
   let bytes = 0;
   let coded = 0;
-  for (let i = 0; i < sample.count; i += stride) {
-    const shared = sample.sharedBytes(i);
-    if (shared < 0) continue;
-    const start = sample.keyStart(i) + shared;
-    const end = sample.keyEnd(i);
+  for (let i = 0; i < sample.suffixCount; i += stride) {
+    const start = sample.suffixStart(i);
+    const end = sample.suffixEnd(i);
     bytes += end - start;
-    coded += symbols.encodeInto(keyBytes, start, end, target, 0);
+    coded += symbols.encodeInto(suffixBuffer, start, end, target, 0);
   }
   return bytes === 0 ? 1 : coded / bytes;
 }
@@ -164,9 +164,8 @@ function trainKeySymbols(sample: EntrySample, keyCount: number, effort: CodingEf
   const meanSuffix = sample.suffixCount === 0 ? 0 : sample.suffixBytes / sample.suffixCount;
   const totalBytes = meanSuffix * keyCount;
   const sampler = new SymbolSampler(sampleBytesFor(totalBytes, effort));
-  for (let i = 0; i < sample.count; i++) {
-    const shared = sample.sharedBytes(i);
-    if (shared >= 0) sampler.add(sample.keyBytes, sample.keyStart(i) + shared, sample.keyEnd(i));
+  for (let i = 0; i < sample.suffixCount; i++) {
+    sampler.add(sample.suffixBuffer, sample.suffixStart(i), sample.suffixEnd(i));
   }
   return trainTable(sampler.finish(), totalBytes, effort);
 }
@@ -296,14 +295,14 @@ function keyLength(sample: EntrySample, i: number): number {
 }
 
 function sampleBytesFor(totalBytes: number, effort: CodingEffort): number {
-  const max = MAX_SAMPLE_BYTES[effort];
+  const max = EFFORT_BYTES[effort];
   return Math.max(MIN_SAMPLE_BYTES, Math.min(max, totalBytes / SAMPLE_PART)) | 0;
 }
 
 /** A table for so many bytes. A quick one is no larger than its sample can fill. */
 function trainTable(sample: SymbolSample, totalBytes: number, effort: CodingEffort): SymbolTable {
   if (effort === "thorough") return trainSymbols(sample, symbolCountFor(totalBytes));
-  const maxSymbols = symbolCountFor(Math.min(totalBytes, MAX_SAMPLE_BYTES.quick));
+  const maxSymbols = symbolCountFor(Math.min(totalBytes, EFFORT_BYTES.quick));
   return trainSymbols(sample, maxSymbols, "greedy");
 }
 

@@ -98,6 +98,12 @@ describe("the encoding of values", () => {
   });
 });
 
+function suffixesOf(sample: EntrySample): Uint8Array[] {
+  return Array.from({ length: sample.suffixCount }, (_, i) =>
+    sample.suffixBuffer.slice(sample.suffixStart(i), sample.suffixEnd(i)),
+  );
+}
+
 describe("EntrySample", () => {
   test("takes windows from where the cursor is, and moves it behind them", () => {
     const sample = new EntrySample();
@@ -115,14 +121,26 @@ describe("EntrySample", () => {
       expect(sample.value(i)).toEqual(value);
     }
     // What a window's first key shares with the key before it is not known.
-    expect([0, 1, 2, 3].map((i) => sample.sharedBytes(i))).toEqual([-1, 9, 9, -1]);
+    expect(suffixesOf(sample)).toEqual(keys.slice(1, 3).map(({ key }) => key.slice(9)));
   });
 
-  test("is full after some megabytes", () => {
-    const sample = sampleOf(entriesOf(1000, (i) => new Uint8Array(8000).fill(i)));
-    expect(sample.isFull).toBe(true);
+  test("keeps some megabytes of entries, and then only suffixes of keys, up to as many", () => {
+    const few = entriesOf(1000, (i) => new Uint8Array(8000).fill(i));
+    const sample = sampleOf(few);
     expect(sample.count).toBeGreaterThan(500);
     expect(sample.count).toBeLessThan(600);
+    expect(suffixesOf(sample).length).toBeGreaterThan(900);
+    expect(sample.isFull).toBe(false);
+    const long = few.map(({ key }, i) => ({
+      key: Uint8Array.of(...key, ...new Uint8Array(9000).fill(i)),
+      value: undefined,
+    }));
+    const cursor = new EntryCursor(long);
+    cursor.position = 0;
+    sample.takeWindow(cursor, long.length);
+    expect(sample.isFull).toBe(true);
+    expect(cursor.position).toBeLessThan(480);
+    expect(sample.suffixBytes).toBeLessThan(4.1 * 2 ** 20);
   });
 
   test("leaves out values that lie, or will lie, in a value log", () => {
