@@ -33,7 +33,11 @@ const NO_FILE = -1;
 
 export class BlockCache {
   readonly capacityBytes: number;
-  /** The arena. Reserved whole, but the system backs only pages that were written. */
+  /**
+   * The arena. Reserved whole, but the system backs only pages that were written. It is shared memory
+   * because V8 would take an ArrayBuffer of that size for garbage to come, and collect all of the
+   * user's heap at once: the most that opening a database cost.
+   */
   readonly memory: Uint8Array;
   hits: number;
   misses: number;
@@ -54,13 +58,13 @@ export class BlockCache {
   private used: number;
   /** Where the next block goes in the arena. */
   private head: number;
-  /** Holds a block while it moves from the tail to the head. */
-  private readonly moving: Uint8Array;
+  /** Holds a block while it moves from the tail to the head. Grows to the largest that did. */
+  private moving: Uint8Array;
 
   /** With a capacity of 0 nothing is cached. */
   constructor(capacityBytes: number) {
     this.capacityBytes = capacityBytes;
-    this.memory = new Uint8Array(capacityBytes);
+    this.memory = new Uint8Array(new SharedArrayBuffer(capacityBytes));
     this.hits = 0;
     this.misses = 0;
     this.changeCount = 0;
@@ -77,7 +81,7 @@ export class BlockCache {
     this.tail = 0;
     this.used = 0;
     this.head = 0;
-    this.moving = new Uint8Array(this.maxBlockBytes);
+    this.moving = new Uint8Array(0);
   }
 
   /** Bytes of the blocks held now; never more than `capacityBytes`. */
@@ -193,11 +197,13 @@ export class BlockCache {
       this.release();
       return;
     }
-    const { moving, memory } = this;
+    const { memory } = this;
     const fileNumber = this.files[slot];
     const block = this.blocks[slot];
     const length = this.lengths[slot];
     const start = this.starts[slot];
+    if (length > this.moving.length) this.moving = new Uint8Array(length);
+    const { moving } = this;
     moving.set(memory.subarray(start, start + length));
     this.release();
     // Blocks in the way of a second chance get none themselves, so that this ends.
