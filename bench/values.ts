@@ -21,7 +21,9 @@ import { deflateRawSync, gunzipSync, inflateRawSync } from "node:zlib";
 import { Packr } from "msgpackr";
 import { checksum, loadChecksum } from "../src/bytes/checksum.ts";
 import { compareBytes } from "../src/bytes/compare.ts";
+import type { ByteWriter } from "../src/bytes/writer.ts";
 import type { Cursor } from "../src/cursor/cursor.ts";
+import { ValueView } from "../src/cursor/value-view.ts";
 import { EntryKind, NEVER } from "../src/entry.ts";
 import type { File } from "../src/io/file-system.ts";
 import { NodeFileSystem } from "../src/io/node.ts";
@@ -183,10 +185,13 @@ async function writeSegment(
 }
 
 function reads(segment: Segment, entries: readonly Entry[], order: Int32Array): Work {
+  const view = new ValueView();
   return (from, to) => {
     for (let i = from; i < to; i++) {
       const { key, value } = entries[order[i]];
-      expectEqual(segment.valueAt(order[i], key, key.length), value);
+      view.decoded.reset();
+      segment.viewValue(order[i], key, key.length, view);
+      expectEqual(view.bytes.subarray(view.start, view.end), value);
     }
   };
 }
@@ -330,8 +335,17 @@ class EntryCursor implements Cursor {
     return this.key.length;
   }
 
+  appendKey(output: ByteWriter): void {
+    output.append(this.key, 0, this.keyLength);
+  }
+
   value(): Uint8Array {
     return this.entries[this.position].value;
+  }
+
+  viewValue(view: ValueView): void {
+    const value = this.value();
+    view.set(value, 0, value.length);
   }
 
   storedValue(): Uint8Array {

@@ -10,11 +10,14 @@ import { writeVarint } from "./varint.ts";
 export class ByteWriter {
   /** The whole buffer, of which the first `length` bytes are written. Replaced when it grows. */
   buffer: Uint8Array;
+  /** The same bytes, for those who write several at once. */
+  view: DataView;
   /** Bytes written so far. */
   length: number;
 
   constructor(initialBytes = 256) {
     this.buffer = new Uint8Array(initialBytes);
+    this.view = new DataView(this.buffer.buffer);
     this.length = 0;
   }
 
@@ -80,5 +83,6 @@ export class ByteWriter {
     const grown = new Uint8Array(Math.max(needed, this.buffer.length * 2));
     grown.set(this.buffer.subarray(0, this.length));
     this.buffer = grown;
+    this.view = new DataView(grown.buffer);
   }
 }

@@ -5,8 +5,10 @@
  * so a run of a thousand segments costs a scan no more than a run of one.
  */
 import { compareRanges } from "../bytes/compare.ts";
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
+import type { ValueView } from "./value-view.ts";
 
 /** One source: the range of its keys, and a cursor over them. */
 export interface ConcatPart {
@@ -50,8 +52,16 @@ export class ConcatCursor implements Cursor {
     return this.position().expiry;
   }
 
+  appendKey(output: ByteWriter): void {
+    this.position().appendKey(output);
+  }
+
   value(): Uint8Array {
     return this.position().value();
+  }
+
+  viewValue(view: ValueView): void {
+    this.position().viewValue(view);
   }
 
   storedValue(): Uint8Array | ValuePlace {

@@ -9,7 +9,9 @@
  * Lifetime: `key` and the bytes that `value()` returns are views, valid until the cursor's next move. Who
  * keeps them copies them.
  */
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
+import type { ValueView } from "./value-view.ts";
 
 export interface Cursor {
   /** Whether the cursor is at an entry. Everything below `kind` needs it to be. */
@@ -34,11 +36,17 @@ export interface Cursor {
   /** Moves to the previous entry; off the end before the first. */
   prev(): void;
 
+  /** Appends the key. */
+  appendKey(output: ByteWriter): void;
+
   /**
    * The value's bytes, as the engine encoded them: a view, valid until the next move. Empty for a
    * tombstone. May read and decode a block; throws CorruptionError if the block is damaged.
    */
   value(): Uint8Array;
+
+  /** Points `view` at what `value()` returns, without making an object. */
+  viewValue(view: ValueView): void;
 
   /**
    * The value as `value()` gives it, or where it lies if it is kept in a value log, which is then not

@@ -6,9 +6,11 @@
  * comparison more than the source's own: the cursor remembers the gap that it is in.
  */
 import { compareRanges } from "../bytes/compare.ts";
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
 import type { Mask } from "./spans.ts";
+import type { ValueView } from "./value-view.ts";
 
 export class MaskedCursor implements Cursor {
   private readonly source: Cursor;
@@ -49,8 +51,16 @@ export class MaskedCursor implements Cursor {
     return this.source.expiry;
   }
 
+  appendKey(output: ByteWriter): void {
+    this.source.appendKey(output);
+  }
+
   value(): Uint8Array {
     return this.source.value();
+  }
+
+  viewValue(view: ValueView): void {
+    this.source.viewValue(view);
   }
 
   storedValue(): Uint8Array | ValuePlace {

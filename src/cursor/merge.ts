@@ -5,7 +5,9 @@
  * The sources stand in a binary heap by (key, age); the root is the merge's position. A move
  * advances the root's source and sifts it down; sources left standing at the root's key are older
  * and are moved on too, so a key is yielded once. A change of direction re-seeks every source around
- * the current key. A step costs O(log k) comparisons (Knuth, TAOCP 3, section 5.4.1).
+ * the current key. A step costs O(log k) comparisons (Knuth, TAOCP 3, section 5.4.1), and one while
+ * the same source goes on: then the lesser of the root's children, which is remembered, is still the
+ * next. Where each source stands is kept here too: to ask it costs more than to compare.
  *
  * Invariants, while valid:
  * 1. Every source in the heap stands at an entry, and none sorts before (backward: after) the root.
@@ -13,8 +15,12 @@
  * 3. Every source not in the heap is off its end in the direction of travel.
  */
 import { commonPrefixLength, compareRanges } from "../bytes/compare.ts";
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
+import type { ValueView } from "./value-view.ts";
+
+const NO_BYTES = new Uint8Array(0);
 
 export class MergeCursor implements Cursor {
   /** Newest first: at equal keys the lower index wins. */
@@ -22,6 +28,11 @@ export class MergeCursor implements Cursor {
   /** Indexes into `sources`, as a binary heap; the first `heapSize` are in use. */
   private readonly heap: Int32Array;
   private heapSize: number;
+  /** Position in the heap of the lesser of the root's children; 0 where that is not known. */
+  private runnerUp: number;
+  /** The key of each source: keys[i][0, lengths[i]). */
+  private readonly keys: Uint8Array[];
+  private readonly lengths: number[];
   private isForward: boolean;
   /** Copy of the current key while sources are re-seeked around it. */
   private pivot: Uint8Array;
@@ -31,8 +42,11 @@ export class MergeCursor implements Cursor {
     this.sources = sources;
     this.heap = new Int32Array(sources.length);
     this.heapSize = 0;
+    this.runnerUp = 0;
+    this.keys = sources.map(() => NO_BYTES);
+    this.lengths = sources.map(() => 0);
     this.isForward = true;
-    this.pivot = new Uint8Array(64);
+    this.pivot = NO_BYTES;
   }
 
   get isValid(): boolean {
@@ -40,11 +54,11 @@ export class MergeCursor implements Cursor {
   }
 
   get key(): Uint8Array {
-    return this.sources[this.heap[0]].key;
+    return this.keys[this.heap[0]];
   }
 
   get keyLength(): number {
-    return this.sources[this.heap[0]].keyLength;
+    return this.lengths[this.heap[0]];
   }
 
   get kind(): EntryKind {
@@ -60,8 +74,16 @@ export class MergeCursor implements Cursor {
     return this.heap[0];
   }
 
+  appendKey(output: ByteWriter): void {
+    this.sources[this.heap[0]].appendKey(output);
+  }
+
   value(): Uint8Array {
     return this.sources[this.heap[0]].value();
+  }
+
+  viewValue(view: ValueView): void {
+    this.sources[this.heap[0]].viewValue(view);
   }
 
   storedValue(): Uint8Array | ValuePlace {
@@ -89,21 +111,13 @@ export class MergeCursor implements Cursor {
   }
 
   next(): void {
-    if (this.isForward) {
-      this.advance(0);
-      this.skipHidden();
-    } else {
-      this.turn(true);
-    }
+    if (this.isForward) this.advanceRoot();
+    else this.turn(true);
   }
 
   prev(): void {
-    if (this.isForward) {
-      this.turn(false);
-    } else {
-      this.advance(0);
-      this.skipHidden();
-    }
+    if (this.isForward) this.turn(false);
+    else this.advanceRoot();
   }
 
   close(): void {
@@ -134,20 +148,62 @@ export class MergeCursor implements Cursor {
   private build(isForward: boolean): void {
     this.isForward = isForward;
     this.heapSize = 0;
+    this.runnerUp = 0;
     for (let i = 0; i < this.sources.length; i++) {
-      if (this.sources[i].isValid) this.heap[this.heapSize++] = i;
+      if (this.note(i)) this.heap[this.heapSize++] = i;
     }
     for (let i = (this.heapSize >> 1) - 1; i >= 0; i--) this.siftDown(i);
     this.skipHidden();
   }
 
-  /** Moves the source at heap position `i` one step and restores the heap. */
+  /** Keeps the key at which source `index` stands; false where it is off its end. */
+  private note(index: number): boolean {
+    const source = this.sources[index];
+    if (!source.isValid) return false;
+    this.keys[index] = source.key;
+    this.lengths[index] = source.keyLength;
+    return true;
+  }
+
+  private advanceRoot(): void {
+    const { heap, sources } = this;
+    const root = heap[0];
+    if (this.isForward) sources[root].next();
+    else sources[root].prev();
+    if (this.note(root)) {
+      const next = this.nextRoot();
+      if (next === 0 || this.isBefore(root, heap[next])) {
+        if (next !== 0 && this.isRootKey(next)) this.skipHidden();
+        return;
+      }
+      heap[0] = heap[next];
+      heap[next] = root;
+      this.siftDown(next);
+    } else {
+      heap[0] = heap[--this.heapSize];
+      if (this.heapSize > 0) this.siftDown(0);
+    }
+    this.runnerUp = 0;
+    this.skipHidden();
+  }
+
+  /** Position of the lesser of the root's children; 0 where it has none. */
+  private nextRoot(): number {
+    const { heap, heapSize } = this;
+    if (this.runnerUp === 0 && heapSize > 1) {
+      this.runnerUp = heapSize > 2 && this.isBefore(heap[2], heap[1]) ? 2 : 1;
+    }
+    return this.runnerUp;
+  }
+
+  /** Moves the source at heap position `i`, which is not the root, one step, and restores the heap. */
   private advance(i: number): void {
-    const source = this.sources[this.heap[i]];
-    if (this.isForward) source.next();
-    else source.prev();
-    if (!source.isValid) this.heap[i] = this.heap[--this.heapSize];
+    const index = this.heap[i];
+    if (this.isForward) this.sources[index].next();
+    else this.sources[index].prev();
+    if (!this.note(index)) this.heap[i] = this.heap[--this.heapSize];
     if (i < this.heapSize) this.siftDown(i);
+    this.runnerUp = 0;
   }
 
   /** Moves on the older sources that stand at the root's key. They are found among its children. */
@@ -157,12 +213,13 @@ export class MergeCursor implements Cursor {
   }
 
   private isRootKey(i: number): boolean {
-    const root = this.sources[this.heap[0]];
-    const other = this.sources[this.heap[i]];
-    const len = root.keyLength;
-    if (other.keyLength !== len) return false;
-    const a = root.key;
-    const b = other.key;
+    const { heap, keys, lengths } = this;
+    const root = heap[0];
+    const other = heap[i];
+    const len = lengths[root];
+    if (lengths[other] !== len) return false;
+    const a = keys[root];
+    const b = keys[other];
     // Neighbours in key order differ late: the last byte tells most of them apart.
     if (len > 0 && a[len - 1] !== b[len - 1]) return false;
     return commonPrefixLength(a, 0, len, b, 0, len) === len;
@@ -186,10 +243,13 @@ export class MergeCursor implements Cursor {
 
   /** Whether source x is yielded before source y: by key in the direction of travel, then by age. */
   private isBefore(x: number, y: number): boolean {
-    const a = this.sources[x];
-    const b = this.sources[y];
-    const order = compareRanges(a.key, 0, a.keyLength, b.key, 0, b.keyLength);
+    const order = this.order(x, y);
     if (order === 0) return x < y;
     return this.isForward === order < 0;
+  }
+
+  private order(x: number, y: number): number {
+    const { keys, lengths } = this;
+    return compareRanges(keys[x], 0, lengths[x], keys[y], 0, lengths[y]);
   }
 }

@@ -3,7 +3,6 @@
  * the codecs that the engine reads and writes with.
  */
 import { InvalidArgumentError } from "../errors.ts";
-import type { Codecs } from "./iteration.ts";
 import {
   createKeyCodec,
   describe,
@@ -13,7 +12,18 @@ import {
 } from "./key-codec.ts";
 import { resolveOptions } from "./options.ts";
 import { type OrderedKey, OrderedKeyCodec } from "./ordered-keys.ts";
-import { createValueCodec, type ValueEncoding, type ValueEncodingOption } from "./value-codec.ts";
+import {
+  createValueCodec,
+  type ValueCodec,
+  type ValueEncoding,
+  type ValueEncodingOption,
+} from "./value-codec.ts";
+
+/** The encodings of a database. */
+export interface Codecs<K, V> {
+  readonly key: KeyCodec<K>;
+  readonly value: ValueCodec<V>;
+}
 
 /** Encodings as a user names them. */
 export interface Encodings<KE, VE> {

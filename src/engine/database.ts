@@ -5,18 +5,19 @@
  * resolves when the write is as durable as asked; a rejected write did not happen. `open` makes one.
  */
 import { EventEmitter } from "node:events";
-import { compareBytes } from "../bytes/compare.ts";
+import { compareBytes, compareRanges } from "../bytes/compare.ts";
+import { ValueView } from "../cursor/value-view.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { type CheckpointProgress, type CheckpointReport, checkpointStore } from "./checkpoint.ts";
-import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
+import { type Codecs, createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import { publish } from "./diagnostics.ts";
 import { type Condition, toMapKey } from "./group-writes.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
-import type { Codecs, Pin } from "./iteration.ts";
+import type { Pin } from "./iteration.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import {
   type IfAbsent,
@@ -528,10 +529,13 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
         if (earlier.has(mapKey)) return earlier.valueOf(mapKey, time) === undefined;
         return !hasKey(sources, visibleSeqno, time, bytes, length);
       }
-      const actual = earlier.has(mapKey)
-        ? earlier.valueOf(mapKey, time)
-        : findValue(sources, visibleSeqno, time, bytes, length);
-      return actual !== undefined && compareBytes(expected, actual) === 0;
+      if (earlier.has(mapKey)) {
+        const actual = earlier.valueOf(mapKey, time);
+        return actual !== undefined && compareBytes(expected, actual) === 0;
+      }
+      const found = new ValueView();
+      if (!findValue(sources, visibleSeqno, time, bytes, length, found)) return false;
+      return compareRanges(expected, 0, expected.length, found.bytes, found.start, found.end) === 0;
     };
   }
 

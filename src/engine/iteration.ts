@@ -5,6 +5,9 @@
  * when the iterator is made, which is when a `for...of` begins, and held until it ends: at the last
  * entry, on `break`, or by `return()`. Writes made meanwhile are not seen.
  *
+ * Entries are read ahead in small batches (entry-batch.ts): one entry at first, then twice as many each
+ * time, and all of a short limit at once. An error is kept until the entries before it were taken.
+ *
  * Tombstones are passed one by one, but a long stretch of them only once: see dead-range.ts.
  *
  * A search is an iteration whose keys an automaton must match. Going forward it seeks past stretches
@@ -15,9 +18,10 @@ import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind } from "../entry.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { KeyFilter } from "../search/key-filter.ts";
+import type { Codecs } from "./codecs.ts";
 import type { DeadRange } from "./dead-range.ts";
+import { type EntryBatch, giveBackBatch, MAX_BATCH_ENTRIES, takeBatch } from "./entry-batch.ts";
 import { toUserError } from "./io-error.ts";
-import type { KeyCodec } from "./key-codec.ts";
 import {
   type Bounds,
   type Iteration,
@@ -29,7 +33,6 @@ import {
 } from "./range.ts";
 import { cursorOver } from "./reads.ts";
 import type { ReadSources } from "./sources.ts";
-import type { ValueCodec } from "./value-codec.ts";
 
 /** A moment that is held on to: reads of it stay possible until `release`. */
 export interface Pin {
@@ -50,13 +53,11 @@ export interface Pin {
   observe?(observation: () => Bounds | undefined): void;
 }
 
-/** What to make of the entry that a cursor stands at. */
-export type Projection<K, V, T> = (cursor: Cursor, codecs: Codecs<K, V>) => T;
-
-/** The encodings of a database. */
-export interface Codecs<K, V> {
-  readonly key: KeyCodec<K>;
-  readonly value: ValueCodec<V>;
+/** What to make of an entry, and of which parts of it. */
+export interface Projection<K, V, T> {
+  readonly hasKeys: boolean;
+  readonly hasValues: boolean;
+  of(batch: EntryBatch<K, V>, index: number): T;
 }
 
 export class EntryIterable<K, V, T> implements Iterable<T> {
@@ -99,7 +100,14 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   private readonly project: Projection<K, V, T>;
   private readonly cursor: Cursor;
   private readonly filter: KeyFilter | undefined;
-  /** Entries that may still be yielded. */
+  /** Entries read ahead, of which those before `taken` were yielded. */
+  private readonly batch: EntryBatch<K, V>;
+  private taken: number;
+  /** How many entries are read next. */
+  private batchEntries: number;
+  /** What reading threw behind the entries of the batch. */
+  private failure: unknown;
+  /** Entries that may still be read. */
   private remaining: number;
   /** Tombstones passed since the last entry, and the first of their keys. */
   private passedCount: number;
@@ -124,6 +132,10 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.project = project;
     this.cursor = cursorOver(pin.sources, pin.seqno, pin.time);
     this.filter = filter;
+    this.batch = takeBatch();
+    this.taken = 0;
+    this.batchEntries = iteration.limit === Number.POSITIVE_INFINITY ? 1 : MAX_BATCH_ENTRIES;
+    this.failure = undefined;
     this.remaining = iteration.limit;
     this.passedCount = 0;
     this.firstPassed = NO_BYTES;
@@ -139,9 +151,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     if (this.isDone) return { done: true, value: undefined };
     try {
       this.pin.checkOpen();
-      if (!this.advance()) return this.return();
-      this.remaining--;
-      return { done: false, value: this.project(this.cursor, this.codecs) };
+      if (this.taken === this.batch.count && !this.readAhead()) return this.return();
+      return { done: false, value: this.project.of(this.batch, this.taken++) };
     } catch (error) {
       // A loop that ends by an error does not call return().
       this.return();
@@ -155,6 +166,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
       // Before the cursor is closed: from then on it may be another's.
       if (this.pin.observe !== undefined) this.seen = this.observed();
       this.isDone = true;
+      giveBackBatch(this.batch);
       this.cursor.close?.();
       this.pin.release();
     }
@@ -180,9 +192,32 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     return isReverse ? { ...bounds, lower: last } : { ...bounds, upper: last };
   }
 
+  /** Fills the batch, all of which was taken, with the next entries; false where there are none. */
+  private readAhead(): boolean {
+    if (this.failure !== undefined) throw this.failure;
+    const { batch, cursor, codecs, pin } = this;
+    const { hasKeys, hasValues } = this.project;
+    batch.clear();
+    this.taken = 0;
+    // Who is to know how far the iteration went must not see it read ahead.
+    const count = pin.observe === undefined ? this.batchEntries : 1;
+    this.batchEntries = Math.min(count * 2, MAX_BATCH_ENTRIES);
+    try {
+      while (batch.count < count && !batch.isFull && this.advance()) {
+        this.remaining--;
+        batch.add(cursor, codecs, hasKeys, hasValues);
+      }
+    } catch (error) {
+      if (batch.count === 0) throw error;
+      this.failure = error;
+    }
+    batch.join();
+    return batch.count > 0;
+  }
+
   /** Moves to the next entry to yield; false where there is none. */
   private advance(): boolean {
-    if (this.remaining <= 0) return false;
+    if (this.remaining <= 0 || this.isAtEnd) return false;
     const cursor = this.cursor;
     const { bounds, isReverse } = this.iteration;
     if (!this.isStarted) {

@@ -25,6 +25,8 @@ export interface KeyCodec<K> {
   readonly name: string;
   /** Holds the last encoded key. Replaced when it grows. */
   readonly buffer: Uint8Array;
+  /** Whether a key's bytes are the key, a string, in UTF-8. */
+  readonly isText: boolean;
   /** Encodes into `buffer` and returns the length. Throws InvalidArgumentError. */
   encode(key: K): number;
   /** The key of bytes[0, length); keeps nothing of them. */
@@ -45,6 +47,7 @@ const textEncoder = new TextEncoder();
 
 class Utf8KeyCodec implements KeyCodec<string> {
   readonly name = "utf8";
+  readonly isText = true;
   buffer: Uint8Array = new Uint8Array(256);
 
   encode(key: string): number {
@@ -84,6 +87,7 @@ class Utf8KeyCodec implements KeyCodec<string> {
 
 class BinaryKeyCodec implements KeyCodec<Uint8Array> {
   readonly name = "binary";
+  readonly isText = false;
   buffer: Uint8Array = new Uint8Array(256);
 
   encode(key: Uint8Array): number {
@@ -99,6 +103,7 @@ class BinaryKeyCodec implements KeyCodec<Uint8Array> {
 
 class CustomKeyCodec<K> implements KeyCodec<K> {
   readonly name: string;
+  readonly isText = false;
   buffer: Uint8Array = new Uint8Array(256);
   private readonly encoding: KeyEncoding<K>;
 

@@ -39,7 +39,9 @@ import { TreeCursor } from "../art/cursor.ts";
 import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
 import { compareRanges } from "../bytes/compare.ts";
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import { BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER, type SeqnoRange } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
@@ -330,11 +332,19 @@ export class Memtable {
 
   /** A view of the entry's value; it stays valid, and unchanged, as long as the memtable. */
   valueOf(ref: number): Uint8Array {
-    const word = ref * UNIT_WORDS;
-    const expires = (this.heapWords[word + 2] & EXPIRES) !== 0;
-    const headerBytes = VERSION_HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
-    const start = ref * UNIT_BYTES + headerBytes;
-    return this.heapBytes.subarray(start, start + this.heapWords[word + 3]);
+    const start = this.valueStart(ref);
+    return this.heapBytes.subarray(start, start + this.heapWords[ref * UNIT_WORDS + 3]);
+  }
+
+  /** Points `view` at what `valueOf` returns. */
+  viewValue(ref: number, view: ValueView): void {
+    const start = this.valueStart(ref);
+    view.set(this.heapBytes, start, start + this.heapWords[ref * UNIT_WORDS + 3]);
+  }
+
+  private valueStart(ref: number): number {
+    const expires = (this.heapWords[ref * UNIT_WORDS + 2] & EXPIRES) !== 0;
+    return ref * UNIT_BYTES + VERSION_HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
   }
 
   /**
@@ -448,8 +458,17 @@ class MemtableCursor implements Cursor {
     return this.memtable.seqnoOf(this.ref);
   }
 
+  appendKey(output: ByteWriter): void {
+    output.append(this.keys.key, 0, this.keys.keyLength);
+  }
+
   value(): Uint8Array {
     return this.kind === EntryKind.put ? this.memtable.valueOf(this.ref) : NO_BYTES;
+  }
+
+  viewValue(view: ValueView): void {
+    if (this.kind === EntryKind.put) this.memtable.viewValue(this.ref, view);
+    else view.clear();
   }
 
   storedValue(): Uint8Array {

@@ -88,6 +88,7 @@ const UPPER: number = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1 ? 1 : 0;
 
 export class OrderedKeyCodec implements KeyCodec<OrderedKey> {
   readonly name = "ordered";
+  readonly isText = false;
   buffer: Uint8Array = new Uint8Array(256);
   private pos = 0;
   /** The key being decoded: bytes[pos, end). */

@@ -4,12 +4,13 @@
  * The database reads at the newest visible write, a snapshot at the moment it was taken; that, and
  * when reading ends, is all that differs, and is what the two abstract members say.
  */
-import type { Cursor } from "../cursor/cursor.ts";
+import { ValueView } from "../cursor/value-view.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { isWithin } from "../segment/expiries.ts";
+import type { Codecs } from "./codecs.ts";
 import { toUserError } from "./io-error.ts";
-import { type Codecs, EntryIterable, type Pin, type Projection } from "./iteration.ts";
+import { EntryIterable, type Pin, type Projection } from "./iteration.ts";
 import { describe } from "./key-codec.ts";
 import { resolveRandom, type SampleOptions } from "./options.ts";
 import {
@@ -25,6 +26,9 @@ import { type IterationRange, type KeyRange, toBounds, toIteration } from "./ran
 import { findStoredValue, findValue, hasKey } from "./reads.ts";
 import type { ReadSources } from "./sources.ts";
 import { valueStream } from "./value-stream.ts";
+
+/** Where the value that was read last is. Reads are synchronous, so that one serves all. */
+const found = new ValueView();
 
 /** Where and when to read. */
 export interface Moment {
@@ -115,24 +119,25 @@ export abstract class ReadView<K, V> {
   /**
    * The entries of a range, as `[key, value]`, in key order or, with `reverse`, against it.
    *
-   * Lazy: nothing is read before the first step, and each step reads about one entry. The moment is
-   * taken when an iteration begins and kept until it ends, so writes made meanwhile are not seen;
-   * end it with `break`, `return()` or by reaching the end.
+   * Lazy: nothing is read before the first step, and then a few entries at a time. The moment is
+   * taken when an iteration begins and kept until it ends, so writes made meanwhile are not seen; end
+   * it with `break`, `return()` or by reaching the end. A string that comes out of it may keep up to
+   * a kilobyte of its neighbours in memory.
    *
    * @throws InvalidArgumentError for an unknown or ill-typed range option.
    */
   entries(range?: IterationRange<K>): EntryIterable<K, V, [key: K, value: V]> {
-    return this.iterate(range, projectEntry);
+    return this.iterate(range, ENTRY as Projection<K, V, [K, V]>);
   }
 
   /** The keys of a range. As `entries`; values are not read. */
   keys(range?: IterationRange<K>): EntryIterable<K, V, K> {
-    return this.iterate(range, projectKey);
+    return this.iterate(range, KEY as Projection<K, V, K>);
   }
 
   /** The values of a range. As `entries`. */
   values(range?: IterationRange<K>): EntryIterable<K, V, V> {
-    return this.iterate(range, projectValue);
+    return this.iterate(range, VALUE as Projection<K, V, V>);
   }
 
   /**
@@ -151,7 +156,7 @@ export abstract class ReadView<K, V> {
         `a pattern is made by startsWith, glob, regex or fuzzy; this is ${describe(pattern)}`,
       );
     }
-    return this.iterate(range, projectEntry, pattern);
+    return this.iterate(range, ENTRY as Projection<K, V, [K, V]>, pattern);
   }
 
   /**
@@ -244,13 +249,16 @@ export abstract class ReadView<K, V> {
   private read(key: K, sources: ReadSources, seqno: number, time: number): V | undefined {
     const { key: keyCodec, value: valueCodec } = this.codecs;
     const length = keyCodec.encode(key);
-    let bytes: Uint8Array | undefined;
+    found.decoded.reset();
     try {
-      bytes = findValue(sources, seqno, time, keyCodec.buffer, length);
+      if (!findValue(sources, seqno, time, keyCodec.buffer, length, found)) return undefined;
     } catch (error) {
       throw toUserError(error, "read");
     }
-    return bytes === undefined ? undefined : valueCodec.decode(bytes);
+    const { bytes, start, end } = found;
+    // Decoding may read another value; and what may be large must not be kept.
+    found.clear();
+    return valueCodec.decode(bytes, start, end);
   }
 
   /** Asks the order of the keys of this moment, which is kept for the next question. */
@@ -285,14 +293,20 @@ export abstract class ReadView<K, V> {
   }
 }
 
-function projectEntry<K, V>(cursor: Cursor, codecs: Codecs<K, V>): [K, V] {
-  return [projectKey(cursor, codecs), projectValue(cursor, codecs)];
-}
+const ENTRY: Projection<unknown, unknown, [unknown, unknown]> = {
+  hasKeys: true,
+  hasValues: true,
+  of: (batch, index) => [batch.key(index), batch.value(index)],
+};
 
-function projectKey<K, V>(cursor: Cursor, codecs: Codecs<K, V>): K {
-  return codecs.key.decode(cursor.key, cursor.keyLength);
-}
+const KEY: Projection<unknown, unknown, unknown> = {
+  hasKeys: true,
+  hasValues: false,
+  of: (batch, index) => batch.key(index),
+};
 
-function projectValue<K, V>(cursor: Cursor, codecs: Codecs<K, V>): V {
-  return codecs.value.decode(cursor.value());
-}
+const VALUE: Projection<unknown, unknown, unknown> = {
+  hasKeys: false,
+  hasValues: true,
+  of: (batch, index) => batch.value(index),
+};

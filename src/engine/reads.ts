@@ -12,40 +12,44 @@ import type { Cursor } from "../cursor/cursor.ts";
 import { MaskedCursor } from "../cursor/masked.ts";
 import { MergeCursor } from "../cursor/merge.ts";
 import { Mask, type Spans } from "../cursor/spans.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import { EntryKind } from "../entry.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ChunkReader } from "../segment/value-log.ts";
 import { type NewestEntries, type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 
-/** A view of the value's bytes, valid until the next read; undefined where the key is absent. */
+/** Points `view` at the value's bytes, until the next read; false where the key is absent. */
 export function findValue(
   sources: ReadSources,
   seqno: number,
   time: number,
   key: Uint8Array,
   length: number,
-): Uint8Array | undefined {
+  view: ValueView,
+): boolean {
   for (const memtable of sources.memtables) {
     const ref = memtable.find(key, length, seqno);
     if (ref >= 0) {
-      return memtable.kindOf(ref, time) === EntryKind.put ? memtable.valueOf(ref) : undefined;
+      if (memtable.kindOf(ref, time) !== EntryKind.put) return false;
+      memtable.viewValue(ref, view);
+      return true;
     }
   }
   const { runs, rangeTombstones } = sources.version;
-  if (runs.length === 0) return undefined;
+  if (runs.length === 0) return false;
   const hash = keyHash(key, length);
   for (let i = 0; i < runs.length; i++) {
     const segment = segmentFor(runs[i], key, length);
     const ordinal = segment === undefined ? -1 : segment.find(key, length, hash);
     if (segment !== undefined && ordinal >= 0) {
-      return segment.kindAt(ordinal, time) === EntryKind.put
-        ? segment.valueAt(ordinal, key, length)
-        : undefined;
+      if (segment.kindAt(ordinal, time) !== EntryKind.put) return false;
+      segment.viewValue(ordinal, key, length, view);
+      return true;
     }
-    if (rangeTombstones[i]?.covers(key, length)) return undefined;
+    if (rangeTombstones[i]?.covers(key, length)) return false;
   }
-  return undefined;
+  return false;
 }
 
 /**

@@ -7,8 +7,8 @@
  * closed. So a snapshot costs nothing to take, and space while it is kept.
  */
 import { ClosedError } from "../errors.ts";
-import { createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
-import type { Codecs, Pin } from "./iteration.ts";
+import { type Codecs, createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
+import type { Pin } from "./iteration.ts";
 import type { KeyEncodingOption } from "./key-codec.ts";
 import type { PinKind } from "./pins.ts";
 import { type Moment, ReadView } from "./read-view.ts";

@@ -15,6 +15,7 @@ import { compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { Spans } from "../cursor/spans.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import type { EntryKind } from "../entry.ts";
 import type { Version } from "../manifest/version.ts";
 import type { RangeTombstones } from "../segment/range-tombstones.ts";
@@ -35,6 +36,8 @@ export interface NewestEntries {
   /** What the entry is at a moment: a tombstone, if it has expired by then. */
   kindOf(ref: number, time: number): EntryKind;
   valueOf(ref: number): Uint8Array;
+  /** Points `view` at what `valueOf` returns. */
+  viewValue(ref: number, view: ValueView): void;
   /**
    * A cursor over the newest entry at or below `seqno` of each key, tombstones included. What has
    * expired at the moment `time` is a tombstone.

@@ -18,7 +18,8 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { ClosedError, ConflictError, InvalidArgumentError } from "../errors.ts";
-import type { Codecs, Pin } from "./iteration.ts";
+import type { Codecs } from "./codecs.ts";
+import type { Pin } from "./iteration.ts";
 import {
   type Durability,
   type ResolvedTransactionOptions,

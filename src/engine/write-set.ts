@@ -8,8 +8,10 @@
  * is deleted takes the writes before it out of the map, so what is there is newer than all of them.
  */
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { contains, eachSpan, isCovered, type Span, type Spans } from "../cursor/spans.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import { BEFORE_EXPIRY, EntryKind, NEVER } from "../entry.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { fromMapKey, toMapKey } from "./group-writes.ts";
@@ -105,6 +107,11 @@ export class WriteSet implements NewestEntries {
 
   kindOf(ref: number, time: number): EntryKind {
     return kindAt(this.writes[ref], time);
+  }
+
+  viewValue(ref: number, view: ValueView): void {
+    const { value } = this.writes[ref];
+    view.set(value, 0, value.length);
   }
 
   valueOf(ref: number): Uint8Array {
@@ -214,8 +221,17 @@ class WriteSetCursor implements Cursor {
     return expiry <= this.time ? NEVER : expiry;
   }
 
+  appendKey(output: ByteWriter): void {
+    output.append(this.write.key);
+  }
+
   value(): Uint8Array {
     return this.kind === EntryKind.put ? this.write.value : NO_VALUE;
+  }
+
+  viewValue(view: ValueView): void {
+    const value = this.value();
+    view.set(value, 0, value.length);
   }
 
   storedValue(): Uint8Array {

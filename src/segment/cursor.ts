@@ -4,7 +4,9 @@
  * Keys come from the key index; the value is read only when asked for, so that walking over keys
  * touches no value block.
  */
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import { ValueView } from "../cursor/value-view.ts";
 import { BEFORE_EXPIRY, EntryKind, NEVER, type ValuePlace } from "../entry.ts";
 import type { Expiries } from "./expiries.ts";
 import type { KeyCursor } from "./key-cursor.ts";
@@ -23,6 +25,8 @@ export class SegmentCursor implements Cursor {
   private readonly giveBack: (cursor: SegmentCursor) => void;
   /** What has expired by then is a tombstone. */
   private time: number;
+  /** For `value`. */
+  private readonly view: ValueView;
   private isOpen: boolean;
 
   /** `giveBack` is called with the cursor when it is closed. */
@@ -40,6 +44,7 @@ export class SegmentCursor implements Cursor {
     this.values = new ValueScanner(values);
     this.giveBack = giveBack;
     this.time = time;
+    this.view = new ValueView();
     this.isOpen = true;
   }
 
@@ -114,10 +119,21 @@ export class SegmentCursor implements Cursor {
     this.keys.prev();
   }
 
+  appendKey(output: ByteWriter): void {
+    this.keys.appendKey(output);
+  }
+
   value(): Uint8Array {
+    const { view } = this;
+    view.decoded.reset();
+    this.viewValue(view);
+    return view.bytes.subarray(view.start, view.end);
+  }
+
+  viewValue(view: ValueView): void {
     const { keys } = this;
-    if (this.isHidden()) return NO_VALUE;
-    return this.values.valueAt(keys.ordinal, keys.key, keys.keyLength);
+    if (this.isHidden()) view.clear();
+    else this.values.viewValue(keys.ordinal, keys.key, keys.keyLength, view);
   }
 
   storedValue(): Uint8Array | ValuePlace {

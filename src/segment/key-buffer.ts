@@ -5,6 +5,7 @@
  * times as fast as a loop over its bytes (bench/key-index.ts, forward scan). What is copied too much
  * is overwritten by the next symbol; hence SLACK_BYTES behind the longest key.
  */
+import type { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { IS_LITTLE_ENDIAN, KEY_TOKEN, MAX_SYMBOL_BYTES, ONE_BYTE_CODES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
@@ -73,6 +74,15 @@ export class KeyBuffer {
     if (pos + count > this.bytes.length - SLACK_BYTES) this.grow(pos + count);
     const { bytes } = this;
     for (let i = 0; i < count; i++) bytes[pos + i] = source[start + i];
+  }
+
+  /** Appends the key, by words too. */
+  appendTo(output: ByteWriter): void {
+    const { view, length } = this;
+    const start = output.reserve(length + 4);
+    const target = output.view;
+    for (let pos = 0; pos < length; pos += 4) target.setInt32(start + pos, view.getInt32(pos));
+    output.length = start + length;
   }
 
   private grow(needed: number): void {

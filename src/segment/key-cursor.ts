@@ -5,6 +5,7 @@
  * the rest is decoded behind them. Backward, the bytes that it shares with the one after it stay, and
  * the rest comes from the chain of keys that have them (coded-entries.ts).
  */
+import type { ByteWriter } from "../bytes/writer.ts";
 import { blockKeys, KeyBlock, type KeyPages } from "./key-block.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { BLOCK_KEYS } from "./key-page.ts";
@@ -49,6 +50,10 @@ export class KeyCursor {
 
   get keyLength(): number {
     return this.buffer.length;
+  }
+
+  appendKey(output: ByteWriter): void {
+    this.buffer.appendTo(output);
   }
 
   seekToFirst(): void {

@@ -8,6 +8,7 @@
  *
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
+import type { ValueView } from "../cursor/value-view.ts";
 import { BEFORE_EXPIRY, EntryKind, type FileIdentity, NEVER, type ValuePlace } from "../entry.ts";
 import type { CorruptionError } from "../errors.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
@@ -267,16 +268,16 @@ export class Segment {
   }
 
   /**
-   * The value at `ordinal`, whose entry has key[0, keyLength); empty for a tombstone. A view, valid
-   * until the next value that is read from a segment with the same block cache. At most one read of
-   * the file, and as many of a value log as the value takes. Throws CorruptionError.
+   * Points `view` at the value at `ordinal`, whose entry has key[0, keyLength); at nothing for a
+   * tombstone. Good until the next value that is read from a segment with the same block cache. At most
+   * one read of the file, and as many of a value log as the value takes. Throws CorruptionError.
    */
-  valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
-    if (this.tombstones.has(ordinal)) return NO_VALUE;
-    return this.values.valueAt(ordinal, key, keyLength);
+  viewValue(ordinal: number, key: Uint8Array, keyLength: number, view: ValueView): void {
+    if (this.tombstones.has(ordinal)) view.clear();
+    else this.values.viewValue(ordinal, key, keyLength, view);
   }
 
-  /** The same, but a value in a value log is not read: the answer is where it lies. */
+  /** The value at `ordinal` as an array, valid as long; but a value in a value log is not read: the answer is where it lies. */
   storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
     if (this.tombstones.has(ordinal)) return NO_VALUE;
     return this.values.storedValueAt(ordinal, key, keyLength);

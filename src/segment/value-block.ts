@@ -68,6 +68,8 @@ export const MAX_SHORT_SIZE = 252;
 export const LONG_BARE = 0x8000;
 export const POINTER_BYTES: number = 8 + 8 + 4 + 4;
 
+const NO_BYTES = new Uint8Array(0);
+
 /** How the values of a segment are coded. */
 export interface ValueCoders {
   /** What blocks are encoded as, where it makes them smaller. */
@@ -104,7 +106,10 @@ export function blockImage(
   return image;
 }
 
-/** Where a value lies in an image. One object serves many look-ups. */
+/**
+ * Where the values of an image lie. One object serves many images and look-ups. It remembers the last
+ * answer, so that who asks for one value after the other adds up each size once.
+ */
 export class ValueLocation {
   /** The stored value is image[start, start + length); a pointer if `isLarge`. */
   start = 0;
@@ -113,26 +118,53 @@ export class ValueLocation {
   /** In a text block: not a text, stored with all its bytes. */
   isBare = false;
 
-  /** Finds value `index` of bytes[imageStart, imageEnd). False where the block has no such value. */
-  find(bytes: Uint8Array, imageStart: number, imageEnd: number, index: number): boolean {
+  private bytes: Uint8Array = NO_BYTES;
+  private end = 0;
+  private count = 0;
+  /** Positions of the group starts, of the sizes and of the first stored value. */
+  private groupStarts = 0;
+  private sizes = 0;
+  private values = 0;
+  /** The value that the fields above tell of, or -1. */
+  private found = -1;
+
+  /** Makes bytes[imageStart, imageEnd) the image to look in; one that is too short has no values. */
+  open(bytes: Uint8Array, imageStart: number, imageEnd: number): void {
     const body = imageStart + 1;
-    if (imageEnd - body < 2) return false;
-    const count = readU16(bytes, body);
-    if (index >= count) return false;
-    const groupStarts = body + 2;
-    const sizes = groupStarts + 2 * ((count - 1) >> GROUP_SHIFT);
-    const values = sizes + count;
-    if (values > imageEnd) return false;
-    while (bytes[sizes + index] === SIZE_SAME && (index & GROUP_MASK) !== 0) index--;
-    const group = index >> GROUP_SHIFT;
-    let pos = values + (group === 0 ? 0 : readU16(bytes, groupStarts + 2 * (group - 1)));
-    for (let i = group << GROUP_SHIFT; i < index; i++) {
+    this.bytes = bytes;
+    this.end = imageEnd;
+    this.found = -1;
+    this.count = imageEnd - body < 2 ? 0 : readU16(bytes, body);
+    this.groupStarts = body + 2;
+    this.sizes = this.groupStarts + 2 * ((this.count - 1) >> GROUP_SHIFT);
+    this.values = this.sizes + this.count;
+    if (this.values > imageEnd) this.count = 0;
+  }
+
+  /** Finds value `index`. False where the block has no such value. */
+  find(index: number): boolean {
+    const { bytes, sizes, end } = this;
+    if (index >= this.count) return false;
+    let wanted = index;
+    while (bytes[sizes + wanted] === SIZE_SAME && (wanted & GROUP_MASK) !== 0) wanted--;
+    if (wanted === this.found) return true;
+    const group = wanted >> GROUP_SHIFT;
+    let i = group << GROUP_SHIFT;
+    let pos = this.values;
+    if (this.found >= i && this.found < wanted) {
+      i = this.found + 1;
+      pos = this.start + this.length;
+    } else if (group > 0) {
+      pos += readU16(bytes, this.groupStarts + 2 * (group - 1));
+    }
+    for (; i < wanted; i++) {
       const size = bytes[sizes + i];
       if (size <= MAX_SHORT_SIZE) pos += size;
       else if (size === SIZE_LONG) pos += 2 + (readU16(bytes, pos) & ~LONG_BARE);
       else if (size === SIZE_LARGE) pos += POINTER_BYTES;
     }
-    const size = bytes[sizes + index];
+    const size = bytes[sizes + wanted];
+    this.found = -1;
     this.isBare = false;
     this.isLarge = false;
     if (size <= MAX_SHORT_SIZE) {
@@ -140,7 +172,7 @@ export class ValueLocation {
     } else if (size === SIZE_LARGE) {
       this.isLarge = true;
       this.length = POINTER_BYTES;
-    } else if (size === SIZE_LONG && pos + 2 <= imageEnd) {
+    } else if (size === SIZE_LONG && pos + 2 <= end) {
       const long = readU16(bytes, pos);
       this.isBare = (long & LONG_BARE) !== 0;
       this.length = long & ~LONG_BARE;
@@ -149,7 +181,9 @@ export class ValueLocation {
       return false;
     }
     this.start = pos;
-    return pos + this.length <= imageEnd;
+    if (pos + this.length > end) return false;
+    this.found = wanted;
+    return true;
   }
 }
 

@@ -1,95 +1,120 @@
 /**
- * ValueDecoder: one value out of a block's image, and the scratch space it is decoded in.
+ * ValueDecoder: the values of a block's image, one by one.
  *
- * Values stored as they are come back as views of the image; coded ones as views of the decoder's
- * scratch space, valid until its next call. Whoever promises a view for longer has a decoder of its
- * own: a point reader one, each cursor one.
+ * Values stored as they are come back as views of the image; coded ones are appended to what the
+ * reader gives for it.
  */
+
+import type { ByteWriter } from "../bytes/writer.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
-import { packedAt, writeInteger } from "./packed-integers.ts";
+import { MAX_INTEGER_BYTES, packedAt, writeInteger } from "./packed-integers.ts";
 import { MAX_STRING_HEADER_BYTES, writeStringHeader } from "./string-header.ts";
 import { MAX_SYMBOL_BYTES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
 import { BlockEncoding, readPointer, VALUE_LIMIT_BYTES, ValueLocation } from "./value-block.ts";
 
 const NO_BYTES = new Uint8Array(0);
+const NO_PLACE: ValuePlace = { fileNumber: 0, offset: 0, length: 0, storedLength: 0 };
+/** Room for a coded value, its header in front, and what is copied too much behind it. */
+const DECODED_ROOM: number = MAX_STRING_HEADER_BYTES + VALUE_LIMIT_BYTES + MAX_SYMBOL_BYTES;
 
 export class ValueDecoder {
-  /** Where the value lies for which `decode` returned undefined last. */
+  /** Where the value lies for which `decode` returned false last. */
   place: ValuePlace;
   private readonly symbols: SymbolTable | undefined;
   private readonly location: ValueLocation;
-  /** A coded value is decoded to here, behind room for its header. Made at first use. */
-  private decoded: Uint8Array;
-  /** The same bytes. */
-  private view: DataView;
+  /** The image is bytes[start, end), and its first byte `encoding`. */
+  private bytes: Uint8Array;
+  private start: number;
+  private end: number;
+  private encoding: number;
 
   constructor(symbols: SymbolTable | undefined) {
-    this.place = { fileNumber: 0, offset: 0, length: 0, storedLength: 0 };
+    this.place = NO_PLACE;
     this.symbols = symbols;
     this.location = new ValueLocation();
-    this.decoded = NO_BYTES;
-    this.view = new DataView(NO_BYTES.buffer);
+    this.bytes = NO_BYTES;
+    this.start = 0;
+    this.end = 0;
+    this.encoding = 0;
+  }
+
+  /** Makes bytes[start, end) the image whose values are decoded. */
+  open(bytes: Uint8Array, start: number, end: number): void {
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
+    this.encoding = bytes[start];
+    if (this.encoding !== BlockEncoding.integers) this.location.open(bytes, start, end);
   }
 
   /**
-   * Value `position` of the image in bytes[start, end), whose entry has key[0, keyLength); undefined
-   * for one in a value log, whose `place` is set then. `file` and `fileOffset` (of the block) are for errors.
+   * Points `view` at value `position` of the image, whose entry has key[0, keyLength); false for one
+   * in a value log, whose `place` is set then. `file` and `fileOffset` (of the block) are for errors.
    */
   decode(
-    bytes: Uint8Array,
-    start: number,
-    end: number,
     position: number,
     key: Uint8Array,
     keyLength: number,
+    view: ValueView,
     file: string,
     fileOffset: number,
-  ): Uint8Array | undefined {
-    const { location, symbols } = this;
-    const encoding = bytes[start];
+  ): boolean {
+    const { location, bytes, encoding, symbols } = this;
+    const { decoded } = view;
     if (encoding === BlockEncoding.integers) {
-      const integer = packedAt(bytes, start + 1, end, position);
-      if (Number.isNaN(integer)) throwDamaged(position, file, fileOffset);
-      const target = this.scratch();
-      return target.subarray(0, writeInteger(target, 0, integer));
+      this.decodeInteger(position, view, file, fileOffset);
+      return true;
     }
-    if (!location.find(bytes, start, end, position)) throwDamaged(position, file, fileOffset);
+    if (!location.find(position)) throwDamaged(position, file, fileOffset);
     const from = location.start;
     const to = from + location.length;
     if (location.isLarge) {
       this.place = readPointer(bytes, from);
-      return undefined;
+      return false;
     }
-    if (encoding === BlockEncoding.raw) return bytes.subarray(from, to);
+    if (encoding === BlockEncoding.raw) {
+      view.set(bytes, from, to);
+      return true;
+    }
     const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
     if (symbols === undefined || !isCoded) throwDamaged(position, file, fileOffset);
-    const decoded = this.scratch();
-    const textStart = MAX_STRING_HEADER_BYTES;
+    const hasHeader = encoding === BlockEncoding.text && !location.isBare;
+    const start = decoded.reserve(DECODED_ROOM);
+    const textStart = hasHeader ? start + MAX_STRING_HEADER_BYTES : start;
     const textEnd = symbols.decodeWithKeyInto(
       bytes,
       from,
       to,
       key,
       keyLength,
-      this.view,
+      decoded.view,
       textStart,
     );
     if (textEnd < 0) throwDamaged(position, file, fileOffset);
-    if (encoding === BlockEncoding.symbols || location.isBare) {
-      return decoded.subarray(textStart, textEnd);
-    }
-    return decoded.subarray(writeStringHeader(decoded, textStart, textEnd - textStart), textEnd);
+    decoded.length = textEnd;
+    view.set(decoded.buffer, hasHeader ? prependHeader(decoded, textStart) : start, textEnd);
+    return true;
   }
 
-  private scratch(): Uint8Array {
-    if (this.decoded.length === 0) {
-      this.decoded = new Uint8Array(MAX_STRING_HEADER_BYTES + VALUE_LIMIT_BYTES + MAX_SYMBOL_BYTES);
-      this.view = new DataView(this.decoded.buffer);
-    }
-    return this.decoded;
+  private decodeInteger(position: number, view: ValueView, file: string, fileOffset: number): void {
+    const integer = packedAt(this.bytes, this.start + 1, this.end, position);
+    if (Number.isNaN(integer)) throwDamaged(position, file, fileOffset);
+    const { decoded } = view;
+    const start = decoded.reserve(MAX_INTEGER_BYTES);
+    decoded.length = writeInteger(decoded.buffer, start, integer);
+    view.set(decoded.buffer, start, decoded.length);
   }
+}
+
+/** Writes the header of the text that begins at `textStart`; returns where it begins. */
+function prependHeader({ buffer, length }: ByteWriter, textStart: number): number {
+  const start = writeStringHeader(buffer, textStart, length - textStart);
+  // What is left of its room is no part of anything, and must not look like text that is not ASCII.
+  for (let i = textStart - MAX_STRING_HEADER_BYTES; i < start; i++) buffer[i] = 0;
+  return start;
 }
 
 function throwDamaged(position: number, file: string, offset: number): never {

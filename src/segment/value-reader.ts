@@ -5,6 +5,7 @@
  * decodes the one value. Values in a value log are read exactly, and cached only if they are a small
  * part of the budget.
  */
+import { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import type { File } from "../io/file-system.ts";
@@ -30,6 +31,8 @@ export class ValueReader {
   private readonly fileNumber: number;
   private readonly valueLogs: ValueLogSource;
   private readonly decoder: ValueDecoder;
+  /** For who wants an array of the value. */
+  private readonly own: ValueView;
   /** Where a stored block is read to before it is checked. */
   private stored: Uint8Array;
   /** The image that `load` made, where the cache did not take it. */
@@ -52,6 +55,7 @@ export class ValueReader {
     this.cache = cache;
     this.valueLogs = valueLogs;
     this.decoder = new ValueDecoder(symbols);
+    this.own = new ValueView();
     this.stored = new Uint8Array(8192);
     this.uncached = this.stored;
   }
@@ -62,16 +66,24 @@ export class ValueReader {
   }
 
   /**
-   * The value of `ordinal`, whose entry has key[0, keyLength): a view, valid until the next call of
+   * Points `view` at the value of `ordinal`, whose entry has key[0, keyLength), until the next call of
    * this reader or of another with the same cache. Throws CorruptionError.
    */
-  valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
-    return this.inlineValueAt(ordinal, key, keyLength) ?? this.largeValue(ordinal);
+  viewValue(ordinal: number, key: Uint8Array, keyLength: number, view: ValueView): void {
+    if (this.viewInline(ordinal, key, keyLength, view)) return;
+    const value = this.largeValue(ordinal);
+    view.set(value, 0, value.length);
   }
 
-  /** The same, but a value in a value log is not read: the answer is where it lies. */
+  /**
+   * The value as bytes of their own, valid as long as with `viewValue`; but a value in a value log is
+   * not read: the answer is where it lies.
+   */
   storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
-    return this.inlineValueAt(ordinal, key, keyLength) ?? this.decoder.place;
+    const { own } = this;
+    own.decoded.reset();
+    if (!this.viewInline(ordinal, key, keyLength, own)) return this.decoder.place;
+    return own.bytes.subarray(own.start, own.end);
   }
 
   /** A whole value out of its value log, in a new array. Throws CorruptionError. */
@@ -84,22 +96,20 @@ export class ValueReader {
     return this.valueLog(place).chunks(place);
   }
 
-  /** The value, unless it lies in a value log, which the decoder's `place` says then. */
-  private inlineValueAt(
+  /** As `viewValue`, unless it lies in a value log: then false, and the decoder's `place` says where. */
+  private viewInline(
     ordinal: number,
     key: Uint8Array,
     keyLength: number,
-  ): Uint8Array | undefined {
-    const { cache, index } = this;
+    view: ValueView,
+  ): boolean {
+    const { cache, index, decoder } = this;
     const block = index.find(ordinal);
     const position = ordinal - index.firstOrdinals[block];
     const slot = this.slotOf(block);
-    const bytes = slot < 0 ? this.uncached : cache.memory;
-    const start = slot < 0 ? 0 : cache.start(slot);
-    const end = slot < 0 ? bytes.length : cache.end(slot);
-    const { decoder, file } = this;
-    const offset = index.offsets[block];
-    return decoder.decode(bytes, start, end, position, key, keyLength, file.path, offset);
+    if (slot < 0) decoder.open(this.uncached, 0, this.uncached.length);
+    else decoder.open(cache.memory, cache.start(slot), cache.end(slot));
+    return decoder.decode(position, key, keyLength, view, this.file.path, index.offsets[block]);
   }
 
   /** A copy of the image that `slotOf` left in `uncached`, or has in a slot, there if it has room. */

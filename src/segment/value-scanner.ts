@@ -8,6 +8,7 @@
  * cache if they are there, and otherwise read ahead past it, in windows that double: a scan evicts
  * nothing and does not read block by block.
  */
+import { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { BlockEncoding } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
@@ -26,14 +27,12 @@ const IS_OWN = -1;
 export class ValueScanner {
   private readonly reader: ValueReader;
   private readonly decoder: ValueDecoder;
-  /** The block whose image is held, or -1, and its ordinals [firstOrdinal, endOrdinal). */
+  /** For who wants an array of the value. */
+  private readonly own: ValueView;
+  /** The block whose image the decoder has, or -1, and its ordinals [firstOrdinal, endOrdinal). */
   private block: number;
   private firstOrdinal: number;
   private endOrdinal: number;
-  /** It is image[imageStart, imageEnd). */
-  private image: Uint8Array;
-  private imageStart: number;
-  private imageEnd: number;
   /** The cache's `changeCount` when the image was found there, or IS_OWN. */
   private seenChanges: number;
   /** Room for images that come from the cache. */
@@ -48,12 +47,10 @@ export class ValueScanner {
   constructor(reader: ValueReader) {
     this.reader = reader;
     this.decoder = new ValueDecoder(reader.symbols);
+    this.own = new ValueView();
     this.block = -1;
     this.firstOrdinal = 0;
     this.endOrdinal = 0;
-    this.image = NO_BYTES;
-    this.imageStart = 0;
-    this.imageEnd = 0;
     this.seenChanges = IS_OWN;
     this.imageBuffer = NO_BYTES;
     this.window = NO_BYTES;
@@ -63,35 +60,41 @@ export class ValueScanner {
   }
 
   /**
-   * The value of `ordinal`, whose entry has key[0, keyLength): a view, valid until the next call.
+   * Points `view` at the value of `ordinal`, whose entry has key[0, keyLength), until the next call.
    * Throws CorruptionError.
    */
-  valueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array {
-    const value = this.storedValueAt(ordinal, key, keyLength);
-    return value instanceof Uint8Array ? value : this.reader.readLarge(value);
+  viewValue(ordinal: number, key: Uint8Array, keyLength: number, view: ValueView): void {
+    if (this.viewInline(ordinal, key, keyLength, view)) return;
+    const value = this.reader.readLarge(this.decoder.place);
+    view.set(value, 0, value.length);
   }
 
-  /** The same, but a value in a value log is not read: the answer is where it lies. */
+  /**
+   * The value as bytes of their own, valid as long as with `viewValue`; but a value in a value log is
+   * not read: the answer is where it lies.
+   */
   storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
+    const { own } = this;
+    own.decoded.reset();
+    if (!this.viewInline(ordinal, key, keyLength, own)) return this.decoder.place;
+    return own.bytes.subarray(own.start, own.end);
+  }
+
+  /** As `viewValue`, unless it lies in a value log: then false, and the decoder's `place` says where. */
+  private viewInline(
+    ordinal: number,
+    key: Uint8Array,
+    keyLength: number,
+    view: ValueView,
+  ): boolean {
+    const { reader } = this;
     if (ordinal < this.firstOrdinal || ordinal >= this.endOrdinal) this.moveTo(ordinal);
-    else if (this.seenChanges !== IS_OWN && this.seenChanges !== this.reader.cache.changeCount) {
+    else if (this.seenChanges !== IS_OWN && this.seenChanges !== reader.cache.changeCount) {
       this.jumpTo(this.block);
     }
-    const { image, imageStart, imageEnd, decoder, reader } = this;
-    const { path } = reader.file;
     const position = ordinal - this.firstOrdinal;
     const offset = reader.index.offsets[this.block];
-    const value = decoder.decode(
-      image,
-      imageStart,
-      imageEnd,
-      position,
-      key,
-      keyLength,
-      path,
-      offset,
-    );
-    return value ?? decoder.place;
+    return this.decoder.decode(position, key, keyLength, view, reader.file.path, offset);
   }
 
   private moveTo(ordinal: number): void {
@@ -105,7 +108,7 @@ export class ValueScanner {
     this.block = -1;
     this.firstOrdinal = 0;
     this.endOrdinal = 0;
-    if (isNext || isPrevious) this.own(this.walkTo(block, isNext));
+    if (isNext || isPrevious) this.openOwn(this.walkTo(block, isNext));
     else this.jumpTo(block);
     this.block = block;
     this.firstOrdinal = firstOrdinals[block];
@@ -127,19 +130,16 @@ export class ValueScanner {
     const { cache } = reader;
     const slot = reader.slotOf(block);
     if (slot < 0 || cache.memory[cache.start(slot)] === BlockEncoding.raw) {
-      this.own(this.keepBuffer(reader.copyImage(slot, this.imageBuffer)));
+      this.openOwn(this.keepBuffer(reader.copyImage(slot, this.imageBuffer)));
       return;
     }
-    this.image = cache.memory;
-    this.imageStart = cache.start(slot);
-    this.imageEnd = cache.end(slot);
+    this.decoder.open(cache.memory, cache.start(slot), cache.end(slot));
     this.seenChanges = cache.changeCount;
   }
 
-  private own(image: Uint8Array): void {
-    this.image = image;
-    this.imageStart = 0;
-    this.imageEnd = image.length;
+  /** Opens an image that stays as it is. */
+  private openOwn(image: Uint8Array): void {
+    this.decoder.open(image, 0, image.length);
     this.seenChanges = IS_OWN;
   }
 

@@ -2,7 +2,9 @@
 import fc from "fast-check";
 import { expect } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
+import { ByteWriter } from "../../src/bytes/writer.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
+import { ValueView } from "../../src/cursor/value-view.ts";
 import { EntryKind, NEVER } from "../../src/entry.ts";
 
 export interface ArrayEntry {
@@ -40,10 +42,19 @@ export class ArrayCursor implements Cursor {
     return this.entry().expiry ?? NEVER;
   }
 
+  appendKey(output: ByteWriter): void {
+    output.append(this.key, 0, this.keyLength);
+  }
+
   value(): Uint8Array {
     const { value } = this.entry();
     this.valueBuffer.set(value);
     return this.valueBuffer.subarray(0, value.length);
+  }
+
+  viewValue(view: ValueView): void {
+    const value = this.value();
+    view.set(value, 0, value.length);
   }
 
   storedValue(): Uint8Array {
@@ -141,9 +152,13 @@ export function expectSameWalk(cursor: Cursor, reference: Cursor, moves: readonl
 /** The entry at a cursor, copied; undefined off the ends. */
 export function read(cursor: Cursor): ArrayEntry | undefined {
   if (!cursor.isValid) return undefined;
-  return {
-    key: cursor.key.slice(0, cursor.keyLength),
-    kind: cursor.kind,
-    value: cursor.value().slice(),
-  };
+  const key = cursor.key.slice(0, cursor.keyLength);
+  const value = cursor.value().slice();
+  const appended = new ByteWriter();
+  cursor.appendKey(appended);
+  expect(appended.take()).toEqual(key);
+  const view = new ValueView();
+  cursor.viewValue(view);
+  expect(view.bytes.slice(view.start, view.end)).toEqual(value);
+  return { key, kind: cursor.kind, value };
 }

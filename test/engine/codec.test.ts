@@ -90,7 +90,7 @@ function roundTrip<V>(codec: ValueCodec<V>, value: V, other: V, isShared: boolea
   const bytes = codec.encode(value).slice();
   codec.encode(other);
   const view = placed(bytes, isShared);
-  const decoded = codec.decode(view);
+  const decoded = codec.decode(view, 0, view.length);
   view.fill(0xee);
   return decoded;
 }

@@ -1,7 +1,9 @@
 /** Segments built in memory from lists of entries, for the tests of this folder. */
 import { compareBytes } from "../../src/bytes/compare.ts";
+import { ByteWriter } from "../../src/bytes/writer.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
+import { ValueView } from "../../src/cursor/value-view.ts";
 import {
   BEFORE_EXPIRY,
   EntryKind,
@@ -110,8 +112,17 @@ export class EntryCursor implements Cursor {
     this.position--;
   }
 
+  appendKey(output: ByteWriter): void {
+    output.append(this.key, 0, this.keyLength);
+  }
+
   value(): Uint8Array {
     return this.entries[this.position].value ?? NO_BYTES;
+  }
+
+  viewValue(view: ValueView): void {
+    const value = this.value();
+    view.set(value, 0, value.length);
   }
 
   storedValue(): Uint8Array {
@@ -256,25 +267,51 @@ async function create(
   await file.close();
 }
 
-/** The entry as point lookups see it: what `find`, `kindAt` and `valueAt` say of the key. */
+/** The entry as point lookups see it: what `find`, `kindAt` and `viewValue` say of the key. */
 export function lookUp(segment: Segment, key: Uint8Array): Entry | undefined {
   const ordinal = segment.find(key, key.length);
   if (ordinal < 0) return undefined;
   const isPut = segment.kindAt(ordinal, BEFORE_EXPIRY) === EntryKind.put;
-  const value = isPut ? segment.valueAt(ordinal, key, key.length).slice() : undefined;
-  return { key, value, ...expiring(segment.expiryAt(ordinal)) };
+  const expiry = expiring(segment.expiryAt(ordinal));
+  if (!isPut) return { key, value: undefined, ...expiry };
+  const view = new ValueView();
+  segment.viewValue(ordinal, key, key.length, view);
+  return { key, value: view.bytes.slice(view.start, view.end), ...expiry };
 }
 
 /** The entry a cursor is at, copied. */
 export function entryAt(cursor: Cursor): Entry {
   const isPut = cursor.kind === EntryKind.put;
   const key = cursor.key.slice(0, cursor.keyLength);
-  const value = isPut ? cursor.value().slice() : undefined;
-  return { key, value, ...expiring(cursor.expiry) };
+  expectAppended(cursor, key);
+  const expiry = expiring(cursor.expiry);
+  if (!isPut) return { key, value: undefined, ...expiry };
+  const value = cursor.value().slice();
+  expectViewed(cursor, value);
+  return { key, value, ...expiry };
 }
 
 function expiring(expiry: number): Pick<Entry, "expiry"> {
   return expiry === NEVER ? {} : { expiry };
+}
+
+/** That `appendKey` appends the key, behind what is there. */
+function expectAppended(cursor: Cursor, key: Uint8Array): void {
+  const output = new ByteWriter(1);
+  output.u8(7);
+  cursor.appendKey(output);
+  const expected = Buffer.concat([Uint8Array.of(7), key]);
+  if (Buffer.compare(output.bytes, expected) !== 0) throw new Error("another key appended");
+}
+
+/** That `viewValue` shows the value, and leaves what was decoded before. */
+function expectViewed(cursor: Cursor, value: Uint8Array): void {
+  const view = new ValueView();
+  view.decoded.u8(7);
+  cursor.viewValue(view);
+  const shown = view.bytes.subarray(view.start, view.end);
+  if (Buffer.compare(shown, value) !== 0 || view.decoded.buffer[0] !== 7)
+    throw new Error("another value");
 }
 
 /** Whether two entries are equal. (The matchers of the test runner take seconds for large arrays.) */

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
+import { ValueView } from "../../src/cursor/value-view.ts";
 import type { ValuePlace } from "../../src/entry.ts";
 import { CorruptionError } from "../../src/errors.ts";
 import { SymbolSampler, trainSymbols } from "../../src/segment/symbol-training.ts";
@@ -57,12 +58,21 @@ function load(stored: Uint8Array, entries: readonly Entry[]): unknown[] {
   const image = blockImage(stored, dictionary, "file", 0);
   expect(imageCount(image)).toBe(entries.length);
   const decoder = new ValueDecoder(symbols);
-  return entries.map(([key], i) => {
-    const keyBytes = bytesOf(key);
-    const end = image.length;
-    const value = decoder.decode(image, 0, end, i, keyBytes, keyBytes.length, "file", 0);
-    return value === undefined ? decoder.place : new Uint8Array(value);
-  });
+  const at = (i: number): unknown => {
+    const key = bytesOf(entries[i][0]);
+    const view = new ValueView();
+    const isHere = decoder.decode(i, key, key.length, view, "file", 0);
+    return isHere ? view.bytes.slice(view.start, view.end) : decoder.place;
+  };
+  decoder.open(image, 0, image.length);
+  const inOrder = entries.map((_, i) => at(i));
+  // It remembers where it was: whatever the order, the values are the same.
+  for (let i = entries.length - 1; i >= 0; i--) expect(at(i)).toEqual(inOrder[i]);
+  for (let i = 0; i < entries.length; i++) {
+    const other = (i * 37) % entries.length;
+    expect(at(other)).toEqual(inOrder[other]);
+  }
+  return inOrder;
 }
 
 const ENCODINGS = Object.entries(BlockEncoding);
@@ -214,8 +224,12 @@ describe("a block of integers", () => {
     const image = blockImage(output.take(), dictionary, "file", 0);
     expect(image[0]).toBe(BlockEncoding.integers);
     const decoder = new ValueDecoder(undefined);
-    const at = (i: number): unknown =>
-      decoder.decode(image, 0, image.length, i, bytesOf("k"), 1, "file", 0)?.slice();
+    decoder.open(image, 0, image.length);
+    const at = (i: number): unknown => {
+      const view = new ValueView();
+      decoder.decode(i, bytesOf("k"), 1, view, "file", 0);
+      return view.bytes.slice(view.start, view.end);
+    };
     expect([at(1), at(3)]).toEqual([pack(500), pack(600)]);
   });
 });
