@@ -12,10 +12,10 @@ import { BLOCK_KEYS } from "./key-page.ts";
 
 /** What a cursor needs of its index. */
 export interface OrderedKeys extends KeyPages {
-  /** Number of keys below key[0, length). */
-  rank(key: Uint8Array, length: number): number;
-  /** Ordinal of key[0, length), or -1. */
-  find(key: Uint8Array, length: number): number;
+  /** Ordinal of key[0, length), or ~(number of keys below it). */
+  locate(key: Uint8Array, length: number): number;
+  /** Bytes that the key at that ordinal has in common with the key sought, as far as is known. */
+  readonly common: number;
 }
 
 export class KeyCursor {
@@ -71,13 +71,15 @@ export class KeyCursor {
 
   /** Moves to the first key at or after key[0, length). */
   seek(key: Uint8Array, length: number): void {
-    this.seekToOrdinal(this.index.rank(key, length));
+    const place = this.index.locate(key, length);
+    this.enterNear(place >= 0 ? place : ~place, key);
   }
 
   /** Moves to the last key at or before key[0, length). */
   seekForPrev(key: Uint8Array, length: number): void {
-    const found = this.index.find(key, length);
-    this.seekToOrdinal(found >= 0 ? found : this.index.rank(key, length) - 1);
+    const place = this.index.locate(key, length);
+    if (place >= 0) this.enterNear(place, key);
+    else this.seekToOrdinal(~place - 1);
   }
 
   /** Moves to the key of that ordinal, or off the end that it lies beyond. */
@@ -101,6 +103,15 @@ export class KeyCursor {
     this.ordinal--;
     if (this.position > 0) this.block.decode(--this.position, known, this.buffer);
     else if (this.isValid) this.enterBlock(known);
+  }
+
+  /** Moves to where `locate` came to from `key`: what both have in common need not be decoded. */
+  private enterNear(ordinal: number, key: Uint8Array): void {
+    this.ordinal = ordinal;
+    if (!this.isValid) return;
+    const known = this.index.common;
+    this.buffer.write(0, key, 0, known);
+    this.enterBlock(known);
   }
 
   /** Makes the key that of `ordinal`, in any block; its first `known` bytes are right already. */

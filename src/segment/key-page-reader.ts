@@ -48,6 +48,8 @@ export class KeyPageReader {
   /** The block that `findBlock` or `openBlock` came to: its number in the page and its first byte. */
   blockIndex: number;
   blockStart: number;
+  /** Bytes that the key at which `findKey` ended has in common with the key sought; 0 behind the last. */
+  common: number;
   /** Of the block that `openBlock` came to: its end. */
   blockEnd: number;
   /** Where the separator of block 0 begins, in the page of the block that `openBlock` came to. */
@@ -65,6 +67,7 @@ export class KeyPageReader {
     this.matched = 0;
     this.blockIndex = 0;
     this.blockStart = 0;
+    this.common = 0;
     this.blockEnd = 0;
     this.separatorStart = 0;
     this.separators = new CodedEntries(bytes, symbols, PAGE_BLOCKS);
@@ -179,7 +182,10 @@ export class KeyPageReader {
         continue;
       }
       if (shared < matched) {
-        if (i > 0) return ~i;
+        if (i > 0) {
+          this.common = shared;
+          return ~i;
+        }
         // The key begins with the separator, of which the first key shares all but the last byte
         // with the key before it.
         matched = shared;
@@ -217,11 +223,18 @@ export class KeyPageReader {
         }
         wanted = matched < length ? key[matched] : END;
       }
-      if (order > 0) return ~i;
-      if (order === 0 && matched === length) return i;
+      if (order > 0) {
+        this.common = matched;
+        return ~i;
+      }
+      if (order === 0 && matched === length) {
+        this.common = length;
+        return i;
+      }
       wanted = matched < length ? key[matched] : END;
       pos = end;
     }
+    this.common = 0;
     return ~keyCount;
   }
 

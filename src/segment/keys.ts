@@ -167,6 +167,28 @@ export class KeyIndex {
     }
   }
 
+  /**
+   * Bytes that the key at the ordinal which `locate` came to has in common with the key sought;
+   * or 0, though there may be some.
+   */
+  get common(): number {
+    return this.reader.common;
+  }
+
+  /** Ordinal of key[0, length), or ~(number of keys below it). */
+  locate(key: Uint8Array, length: number): number {
+    const { fst, reader, keyCount } = this;
+    if (keyCount === 0) return ~0;
+    const page = fst.floor(key, length);
+    const pageStart = this.openPage(page);
+    const pageKey = page * PAGE_KEYS;
+    const blockCount = Math.min(PAGE_BLOCKS, Math.ceil((keyCount - pageKey) / BLOCK_KEYS));
+    reader.findBlock(pageStart, blockCount, key, length, fst.matched);
+    const blockKey = pageKey + reader.blockIndex * BLOCK_KEYS;
+    const place = reader.findKey(Math.min(BLOCK_KEYS, keyCount - blockKey), key, length);
+    return place >= 0 ? blockKey + place : place - blockKey;
+  }
+
   /** Number of keys below key[0, length). */
   rank(key: Uint8Array, length: number): number {
     const place = this.locate(key, length);
@@ -218,20 +240,6 @@ export class KeyIndex {
       previous.set(key.subarray(0, keyLength));
       previousLength = keyLength;
     }
-  }
-
-  /** Ordinal of key[0, length), or ~(number of keys below it). */
-  private locate(key: Uint8Array, length: number): number {
-    const { fst, reader, keyCount } = this;
-    if (keyCount === 0) return ~0;
-    const page = fst.floor(key, length);
-    const pageStart = this.openPage(page);
-    const pageKey = page * PAGE_KEYS;
-    const blockCount = Math.min(PAGE_BLOCKS, Math.ceil((keyCount - pageKey) / BLOCK_KEYS));
-    reader.findBlock(pageStart, blockCount, key, length, fst.matched);
-    const blockKey = pageKey + reader.blockIndex * BLOCK_KEYS;
-    const place = reader.findKey(Math.min(BLOCK_KEYS, keyCount - blockKey), key, length);
-    return place >= 0 ? blockKey + place : place - blockKey;
   }
 
   /** `findMany` of `laneCount` keys from `start` on. */
