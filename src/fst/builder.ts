@@ -22,6 +22,7 @@ import { InvalidArgumentError } from "../errors.ts";
 import { END, FINAL, HEADER_BYTES, MAX_KEY_COUNT, writeHeader } from "./format.ts";
 import { pack } from "./packer.ts";
 import { Registry } from "./registry.ts";
+import { StateMarks } from "./state-marks.ts";
 import { END_ADDRESS, StateWriter, Transitions } from "./state-writer.ts";
 import { ValuesWriter } from "./values.ts";
 
@@ -61,7 +62,8 @@ export class FrozenLayerBuilder {
   private readonly registry: Registry;
   private readonly states: StateWriter;
   private readonly values: ValuesWriter | undefined;
-  private readonly isPacked: boolean;
+  /** Where the states are to be packed. */
+  private readonly marks: StateMarks | undefined;
 
   /** The key inserted last, and its length. */
   private readonly lastKey: Uint8Array;
@@ -93,9 +95,9 @@ export class FrozenLayerBuilder {
       );
     }
     this.registry = new Registry(cells);
-    this.states = new StateWriter();
+    this.marks = (options.pack ?? true) ? new StateMarks() : undefined;
+    this.states = new StateWriter(undefined, this.marks);
     this.values = (options.values ?? true) ? new ValuesWriter() : undefined;
-    this.isPacked = options.pack ?? true;
     this.lastKey = new Uint8Array(MAX_KEY_BYTES);
     this.lastKeyLength = 0;
     this.longestKeyBytes = 0;
@@ -156,9 +158,10 @@ export class FrozenLayerBuilder {
       if (this.target === END_ADDRESS) this.states.element(END);
     }
     const unpacked = this.states.bytes;
-    const packed = this.isPacked
-      ? pack(unpacked)
-      : { symbols: new Uint8Array(0), states: unpacked };
+    const packed =
+      this.marks === undefined
+        ? { symbols: new Uint8Array(0), states: unpacked }
+        : pack(unpacked, this.marks);
     const values = this.values === undefined ? new Uint8Array(0) : this.values.finish();
 
     const statesStart = HEADER_BYTES + packed.symbols.length;

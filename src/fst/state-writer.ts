@@ -13,6 +13,7 @@
  */
 import { InvalidArgumentError } from "../errors.ts";
 import { BRANCH, COUNT_WIDTHS, END, ESCAPE, FINAL, GOTO, MAX_STATE_BYTES } from "./format.ts";
+import type { StateMarks } from "./state-marks.ts";
 
 /** What END's address is: see above. */
 export const END_ADDRESS = 0;
@@ -61,10 +62,15 @@ export class StateWriter {
   /** Bytes written: the last `length` of the buffer. */
   length: number;
   private buffer: Uint8Array;
+  private readonly marks: StateMarks | undefined;
 
-  /** `capacityBytes` is what will be written, if that is known: growing copies. */
-  constructor(capacityBytes: number = 1 << 16) {
+  /**
+   * `capacityBytes` is what will be written, if that is known: growing copies. `marks`, where the
+   * states are to be packed, gets their marks.
+   */
+  constructor(capacityBytes: number = 1 << 16, marks?: StateMarks) {
     this.length = 0;
+    this.marks = marks;
     this.buffer = new Uint8Array(capacityBytes);
   }
 
@@ -73,11 +79,12 @@ export class StateWriter {
     return this.buffer.subarray(this.buffer.length - this.length);
   }
 
-  /** One byte: a symbol, FINAL or END. */
+  /** FINAL or END. */
   element(byte: number): void {
     // Making room may replace the buffer, so it must come first.
     const pos = this.makeRoom(1);
     this.buffer[pos] = byte;
+    this.marks?.addOther(this.length);
   }
 
   /** Elements in a row, of which each leads to the next: elements[0, count). */
@@ -89,13 +96,10 @@ export class StateWriter {
 
   /** A transition by one byte to what was written last: the byte as it is, or an escape. */
   byte(label: number): void {
-    if (label < GOTO) {
-      this.element(label);
-      return;
-    }
-    const pos = this.makeRoom(2);
-    this.buffer[pos] = ESCAPE;
-    this.buffer[pos + 1] = label;
+    const isEscape = label >= GOTO;
+    let pos = this.makeRoom(isEscape ? 2 : 1);
+    if (isEscape) this.buffer[pos++] = ESCAPE;
+    this.buffer[pos] = label;
   }
 
   /** Transitions by labels[start, end), each to the next and the last to what was written last. */
@@ -126,10 +130,14 @@ export class StateWriter {
     if (tail > 0) {
       const pos = this.makeRoom(tail);
       const from = this.buffer.length - target;
+      // The tail ends with END, which is where the states began before.
+      this.marks?.addOther(this.length - tail + 1);
       this.buffer.copyWithin(pos, from, from + tail);
       return;
     }
     const pos = this.makeRoom(1 + width);
+    this.marks?.addOther(this.length);
+    this.marks?.addTarget(target);
     this.buffer[pos] = GOTO + width - 1;
     this.writeInteger(pos + 1, width, offset);
   }
@@ -158,6 +166,7 @@ export class StateWriter {
     const isWide = count > 4;
 
     let pos = this.makeRoom((isWide ? 2 : 1) + count + (count - 1) * (width + countWidth));
+    this.markBranch(targets, start, last);
     this.buffer[pos++] = BRANCH | ((isWide ? 3 : count - 2) << 4) | ((width - 1) << 2) | countBits;
     if (isWide) this.buffer[pos++] = count - 2;
     for (let i = start; i <= last; i++) this.buffer[pos++] = labels[i];
@@ -167,6 +176,16 @@ export class StateWriter {
       this.writeInteger(pos, width, offsetOf(endAddress, targets[i]));
       this.writeInteger(pos + width, countWidth, keysBefore);
       pos += width + countWidth;
+    }
+  }
+
+  /** Marks the branch just begun, and the targets that it has addresses of: [start, last). */
+  private markBranch(targets: Int32Array, start: number, last: number): void {
+    const { marks } = this;
+    if (marks === undefined) return;
+    marks.addOther(this.length);
+    for (let i = start; i < last; i++) {
+      if (targets[i] !== END_ADDRESS) marks.addTarget(targets[i]);
     }
   }
 
