@@ -12,10 +12,25 @@ export const DIRECTORY = "store";
 
 export type TestDatabase = Database<string, string>;
 
+/**
+ * Entries that expire do so at LATE. Workloads write them at EARLY, and at LATE they are as good as
+ * deleted: that is when histories say what is there, and when what a crash left is read.
+ */
+export const EARLY = 1_000_000;
+export const LATE = 2_000_000;
+
+export interface TestClock {
+  time: number;
+}
+
 /** Small limits, so that every path is taken within a few writes. */
-export function openTest(fileSystem: FileSystem): Promise<TestDatabase> {
+export function openTest(
+  fileSystem: FileSystem,
+  clock: TestClock = { time: LATE },
+): Promise<TestDatabase> {
   return open<string, string>(DIRECTORY, {
     fileSystem,
+    now: () => clock.time,
     valueEncoding: "utf8",
     // Logs of databases that sync each write take much space ahead, which costs time in memory.
     durability: "os",

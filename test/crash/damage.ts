@@ -13,7 +13,7 @@ import { DatabaseError } from "../../src/errors.ts";
 import { joinPath } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { Random } from "../../src/testing/random.ts";
-import { contentOf, DIRECTORY, openTest, Violation, writesShown } from "./check.ts";
+import { contentOf, DIRECTORY, EARLY, LATE, openTest, Violation, writesShown } from "./check.ts";
 import { filesOf } from "./files.ts";
 import { type Expectation, History } from "./history.ts";
 
@@ -33,22 +33,24 @@ interface Built {
   readonly lastRecord: number;
 }
 
-/** Two runs with tombstones and large values, their value logs, an older log and a newest log. */
+/** Two runs with tombstones, entries that expire and large values, their value logs, an older log and a newest log. */
 async function build(seed: number, isClosed: boolean): Promise<Built> {
   const random = new Random(seed);
   const fileSystem = new MemoryFileSystem();
   const history = new History();
   const earlier: Files[] = [];
-  let database = await openTest(fileSystem);
+  const clock = { time: EARLY };
+  let database = await openTest(fileSystem, clock);
   const write = async (count: number): Promise<void> => {
     for (let i = 0; i < count; i++) {
       const key = `key ${random.below(60)}`;
       const length = random.oneIn(6) ? 5_000 : 20 + random.below(100);
       const value = random.oneIn(5) ? undefined : `${history.length}`.padEnd(length, "value ");
-      history.submit([{ key, value }]);
+      const ttl = random.oneIn(6) ? LATE - EARLY : undefined;
+      history.submit([{ key, value: ttl === undefined ? value : undefined }]);
       const options = { durability: random.oneIn(2) ? "sync" : "os" } as const;
       if (value === undefined) await database.delete(key, options);
-      else await database.put(key, value, options);
+      else await database.put(key, value, { ...options, ttl });
     }
     earlier.push(await filesOf(fileSystem, DIRECTORY));
   };
@@ -58,7 +60,7 @@ async function build(seed: number, isClosed: boolean): Promise<Built> {
   await database.flush();
   await write(20);
   await database.close();
-  database = await openTest(fileSystem);
+  database = await openTest(fileSystem, clock);
   const firmCount = history.length;
   await write(15);
   await database.sync();

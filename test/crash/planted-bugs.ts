@@ -184,6 +184,27 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "choice.end > 0",
   ),
   bug(
+    "a flush and a compaction forget when entries expire",
+    "crash",
+    "compaction/output.ts",
+    "this.writer.add(cursor.key, cursor.keyLength, kind, value, cursor.expiry);",
+    "this.writer.add(cursor.key, cursor.keyLength, kind, value);",
+  ),
+  bug(
+    "a replay forgets when entries expire",
+    "crash",
+    "engine/batch.ts",
+    "payload, reader.pos, pos, expiry);",
+    "payload, reader.pos, pos, NEVER);",
+  ),
+  bug(
+    "a flush forgets the ranges that were deleted",
+    "crash",
+    "engine/jobs.ts",
+    "await writer.writeRangeTombstones([...eachSpan(deleted)], memtable);",
+    "",
+  ),
+  bug(
     "an old value hides a new one where runs are merged",
     "crash",
     "compaction/run.ts",

@@ -3,10 +3,20 @@
  * well or badly. Its crash points are collected with what must hold for each.
  */
 import { ClosedError, DatabaseError } from "../../src/errors.ts";
+import type { BatchOperation, PutOptions } from "../../src/index.ts";
 import type { CrashModel, CrashPoint } from "../../src/testing/crash-file-system.ts";
 import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
 import { Random } from "../../src/testing/random.ts";
-import { contentOf, fingerprintOf, openTest, type TestDatabase, Violation } from "./check.ts";
+import {
+  contentOf,
+  EARLY,
+  fingerprintOf,
+  LATE,
+  openTest,
+  type TestClock,
+  type TestDatabase,
+  Violation,
+} from "./check.ts";
 import { type Expectation, History, type RangeDeletion, type Write } from "./history.ts";
 import { Process } from "./process.ts";
 
@@ -71,6 +81,7 @@ class Life {
   /** The process is killed when so many operations have been made, or so many on names. */
   #operationsToDeath: number;
   readonly #countsNamesOnly: boolean;
+  readonly #clock: TestClock = { time: EARLY };
 
   constructor(disk: CrashFileSystem, history: History, random: Random) {
     this.#process = new Process(disk);
@@ -96,7 +107,7 @@ class Life {
   }
 
   async #work(steps: number): Promise<void> {
-    const database = await openTest(this.#process);
+    const database = await openTest(this.#process, this.#clock);
     this.#recovered(database);
     for (let i = 0; i < steps && this.#process.isAlive; i++) await this.#step(database);
     if (!this.#process.isAlive) return;
@@ -113,7 +124,7 @@ class Life {
   /** The process before may have been killed: it lost what it had not acknowledged, or part of it. */
   #recovered(database: TestDatabase): void {
     const { fingerprints, acknowledged, submitted } = this.#history.expectation();
-    const fingerprint = fingerprintOf(contentOf(database));
+    const fingerprint = this.#atLate(() => fingerprintOf(contentOf(database)));
     let count = submitted;
     while (count >= acknowledged && fingerprints[count] !== fingerprint) count--;
     if (count < acknowledged) {
@@ -134,6 +145,7 @@ class Life {
     else if (kind < 89) this.#compact(database);
     else if (kind < 93) this.#sync(database);
     else if (kind < 96) await this.#snapshot(database);
+    else if (kind < 97) this.#clock.time = random.oneIn(2) ? EARLY : LATE;
     else await turns(random.below(6));
   }
 
@@ -141,10 +153,11 @@ class Life {
     const key = this.#key();
     const value = this.#value();
     const isBlocking = this.#random.oneIn(4);
-    this.#write([{ key, value }], (durability) =>
+    const ttl = this.#ttl();
+    this.#write([{ key, value: ttl === undefined ? value : undefined }], (durability) =>
       isBlocking
-        ? putBlocking(database, key, value, durability)
-        : database.put(key, value, { durability }),
+        ? putBlocking(database, key, value, { durability, ttl })
+        : database.put(key, value, { durability, ttl }),
     );
   }
 
@@ -162,21 +175,25 @@ class Life {
 
   #batch(database: TestDatabase): void {
     const writes: (Write | RangeDeletion)[] = [];
+    const operations: BatchOperation<string, string>[] = [];
     for (let i = 0; i <= this.#random.below(6); i++) {
-      if (this.#random.oneIn(12)) writes.push(this.#range());
-      const value = this.#random.oneIn(4) ? undefined : this.#value();
-      writes.push({ key: this.#key(), value });
+      if (this.#random.oneIn(12)) {
+        const deletion = this.#range();
+        writes.push(deletion);
+        operations.push({ type: "deleteRange", gte: deletion.start, lt: deletion.end });
+      }
+      const key = this.#key();
+      if (this.#random.oneIn(4)) {
+        writes.push({ key, value: undefined });
+        operations.push({ type: "delete", key });
+      } else {
+        const value = this.#value();
+        const ttl = this.#ttl();
+        writes.push({ key, value: ttl === undefined ? value : undefined });
+        operations.push({ type: "put", key, value, ttl });
+      }
     }
-    this.#write(writes, (durability) =>
-      database.batch(
-        writes.map((each) => {
-          if ("start" in each) return { type: "deleteRange", gte: each.start, lt: each.end };
-          const { key, value } = each;
-          return value === undefined ? { type: "delete", key } : { type: "put", key, value };
-        }),
-        { durability },
-      ),
-    );
+    this.#write(writes, (durability) => database.batch(operations, { durability }));
   }
 
   #write(
@@ -208,7 +225,8 @@ class Life {
   async #settle(database: TestDatabase): Promise<void> {
     await Promise.all(this.#pending);
     this.#pending = [];
-    if (fingerprintOf(contentOf(database)) !== this.#history.fingerprint) {
+    const shown = this.#atLate(() => fingerprintOf(contentOf(database)));
+    if (shown !== this.#history.fingerprint) {
       throw new Violation("a database that runs does not show what was written");
     }
   }
@@ -217,7 +235,7 @@ class Life {
   async #snapshot(database: TestDatabase): Promise<void> {
     await this.#settle(database);
     const expected = this.#history.fingerprint;
-    const snapshot = database.snapshot();
+    const snapshot = this.#atLate(() => database.snapshot());
     this.#put(database);
     this.#delete(database);
     if (this.#random.oneIn(2)) this.#compact(database);
@@ -233,6 +251,20 @@ class Life {
     promise.catch((error: unknown) => {
       if (this.#process.isAlive) this.#failure ??= error;
     });
+  }
+
+  /** What a read shows when all that expires has. */
+  #atLate<T>(read: () => T): T {
+    const { time } = this.#clock;
+    this.#clock.time = LATE;
+    const result = read();
+    this.#clock.time = time;
+    return result;
+  }
+
+  /** Mostly none. */
+  #ttl(): number | undefined {
+    return this.#random.oneIn(8) ? LATE - this.#clock.time : undefined;
   }
 
   #key(): string {
@@ -259,13 +291,13 @@ async function putBlocking(
   database: TestDatabase,
   key: string,
   value: string,
-  durability: "sync" | "os",
+  options: PutOptions,
 ): Promise<void> {
   try {
-    database.putSync(key, value, { durability });
+    database.putSync(key, value, options);
   } catch (error) {
     if (!(error instanceof DatabaseError && error.code === "MEMKV_BUSY")) throw error;
-    await database.put(key, value, { durability });
+    await database.put(key, value, options);
   }
 }
 
