@@ -28,7 +28,7 @@
  * entries, where the answer is a key of what is below, at an index less the changes so far.
  *
  * What has expired counts as deleted: in the oldest run its ordinals are left out like those of
- * tombstones. So an order is true for a period, from the last expiry before the moment it was made for
+ * tombstones (segment/expiry-timeline.ts). So an order is true for a period, from the last expiry before the moment it was made for
  * to the next one; after that it is made anew.
  *
  * Invariant: nothing that an order was made of changes, as far as its sequence number sees.
@@ -41,7 +41,6 @@ import { eachSpan, endsAfter, Mask, type Span, type Spans, unionOf } from "../cu
 import { EntryKind, type Period } from "../entry.ts";
 import { isWithin } from "../segment/expiries.ts";
 import { KeyBuffer } from "../segment/key-buffer.ts";
-import type { OrdinalSet } from "../segment/ordinal-set.ts";
 import type { Segment } from "../segment/reader.ts";
 import { type Bounds, isEmptyRange } from "./range.ts";
 import { hasKey, mergedCursor, type Runs } from "./reads.ts";
@@ -162,8 +161,7 @@ function orderOfRuns(version: OpenVersion, time: number): TimedOrder {
   const oldest = runs.at(-1) ?? [];
   const newer = { runs: runs.slice(0, -1), rangeTombstones: rangeTombstones.slice(0, -1) };
   const { order, mask } = maskOrder(new RunOrder(oldest, time), newer.rangeTombstones);
-  const expired = runs.flat().map((segment) => segment.expiredAt(time) ?? ALWAYS);
-  const period = overlapOf([ALWAYS, ...expired]);
+  const period = overlapOf([ALWAYS, ...periodsOf(runs.flat(), time)]);
   const entryCount = newer.runs.flat().reduce((sum, { meta }) => sum + meta.keyCount, 0);
   if (entryCount === 0) return { order, period };
   const corrected = new CorrectedOrder(
@@ -174,6 +172,10 @@ function orderOfRuns(version: OpenVersion, time: number): TimedOrder {
       mask?.covering(key, length) === undefined && isPutIn(oldest, time, key, length),
   );
   return { order: corrected, period };
+}
+
+function periodsOf(segments: readonly Segment[], time: number): Period[] {
+  return segments.map((segment) => segment.expiryPeriodAt(time));
 }
 
 function isPutIn(run: readonly Segment[], time: number, key: Uint8Array, length: number): boolean {
@@ -188,17 +190,15 @@ class RunOrder implements KeyOrder {
   private readonly run: readonly Segment[];
   /** Puts in the segments before each; one more than there are segments. */
   private readonly putsBefore: readonly number[];
-  /** What has expired in each of the segments. */
-  private readonly expired: readonly (OrdinalSet | undefined)[];
+  private readonly time: number;
   private readonly buffer: KeyBuffer;
 
   constructor(run: readonly Segment[], time: number) {
     this.run = run;
-    this.expired = run.map((segment) => segment.expiredAt(time)?.ordinals);
+    this.time = time;
     const putsBefore = [0];
     for (const [i, { meta }] of run.entries()) {
-      const hiddenCount = meta.tombstoneCount + (this.expired[i]?.count ?? 0);
-      putsBefore.push(putsBefore[i] + meta.keyCount - hiddenCount);
+      putsBefore.push(putsBefore[i] + meta.keyCount - this.hiddenBefore(i, meta.keyCount));
     }
     this.putsBefore = putsBefore;
     this.buffer = new KeyBuffer();
@@ -241,8 +241,8 @@ class RunOrder implements KeyOrder {
 
   /** Tombstones, and what has expired, among the first ordinals of a segment. */
   private hiddenBefore(segmentIndex: number, ordinal: number): number {
-    const expired = this.expired[segmentIndex]?.before(ordinal) ?? 0;
-    return this.run[segmentIndex].tombstonesBefore(ordinal) + expired;
+    const segment = this.run[segmentIndex];
+    return segment.tombstonesBefore(ordinal) + segment.countExpiredBefore(ordinal, this.time);
   }
 }
 

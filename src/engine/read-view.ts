@@ -165,7 +165,9 @@ export abstract class ReadView<K, V> {
    * Cost: O(key length) by ordinals in the oldest run, which has nearly all of the data, so it is
    * immediate after `compact`. What memtables and newer runs hold in the range is walked, until as
    * much was walked as they hold; from then on, until the next write for memtables and the next
-   * flush or compaction for runs, it is a binary search there too.
+   * flush or compaction for runs, it is a binary search there too. Where entries expire it holds no
+   * longer than until the next one does, and an answer costs as much more as has expired since the
+   * last; the first one after an expiry sorts what expires in the oldest run.
    */
   count(range?: KeyRange<K>): number {
     this.moment();

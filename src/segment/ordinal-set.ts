@@ -92,11 +92,16 @@ export class OrdinalSet {
   before(ordinal: number): number {
     const { bits, counts } = this;
     if (this.count === 0 || ordinal === 0) return 0;
-    const last = ordinal >> 3;
     const group = Math.min(ordinal >> ORDINALS_PER_COUNT_SHIFT, counts.length - 1);
-    let count = counts[group];
-    for (let i = group << BYTES_PER_COUNT_SHIFT; i < last; i++) count += POPULATION[bits[i]];
-    if ((ordinal & 7) !== 0) count += POPULATION[bits[last] & ((1 << (ordinal & 7)) - 1)];
-    return count;
+    return counts[group] + countBits(bits, group << BYTES_PER_COUNT_SHIFT, ordinal);
   }
+}
+
+/** Set bits of a bitmap from a byte on, up to and without the bit `ordinal`. */
+export function countBits(bits: Uint8Array, start: number, ordinal: number): number {
+  const last = ordinal >> 3;
+  let count = 0;
+  for (let i = start; i < last; i++) count += POPULATION[bits[i]];
+  if ((ordinal & 7) !== 0) count += POPULATION[bits[last] & ((1 << (ordinal & 7)) - 1)];
+  return count;
 }

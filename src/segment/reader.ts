@@ -9,14 +9,21 @@
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
 import type { ValueView } from "../cursor/value-view.ts";
-import { BEFORE_EXPIRY, EntryKind, type FileIdentity, NEVER, type ValuePlace } from "../entry.ts";
+import {
+  BEFORE_EXPIRY,
+  EntryKind,
+  type FileIdentity,
+  NEVER,
+  type Period,
+  type ValuePlace,
+} from "../entry.ts";
 import type { CorruptionError } from "../errors.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import { BlockCache } from "./block-cache.ts";
 import { BlockIndex } from "./block-index.ts";
 import { SegmentCursor } from "./cursor.ts";
 import { readDictionary } from "./dictionary.ts";
-import { type Expired, Expiries } from "./expiries.ts";
+import { Expiries } from "./expiries.ts";
 import { FILTER_BLOCK_BYTES, Filter } from "./filter.ts";
 import {
   decodeProperties,
@@ -38,6 +45,8 @@ import { type VerifiedSegment, verifyEntries } from "./verify.ts";
 import type { FinishedSegment } from "./writer.ts";
 
 const NO_VALUE = new Uint8Array(0);
+
+const ALWAYS: Period = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY };
 
 export interface SegmentOpenOptions {
   readonly fileSystem: FileSystem;
@@ -260,11 +269,16 @@ export class Segment {
   }
 
   /**
-   * The entries that have expired at a moment; undefined where none ever does. Walks over those that
-   * expire when the moment is in another period than that of the last call.
+   * How many entries have expired at a moment among ordinals [0, ordinal), exactly; `ordinal` may be the
+   * key count. Costs as much as has expired since the moment that was asked about before.
    */
-  expiredAt(time: number): Expired | undefined {
-    return this.expiries?.expiredAt(time);
+  countExpiredBefore(ordinal: number, time: number): number {
+    return this.expiries?.countExpiredBefore(ordinal, time) ?? 0;
+  }
+
+  /** The longest period around a moment in which nothing expires. */
+  expiryPeriodAt(time: number): Period {
+    return this.expiries?.periodAt(time) ?? ALWAYS;
   }
 
   /**

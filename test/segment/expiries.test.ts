@@ -53,19 +53,54 @@ describe("Expiries", () => {
     );
   });
 
-  test("say which have expired, and for how long that is so", () => {
+  test("say how many have expired before an ordinal, and for how long that is so", () => {
     fc.assert(
       fc.property(anySchedule, fc.array(anyTime, { minLength: 1 }), (schedule, times) => {
         const expiries = build(schedule);
         for (const time of times) {
-          const { ordinals, from, until } = expiries.expiredAt(time);
-          const found = schedule.map((_, ordinal) => ordinals?.has(ordinal) ?? false);
-          expect(found).toEqual(schedule.map((expiry = NEVER) => expiry <= time));
+          const { from, until } = expiries.periodAt(time);
+          for (let ordinal = 0; ordinal <= schedule.length; ordinal++) {
+            const before = schedule.slice(0, ordinal).filter((expiry = NEVER) => expiry <= time);
+            expect(expiries.countExpiredBefore(ordinal, time)).toBe(before.length);
+          }
           const others = schedule.filter((expiry) => expiry !== undefined);
           expect(from <= time && time < until).toBe(true);
           expect(others.some((expiry) => from < expiry && expiry < until)).toBe(false);
         }
       }),
+    );
+  });
+
+  test("say so of many entries, as time goes on and back", () => {
+    const keyCount = 5000;
+    const anyLarge = fc
+      .tuple(fc.infiniteStream(fc.nat(9)), fc.constantFrom(30, 2 ** 45))
+      .map(([digits, span]) =>
+        Array.from({ length: keyCount }, () => {
+          const [a, b, c] = [...digits.take(3)];
+          return a < 3 ? undefined : 1 + Math.floor(((10 * b + c) / 100) * span);
+        }),
+      );
+    fc.assert(
+      fc.property(
+        anyLarge,
+        fc.array(fc.double({ min: 0, max: 1.1, noNaN: true })),
+        (all, shares) => {
+          const expiries = build(all);
+          const last = expiries.quartiles[4];
+          for (const share of shares) {
+            const time = last * share;
+            let before = 0;
+            for (let ordinal = 0; ordinal <= keyCount; ordinal++) {
+              if (ordinal % 97 === 0 || ordinal % 512 < 2 || ordinal === keyCount) {
+                expect(expiries.countExpiredBefore(ordinal, time)).toBe(before);
+              }
+              if ((all[ordinal] ?? NEVER) <= time) before++;
+            }
+          }
+        },
+      ),
+      { numRuns: 20 },
     );
   });
 
