@@ -13,6 +13,8 @@ export class History {
   private readonly operations: readonly Operation[];
   private readonly promises: Promise<void>[] = [];
   private acknowledged = 0;
+  /** Index of the first that failed. What follows it may be acknowledged without it. */
+  private firstFailed = Number.POSITIVE_INFINITY;
 
   /** Issues every operation at once. */
   constructor(
@@ -27,10 +29,12 @@ export class History {
       apply(state, operation);
       this.states.push(state);
       const promise = issue(database, operation).then(() => {
-        this.acknowledged = Math.max(this.acknowledged, i + 1);
+        if (i < this.firstFailed) this.acknowledged = Math.max(this.acknowledged, i + 1);
       });
-      // Whoever waits for them all has the failure; a killed process has none.
-      promise.catch(() => {});
+      // Whoever waits for them all has the failure; that of a killed process is heard by nobody.
+      promise.catch(() => {
+        this.firstFailed = Math.min(this.firstFailed, i);
+      });
       this.promises.push(promise);
     }
   }
