@@ -60,11 +60,15 @@ export class Descent {
   /** How many words of it count. */
   private pathLength: number;
 
+  /** How many of these are of nodes to which the key of the last `floor` leads. */
+  private keyPathLength: number;
+
   constructor() {
     this.ref = 0;
     this.known = 0;
     this.path = new Int32Array(USUAL_PATH_LENGTH);
     this.pathLength = 0;
+    this.keyPathLength = 0;
   }
 
   /** The bucket found, or 0. */
@@ -76,14 +80,22 @@ export class Descent {
    * Slot of the only bucket that can hold key[start, end), except that the bucket's separator may
    * still sort after the key: then it is the previous one, and there is one. In an empty tree the
    * slot is the root's, which holds 0.
+   *
+   * If the descent has done nothing since its last `floor`, and the tree has not changed, it may begin
+   * where the ways part: the caller vouches that the two keys agree in their first `shared` bytes.
    */
-  floor(arena: Arena, key: Uint8Array, start: number, end: number): number {
+  floor(arena: Arena, key: Uint8Array, start: number, end: number, shared: number): number {
     const { bytes, words } = arena;
     let slot = HEADER_ROOT;
-    let ref = words[HEADER_ROOT];
     let pos = start;
-    let top = 0;
+    let top = shared > 0 ? this.commonPathLength(shared) : 0;
     let { path } = this;
+    if (top > 0) {
+      const step = path[top - 1];
+      slot = childSlot(path[top - 2], (step & CHILD_MASK) - 1);
+      pos += (step >>> LENGTH_SHIFT) + 1;
+    }
+    let ref = words[slot];
     while ((ref & 1) === 0) {
       if (ref === 0) return this.stopAt(slot, 0, top);
       const header = words[ref >> 2];
@@ -96,6 +108,7 @@ export class Descent {
         let i = 0;
         while (i < limit && bytes[prefix + i] === key[pos + i]) i++;
         if (i < prefixLength) {
+          this.keyPathLength = top;
           this.pathLength = top;
           if (i === end - pos || key[pos + i] < bytes[prefix + i]) return this.previous(arena);
           this.known = pos + i - start;
@@ -112,12 +125,14 @@ export class Descent {
       slot = (ref >> 2) + 2 + child;
       ref = words[slot];
       if (child < 0) {
+        this.keyPathLength = top;
         this.pathLength = top;
         if (ref === 0) return this.previous(arena);
         this.known = pos - start;
         return this.stopAt(slot, ref, top);
       }
       if (bytes[labels + child] !== byte) {
+        this.keyPathLength = top;
         this.pathLength = top;
         this.known = pos - start;
         return this.lastBelow(arena, slot);
@@ -125,10 +140,12 @@ export class Descent {
       pos++;
       const hint = bytes[labels + count + child];
       if (hint > 0 && (pos === end || key[pos] < hint)) {
+        this.keyPathLength = top;
         this.pathLength = top;
         return this.previous(arena);
       }
     }
+    this.keyPathLength = top;
     this.known = pos - start;
     return this.stopAt(slot, ref, top);
   }
@@ -173,6 +190,7 @@ export class Descent {
       const child = (path[this.pathLength - 1] & CHILD_MASK) - 2;
       if (child >= TERMINATOR && words[childSlot(node, child)] !== 0) {
         this.known = --path[this.pathLength - 1] >>> LENGTH_SHIFT;
+        this.keyPathLength = Math.min(this.keyPathLength, this.pathLength);
         return this.lastBelow(arena, childSlot(node, child));
       }
       this.pathLength -= WORDS_PER_NODE;
@@ -191,7 +209,16 @@ export class Descent {
   floorOf(arena: Arena, bucket: number): number {
     const { bytes } = arena;
     const start = tailPosAt(bytes, separatorPos(bucket));
-    return this.floor(arena, bytes, start, start + tailLengthAt(bytes, separatorPos(bucket)));
+    return this.floor(arena, bytes, start, start + tailLengthAt(bytes, separatorPos(bucket)), 0);
+  }
+
+  /** How much of the path leads to a node for a key that shares `shared` bytes with the last one. */
+  private commonPathLength(shared: number): number {
+    const { path } = this;
+    // The last node was passed to a bucket; to each other one the child before it leads.
+    let top = this.keyPathLength - WORDS_PER_NODE;
+    while (top > 0 && path[top - 1] >>> LENGTH_SHIFT >= shared) top -= WORDS_PER_NODE;
+    return top;
   }
 
   private firstBelow(arena: Arena, slot: number): number {

@@ -123,6 +123,9 @@ describe("ArenaArt", () => {
             i % 3 === 0 ? probe() : keys[random.below(keys.length)],
           );
           expect(map.getMany(probes)).toEqual(probes.map((key) => map.get(key)));
+          // In order and twice each, so that neighbours share all there is to share.
+          const sortedProbes = [...probes, ...probes].sort(compareBytes);
+          expect(map.getMany(sortedProbes)).toEqual(sortedProbes.map((key) => map.get(key)));
         }
       });
     },
