@@ -160,6 +160,26 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     }
   }
 
+  /** Appends the next items to `items`, until it has `length` of them; false where there are no more. */
+  nextMany(items: T[], length: number): boolean {
+    if (this.isDone) return false;
+    const { batch, project } = this;
+    try {
+      this.pin.checkOpen();
+      while (items.length < length) {
+        if (this.taken === batch.count && !this.readAhead()) {
+          this.return();
+          return false;
+        }
+        items.push(project.of(batch, this.taken++));
+      }
+      return true;
+    } catch (error) {
+      this.return();
+      throw toUserError(error, "read");
+    }
+  }
+
   /** Ends the iteration and lets go of its moment. Idempotent. */
   return(): IteratorResult<T, undefined> {
     if (!this.isDone) {

@@ -47,9 +47,16 @@ export interface LevelRange {
   readonly snapshot?: LevelSnapshot | null;
 }
 
+/** What is asked of an iterator of the database. */
+interface Items<T> {
+  next(): IteratorResult<T, undefined>;
+  nextMany(items: T[], length: number): boolean;
+  return(): void;
+}
+
 /** How an iterator reads: which parts of the entries, and the same part with its key as text. */
 interface Reading<T> {
-  read(view: SnapshotView, range: IterationRange<Data>): Iterable<T>;
+  read(view: SnapshotView, range: IterationRange<Data>): Items<T>;
   withTextKey(item: T): T;
 }
 
@@ -61,7 +68,7 @@ class LevelCursor<T> {
   private readonly moment: Moment;
   private readonly range: LevelRange;
   private readonly reading: Reading<T>;
-  private iterator: Iterator<T> | undefined;
+  private iterator: Items<T> | undefined;
   private unyielded: number;
 
   /** Takes over the moment, unless it is that of the range's explicit snapshot. */
@@ -85,10 +92,14 @@ class LevelCursor<T> {
     const items: T[] = [];
     const iterator = this.started();
     while (items.length < count) {
-      if (++this.unyielded > YIELD_ENTRIES) await this.rest();
-      const step = iterator.next();
-      if (step.done === true) break;
-      items.push(step.value);
+      if (this.unyielded >= YIELD_ENTRIES) await this.rest();
+      const from = items.length;
+      const hasMore = iterator.nextMany(
+        items,
+        Math.min(count, from + YIELD_ENTRIES - this.unyielded),
+      );
+      this.unyielded += items.length - from;
+      if (!hasMore) break;
     }
     return items;
   }
@@ -98,7 +109,7 @@ class LevelCursor<T> {
     this.stop();
     const { range } = this;
     const bytes = toBytes(target);
-    if (!isWithin(bytes, range)) this.iterator = [][Symbol.iterator]();
+    if (!isWithin(bytes, range)) this.iterator = NO_ITEMS;
     else if ((typeof target === "string") === (range.keyEncoding === "utf8")) {
       this.iterator = this.iterate(range, endsFrom(target, range));
     } else {
@@ -112,26 +123,30 @@ class LevelCursor<T> {
     return Promise.resolve();
   }
 
-  private started(): Iterator<T> {
-    const { range } = this;
-    this.iterator ??= this.iterate(range, { ...lowerEnd(range), ...upperEnd(range) });
+  private started(): Items<T> {
+    this.iterator ??= this.iterate(this.range, this.range);
     return this.iterator;
   }
 
-  private iterate(formats: Formats, ends: IterationRange<Data>): Iterator<T> {
-    const view = this.moment.of(formats);
-    return this.reading.read(view, { ...ends, reverse: this.range.reverse })[Symbol.iterator]();
+  /** abstract-level itself stops at the limit: here it says how much to read at once. */
+  private iterate(formats: Formats, ends: IterationRange<Data>): Items<T> {
+    const { reverse, limit } = this.range;
+    const { gte, lte } = ends;
+    const gt = gte === undefined ? ends.gt : undefined;
+    const lt = lte === undefined ? ends.lt : undefined;
+    return this.reading.read(this.moment.of(formats), { gt, gte, lt, lte, reverse, limit });
   }
 
   /** For ends that are bytes: text is made of the keys afterwards, where that is what is asked for. */
-  private *iterateByBytes(ends: IterationRange<Data>): Generator<T> {
+  private iterateByBytes(ends: IterationRange<Data>): Items<T> {
     const { keyEncoding, valueEncoding } = this.range;
-    const items = this.iterate({ keyEncoding: "view", valueEncoding }, ends) as IterableIterator<T>;
-    for (const item of items) yield keyEncoding === "utf8" ? this.reading.withTextKey(item) : item;
+    const items = this.iterate({ keyEncoding: "view", valueEncoding }, ends);
+    if (keyEncoding !== "utf8") return items;
+    return new MappedItems(items, (item) => this.reading.withTextKey(item));
   }
 
   private stop(): void {
-    this.iterator?.return?.();
+    this.iterator?.return();
     this.iterator = undefined;
   }
 
@@ -148,6 +163,43 @@ class LevelCursor<T> {
     if (this.range.signal?.aborted === true) throw new AbortError();
   }
 }
+
+function iteratorOf<T>(iterable: { [Symbol.iterator](): Items<T> }): Items<T> {
+  return iterable[Symbol.iterator]();
+}
+
+/** Items made of others. */
+class MappedItems<S, T> implements Items<T> {
+  private readonly source: Items<S>;
+  private readonly map: (item: S) => T;
+
+  constructor(source: Items<S>, map: (item: S) => T) {
+    this.source = source;
+    this.map = map;
+  }
+
+  next(): IteratorResult<T, undefined> {
+    const step = this.source.next();
+    return step.done === true ? step : { done: false, value: this.map(step.value) };
+  }
+
+  nextMany(items: T[], length: number): boolean {
+    const more: S[] = [];
+    const hasMore = this.source.nextMany(more, length - items.length);
+    for (const item of more) items.push(this.map(item));
+    return hasMore;
+  }
+
+  return(): void {
+    this.source.return();
+  }
+}
+
+const NO_ITEMS: Items<never> = {
+  next: () => ({ done: true, value: undefined }),
+  nextMany: () => false,
+  return: () => {},
+};
 
 /** abstract-level's own is not exported; `code` and `name` are what its users look at. */
 class AbortError extends Error {
@@ -205,6 +257,10 @@ export class LevelIterator<K, V> extends AbstractIterator<Database, K, V> {
     return this.cursor.take(size);
   }
 
+  _all(): Promise<Entry[]> {
+    return this.cursor.take(this.limit - this.count);
+  }
+
   _seek(target: Data): void {
     this.cursor.seek(target);
   }
@@ -224,10 +280,14 @@ class ReadEntries implements Reading<Entry> {
     this.values = values !== false;
   }
 
-  read(view: SnapshotView, range: IterationRange<Data>): Iterable<Entry> {
-    if (!this.values) return paired(view.keys(range), (key) => [key, undefined]);
-    if (!this.keys) return paired(view.values(range), (value) => [undefined, value]);
-    return view.entries(range);
+  read(view: SnapshotView, range: IterationRange<Data>): Items<Entry> {
+    if (!this.values) {
+      return new MappedItems(iteratorOf(view.keys(range)), (key) => [key, undefined]);
+    }
+    if (!this.keys) {
+      return new MappedItems(iteratorOf(view.values(range)), (value) => [undefined, value]);
+    }
+    return iteratorOf(view.entries(range));
   }
 
   withTextKey([key, value]: Entry): Entry {
@@ -235,17 +295,13 @@ class ReadEntries implements Reading<Entry> {
   }
 }
 
-function* paired(items: Iterable<Data>, pair: (item: Data) => Entry): Generator<Entry> {
-  for (const item of items) yield pair(item);
-}
-
 const READ_KEYS: Reading<Data> = {
-  read: (view, range) => view.keys(range),
+  read: (view, range) => iteratorOf(view.keys(range)),
   withTextKey: toText,
 };
 
 const READ_VALUES: Reading<Data> = {
-  read: (view, range) => view.values(range),
+  read: (view, range) => iteratorOf(view.values(range)),
   withTextKey: (value) => value,
 };
 
@@ -263,6 +319,10 @@ export class LevelKeyIterator<K> extends AbstractKeyIterator<Database, K> {
 
   _nextv(size: number): Promise<Data[]> {
     return this.cursor.take(size);
+  }
+
+  _all(): Promise<Data[]> {
+    return this.cursor.take(this.limit - this.count);
   }
 
   _seek(target: Data): void {
@@ -288,6 +348,10 @@ export class LevelValueIterator<K, V> extends AbstractValueIterator<Database, K,
 
   _nextv(size: number): Promise<Data[]> {
     return this.cursor.take(size);
+  }
+
+  _all(): Promise<Data[]> {
+    return this.cursor.take(this.limit - this.count);
   }
 
   _seek(target: Data): void {
