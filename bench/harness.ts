@@ -214,13 +214,16 @@ export function expectEqual(actual: unknown, expected: unknown, what: string): v
   if (actual !== expected) throw new Error(`${what}: expected ${expected}, found ${actual}`);
 }
 
-/** A key with one byte changed, near its end or anywhere, that is not in the map. */
+/**
+ * A key with one byte changed, near its end or anywhere, that is not in the map. What would be in it
+ * becomes longer: of one-letter names there may be none that is not there.
+ */
 export function missOf(key: Uint8Array, map: Map<string, number>, random: Random): Uint8Array {
   for (;;) {
     const miss = key.slice();
     if (miss.length > 0) miss[random.below(miss.length)] = 0x61 + random.below(26);
     if (!map.has(Buffer.from(miss).toString("latin1"))) return miss;
-    key = miss.length > 0 ? miss : Uint8Array.of(0x61);
+    key = Uint8Array.of(...miss, 0x61);
   }
 }
 
