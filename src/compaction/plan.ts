@@ -11,6 +11,11 @@
  * entries that are worth it, one with values in a value log that is to be left, and a small one (under a quarter of the target), since runs would crumble into many small files over time.
  * Small loners next to each other, or beside a merged unit, are merged with it.
  *
+ * Nothing smaller than a segment is carried over. A leaf block holds 32 keys, counted from the
+ * segment's first, so each key that is new moves the bounds of all blocks behind it: of a million
+ * names merged with 1% of new ones, 2% of the blocks are as they were if those are scattered and 12%
+ * if they come in a hundred places; of four equal runs, none.
+ *
  * A segment that a range tombstone of a newer run covers whole is in no unit: it is dropped without
  * being read. One that is covered in part is merged, though alone, so that its space comes back.
  */
