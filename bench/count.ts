@@ -4,7 +4,8 @@
  *
  * `npm run bench -- count [--data directory] [--keys n] [--json]`. A question is first asked of a
  * database that knows nothing yet ("first"), then many times ("next"). Time is what the process
- * spent on a CPU; the walk is timed in the same run.
+ * spent on a CPU; the walk is timed in the same run. In the last layout there are as many entries more
+ * that expire, one before each count and rank.
  */
 import { open } from "../src/index.ts";
 import { MemoryFileSystem } from "../src/io/memory.ts";
@@ -18,11 +19,13 @@ const LAYOUTS: readonly {
   readonly name: string;
   readonly newer: number;
   readonly memory: number;
+  readonly isExpiring?: true;
 }[] = [
   { name: "one run", newer: 0, memory: 0 },
   { name: "+ 10 % in 3 newer runs", newer: 0.1, memory: 0 },
   { name: "+ 10 % in the memtable", newer: 0, memory: 0.1 },
   { name: "+ 10 % in each", newer: 0.1, memory: 0.1 },
+  { name: "one run that expires", newer: 0, memory: 0, isExpiring: true },
 ];
 
 const options = readOptions();
@@ -47,8 +50,11 @@ async function measure({
   name,
   newer,
   memory,
+  isExpiring,
 }: (typeof LAYOUTS)[number]): Promise<Record<string, string | number>> {
+  let time = 0;
   const database = await open<string, string>("bench", {
+    now: () => time,
     fileSystem: new MemoryFileSystem(),
     valueEncoding: "utf8",
     durability: "os",
@@ -66,6 +72,17 @@ async function measure({
   const memoryKeys = memory * keys.length;
   const oldest = keys.length - newerKeys - memoryKeys;
   await put(0, oldest);
+  for (let i = 0; isExpiring && i < keys.length; i += 10_000) {
+    await database.batch(
+      // They sort after every url.
+      Array.from({ length: 10_000 }, (_, j) => ({
+        type: "put",
+        key: `~ ${(i + j) * 7919}`,
+        value: "1",
+        ttl: 1 + i + j,
+      })),
+    );
+  }
   await database.compact();
   for (let run = 0; run < 3 && newer > 0; run++) {
     await put(oldest + (run * newerKeys) / 3, oldest + ((run + 1) * newerKeys) / 3);
@@ -73,7 +90,10 @@ async function measure({
   }
   await put(keys.length - memoryKeys, keys.length);
 
-  const somewhere = (): string => keys[random.below(keys.length)];
+  const somewhere = (): string => {
+    time++;
+    return keys[random.below(keys.length)];
+  };
   const firstCount = micros(1, () => database.count({ gte: somewhere() }));
   const firstAt = micros(1, () => database.at(random.below(keys.length)));
   const row = {

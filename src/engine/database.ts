@@ -239,7 +239,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * ranges that were read, keys that were not there included, and against writes outside of
    * transactions too. The body reads and writes through the transaction; what it does to anything
    * else it does at every run. If it throws, nothing is written, and `transaction` rejects with what
-   * it threw.
+   * it threw. Time stands still in it: what expires while it runs is there to its end, and that is no
+   * conflict.
    *
    * Nothing is locked, and writers pay nothing. At the commit, each key and range that was read is
    * looked up in the memtables written to since the beginning. One that is under way while more than

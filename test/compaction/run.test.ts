@@ -4,7 +4,7 @@ import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import type { RunOutput } from "../../src/compaction/output.ts";
 import { runCompaction } from "../../src/compaction/run.ts";
 import { type Span, unionOf } from "../../src/cursor/spans.ts";
-import { BEFORE_EXPIRY } from "../../src/entry.ts";
+import { BEFORE_EXPIRY, NEVER } from "../../src/entry.ts";
 import type { SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { isWithin } from "../cursor/span-lists.ts";
@@ -17,6 +17,7 @@ function merged(
   runs: readonly ArrayEntry[][],
   deleted: readonly (readonly Span[])[],
   dropTombstones: boolean,
+  time: number,
 ): ArrayEntry[] {
   const byKey = new Map<string, ArrayEntry>();
   for (let age = runs.length - 1; age >= 0; age--) {
@@ -26,6 +27,7 @@ function merged(
     for (const entry of runs[age]) byKey.set(entry.key.join(), entry);
   }
   return [...byKey.values()]
+    .map((entry) => atTime(entry, time))
     .filter(({ kind }) => !(dropTombstones && kind === 2))
     .sort((a, b) => compareBytes(a.key, b.key));
 }
@@ -34,8 +36,9 @@ async function compact(
   files: Files,
   runs: readonly (readonly SegmentMeta[])[],
   dropTombstones: boolean,
+  time: number = BEFORE_EXPIRY,
 ): Promise<readonly SegmentMeta[]> {
-  return (await compactAll(files, runs, dropTombstones, [])).run;
+  return (await compactAll(files, runs, dropTombstones, [], time)).run;
 }
 
 async function compactAll(
@@ -43,11 +46,12 @@ async function compactAll(
   runs: readonly (readonly SegmentMeta[])[],
   dropTombstones: boolean,
   valueLogs: readonly ValueLogMeta[],
+  time: number = BEFORE_EXPIRY,
 ): Promise<RunOutput> {
   return await runCompaction({
     runs: await Promise.all(runs.map((run) => files.openAll(run))),
     dropTombstones,
-    time: BEFORE_EXPIRY,
+    time,
     compression: "none",
     output: files.output(SEGMENT_BYTES),
     valueLogs,
@@ -64,12 +68,24 @@ const anyRun: fc.Arbitrary<ArrayEntry[]> = fc
     stride: fc.integer({ min: 1, max: 3 }),
     length: fc.integer({ min: 0, max: 60 }),
     deleted: fc.integer({ min: 2, max: 9 }),
+    expiring: fc.integer({ min: 2, max: 9 }),
   })
-  .map(({ start, count, stride, length, deleted }) =>
-    Array.from({ length: count }, (_, i) =>
-      i % deleted === 0 ? tombstoneOf(start + i * stride) : entryOf(start + i * stride, length),
-    ),
+  .map(({ start, count, stride, length, deleted, expiring }) =>
+    Array.from({ length: count }, (_, i) => {
+      const at = start + i * stride;
+      if (i % deleted === 0) return tombstoneOf(at);
+      return i % expiring === 0 ? { ...entryOf(at, length), expiry: 1 + at } : entryOf(at, length);
+    }),
   );
+
+/** The entry as it is seen at a moment. */
+function atTime(entry: ArrayEntry, time: number): ArrayEntry {
+  return (entry.expiry ?? NEVER) <= time ? { ...tombstoneOf(0), key: entry.key } : entry;
+}
+
+function sum(run: readonly SegmentMeta[], field: "keyCount" | "tombstoneCount"): number {
+  return run.reduce((total, meta) => total + meta[field], 0);
+}
 
 /** Some stretches of the same keys. */
 const anyDeleted: fc.Arbitrary<Span[]> = fc
@@ -91,7 +107,8 @@ describe("runCompaction", () => {
       fc.asyncProperty(
         fc.array(fc.tuple(anyRun, anyDeleted), { minLength: 1, maxLength: 4 }),
         fc.boolean(),
-        async (pairs, dropTombstones) => {
+        fc.constantFrom(BEFORE_EXPIRY, 1, 150, 300, 2000),
+        async (pairs, dropTombstones, time) => {
           const files = new Files();
           const runs = pairs.map(([entries]) => entries);
           const deleted = pairs.map(([, spans]) => spans);
@@ -99,15 +116,38 @@ describe("runCompaction", () => {
           for (const [entries, spans] of pairs) {
             inputs.push(await files.write(entries, SEGMENT_BYTES, spans));
           }
-          const result = await compact(files, inputs, dropTombstones);
+          const result = await compact(files, inputs, dropTombstones, time);
           const found = await files.entriesOf(result);
-          expect(found).toEqual(merged(runs, deleted, dropTombstones));
+          const expected = merged(runs, deleted, dropTombstones, time);
+          // A file that overlaps no other may be carried over, if little in it has expired.
+          const shown = dropTombstones ? found : found.map((entry) => atTime(entry, time));
+          expect(shown).toEqual(expected);
           const ranges = dropTombstones ? [] : unionOf(deleted.flat());
           expect(await files.rangesOf(result)).toEqual(ranges);
         },
       ),
       { numRuns: 40 },
     );
+  });
+
+  test("rewrites a lone segment of which a quarter has expired, or any of it where tombstones go", async () => {
+    const entries = Array.from({ length: 4000 }, (_, i) => ({ ...entryOf(i, 20), expiry: 1 + i }));
+    for (const [time, dropTombstones, isRewritten] of [
+      [0, false, false],
+      [999, false, false],
+      [1000, false, true],
+      [0, true, false],
+      [1, true, true],
+    ] as const) {
+      const files = new Files();
+      const run = await files.write(entries, 2 ** 20);
+      expect(run).toHaveLength(1);
+      const result = await compact(files, [run], dropTombstones, time);
+      expect(result[0].fileNumber !== run[0].fileNumber, `${time}`).toBe(isRewritten);
+      const count = dropTombstones ? 4000 - time : 4000;
+      expect(sum(result, "keyCount")).toBe(isRewritten ? count : 4000);
+      expect(sum(result, "tombstoneCount")).toBe(isRewritten && !dropTombstones ? time : 0);
+    }
   });
 
   test("answers for all writes and keys of what was merged", async () => {

@@ -118,6 +118,7 @@ export const anyEntries: fc.Arbitrary<ArrayEntry[]> = fc
       key: anyKey,
       kind: fc.constantFrom(EntryKind.put, EntryKind.tombstone),
       value: fc.uint8Array({ maxLength: 3 }),
+      expiry: fc.constantFrom(NEVER, NEVER, 1, 2),
     }),
     { selector: ({ key }) => key.join(), maxLength: 40, size: "max" },
   )
@@ -160,5 +161,6 @@ export function read(cursor: Cursor): ArrayEntry | undefined {
   const view = new ValueView();
   cursor.viewValue(view);
   expect(view.bytes.slice(view.start, view.end)).toEqual(value);
-  return { key, kind: cursor.kind, value };
+  const { kind, expiry } = cursor;
+  return { key, kind, value, ...(expiry === NEVER ? {} : { expiry }) };
 }
