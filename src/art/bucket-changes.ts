@@ -67,38 +67,32 @@ export function createBucket(
 
 /** A copy of `bucket` without spare units. */
 export function copyPacked(arena: Arena, valueBytes: ValueBytes, bucket: number): number {
-  const { view, words } = arena;
-  const count = countOf(words, bucket);
-  const used = usedOf(words, bucket);
-  const block = allocate(arena, used, count, valueBytes, 0);
-  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, used - HEADER_BYTES);
-  copyValues(
-    view,
-    valueBytes,
-    blockEnd(words, block, valueBytes),
-    0,
-    blockEnd(words, bucket, valueBytes),
-    0,
-    count,
-  );
-  return block;
+  const { words } = arena;
+  return copyFirst(arena, valueBytes, bucket, countOf(words, bucket), usedOf(words, bucket), 0);
 }
 
 /** A copy of `bucket` with as much slack as it can use before it must be split. */
 export function copyWithSlack(arena: Arena, valueBytes: ValueBytes, bucket: number): number {
-  const { bytes, view, words } = arena;
+  const { bytes, words } = arena;
   const count = countOf(words, bucket);
-  const used = usedOf(words, bucket);
   const slackBytes =
     Math.max(0, MAX_PAYLOAD_BYTES - payloadBytes(bytes, words, bucket)) +
     (MAX_KEYS - count) * valueBytes;
-  const block = allocate(
-    arena,
-    used,
-    count,
-    valueBytes,
-    (slackBytes + UNIT_BYTES - 1) & -UNIT_BYTES,
-  );
+  const spareBytes = (slackBytes + UNIT_BYTES - 1) & -UNIT_BYTES;
+  return copyFirst(arena, valueBytes, bucket, count, usedOf(words, bucket), spareBytes);
+}
+
+/** A copy of the first `count` keys of `bucket`, which end `used` bytes after its start. */
+function copyFirst(
+  arena: Arena,
+  valueBytes: ValueBytes,
+  bucket: number,
+  count: number,
+  used: number,
+  spareBytes: number,
+): number {
+  const { view, words } = arena;
+  const block = allocate(arena, used, count, valueBytes, spareBytes);
   copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, used - HEADER_BYTES);
   copyValues(
     view,
@@ -263,20 +257,8 @@ export function copyLeftPart(
   bucket: number,
   index: number,
 ): number {
-  const { bytes, view, words } = arena;
-  const end = entryPos(bytes, bucket, index);
-  const block = allocate(arena, end - bucket, index, valueBytes, 0);
-  copyBytes(view, block + HEADER_BYTES, bucket + HEADER_BYTES, end - bucket - HEADER_BYTES);
-  copyValues(
-    view,
-    valueBytes,
-    blockEnd(words, block, valueBytes),
-    0,
-    blockEnd(words, bucket, valueBytes),
-    0,
-    index,
-  );
-  return block;
+  const end = entryPos(arena.bytes, bucket, index);
+  return copyFirst(arena, valueBytes, bucket, index, end - bucket, 0);
 }
 
 /**

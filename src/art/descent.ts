@@ -198,6 +198,20 @@ export class Descent {
     return this.stopAt(HEADER_ROOT, 0, 0);
   }
 
+  /** Goes to the bucket after `bucket` and returns it, or 0. */
+  after(arena: Arena, bucket: number): number {
+    this.slotOf(arena, bucket);
+    this.next(arena);
+    return this.bucket;
+  }
+
+  /** Goes to the bucket before `bucket` and returns it, or 0. */
+  before(arena: Arena, bucket: number): number {
+    this.slotOf(arena, bucket);
+    this.previous(arena);
+    return this.bucket;
+  }
+
   /** Slot that holds the reference of `bucket`. */
   slotOf(arena: Arena, bucket: number): number {
     const slot = this.floorOf(arena, bucket);

@@ -14,8 +14,8 @@
  * A lookup goes down to the one bucket that can hold the key (descent.ts), and one scan of the bucket
  * decides (BucketSearch). An insertion writes the bucket anew with the key in it (bucket-changes.ts)
  * and stores its reference in the slot of the old one (publication.ts). A bucket that has become too
- * large is split in two, and the right part's separator goes into the radix tree (separators.ts). A
- * deletion does the reverse: small neighbours merge and a separator goes. Most inserts therefore
+ * large is split in two (bucket-balance.ts), and the right part's separator goes into the radix tree
+ * (separators.ts). A deletion does the reverse: small neighbours merge and a separator goes. Most inserts therefore
  * touch one bucket and one slot, whatever the shape of the keys. Keys that arrive in order are
  * appended without a lookup (append-run.ts).
  *
@@ -45,7 +45,6 @@ import {
   ABSENT,
   BEFORE,
   BucketSearch,
-  canMerge,
   countForReader,
   countOf,
   decodeKey,
@@ -61,24 +60,22 @@ import {
   valuesEnd,
   writeValue,
 } from "./bucket.ts";
+import { BucketBalance } from "./bucket-balance.ts";
 import {
   appendKey,
-  chooseSplit,
-  copyLeftPart,
   copyPacked,
-  copyRightPart,
   copyWithSlack,
   createBucket,
   insertKey,
-  mergeBuckets,
   removeKey,
 } from "./bucket-changes.ts";
 import { Descent } from "./descent.ts";
+import { GROUP_KEYS, GroupLookup } from "./group-lookup.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { bucketOf, bucketRef } from "./node.ts";
 import { Publication } from "./publication.ts";
 import { copyTree } from "./relocation.ts";
-import { insertSeparator, removeSeparator } from "./separators.ts";
+import { insertSeparator } from "./separators.ts";
 
 /** What no key maps to. */
 export const NO_VALUE = -1;
@@ -89,9 +86,6 @@ const OPERATION_BYTES = 16_384;
 /** When a tree that may compact does so; below the least size it is not worth the while. */
 const COMPACTION_FRACTION = 1 / 5;
 const MIN_COMPACTION_BYTES = 262_144;
-
-/** Keys that `getMany` looks up side by side. Of 8, 16, 32 and 64 all are about as fast. */
-const GROUP_KEYS = 16;
 
 /** How often the bytes of the longest key may appear in what one operation allocates. */
 const OPERATION_KEY_COPIES = 10;
@@ -108,19 +102,18 @@ export class Tree {
   changeCount: number;
 
   private publication: Publication;
+  private balance: BucketBalance;
   private readonly descent: Descent;
   private readonly search: BucketSearch;
   private readonly run: AppendRun;
-  private readonly leftKey: KeyBuffer;
-  private readonly rightKey: KeyBuffer;
+  private readonly keyBuffer: KeyBuffer;
   private longestKey: number;
   /** The change count at the last move. */
   private movedAt: number;
 
-  /** What `getMany` found for each key of a group. */
-  private readonly groupRefs: Int32Array;
-  private readonly groupKnown: Int32Array;
-  private touched: number;
+  private readonly group: GroupLookup;
+  /** Some use must be made of what is touched, or the loads would be left out. */
+  touched: number;
 
   /** Slot of the bucket that `find` searched. */
   private foundSlot: number;
@@ -142,20 +135,19 @@ export class Tree {
     this.size = arena.words[HEADER_SIZE];
     this.changeCount = 0;
     this.publication = new Publication(arena, valueBytes);
+    this.balance = new BucketBalance(this.publication);
     this.descent = new Descent();
     this.search = new BucketSearch();
     this.run = new AppendRun();
-    this.leftKey = new KeyBuffer();
-    this.rightKey = new KeyBuffer();
+    this.keyBuffer = new KeyBuffer();
     this.longestKey = 0;
     this.movedAt = 0;
-    this.groupRefs = new Int32Array(GROUP_KEYS);
-    this.groupKnown = new Int32Array(GROUP_KEYS);
+    this.group = new GroupLookup();
     this.touched = 0;
     this.foundSlot = HEADER_ROOT;
     this.locatedSlot = HEADER_ROOT;
     this.locatedRank = ABSENT;
-    this.locatedKey = this.leftKey.bytes;
+    this.locatedKey = this.keyBuffer.bytes;
     this.locatedStart = 0;
     this.locatedEnd = 0;
     this.locatedInRun = NO_RUN;
@@ -206,45 +198,26 @@ export class Tree {
     return rank < 0 ? NO_VALUE : this.valueAt(this.descent.bucket, rank);
   }
 
-  /**
-   * Puts the value of keys[i] into values[i], or undefined. The buckets of a group of keys are found
-   * first and their cache lines touched, all before the first is searched: the processor fetches them
-   * side by side, where one lookup after the other would wait for each. The nodes are in its caches,
-   * so the descents are done one by one, each from where its way parts from the one before.
-   */
+  /** Puts the value of keys[i] into values[i], or undefined: a group of keys at a time. */
   getMany(keys: readonly Uint8Array[], values: (number | undefined)[]): void {
     for (let group = 0; group < keys.length; group += GROUP_KEYS) {
       const end = Math.min(group + GROUP_KEYS, keys.length);
-      this.descendGroup(keys, group, end);
+      this.group.descend(this.arena, keys, group, end);
       for (let i = group; i < end; i++) values[i] = this.valueInGroup(keys[i], i - group);
     }
   }
 
-  private descendGroup(keys: readonly Uint8Array[], start: number, end: number): void {
-    const { arena, descent, groupRefs, groupKnown } = this;
-    for (let i = start; i < end; i++) {
-      const key = keys[i];
-      const shared = i === start ? 0 : sharedBytes(keys[i - 1], key);
-      descent.floor(arena, key, 0, key.length, shared);
-      groupRefs[i - start] = descent.ref;
-      groupKnown[i - start] = descent.known;
-    }
-    let touched = 0;
-    for (let i = 0; i < end - start; i++) touched ^= touchBucket(arena.words, groupRefs[i]);
-    this.touched = touched;
-  }
-
   private valueInGroup(key: Uint8Array, index: number): number | undefined {
-    const { arena, descent, search, groupRefs, groupKnown } = this;
+    const { arena, search, group } = this;
     let rank = BEFORE;
-    let bucket = bucketOf(groupRefs[index]);
+    let bucket = bucketOf(group.refs[index]);
     if (bucket > 0) {
       const count = this.countOf(bucket);
-      rank = search.find(arena.bytes, bucket, count, key, 0, key.length, groupKnown[index]);
+      rank = search.find(arena.bytes, bucket, count, key, 0, key.length, group.known[index]);
     }
     if (rank === BEFORE) {
       rank = this.find(key, 0, key.length);
-      bucket = descent.bucket;
+      bucket = this.descent.bucket;
     }
     return rank < 0 ? undefined : this.valueAt(bucket, rank);
   }
@@ -286,11 +259,11 @@ export class Tree {
     this.changeCount++;
     this.setSize(this.size - 1);
     if (countOf(arena.words, shrunk) === 0) {
-      this.removeBucket(bucket, shrunk);
+      this.balance.remove(bucket, shrunk);
     } else {
       publication.publish(this.locatedSlot, bucketRef(shrunk));
       publication.releaseBucket(bucket);
-      if (isSparse(arena.bytes, arena.words, shrunk)) this.mergeWithNeighbour(shrunk);
+      if (isSparse(arena.bytes, arena.words, shrunk)) this.balance.mergeWithNeighbour(shrunk);
     }
   }
 
@@ -414,7 +387,7 @@ export class Tree {
   }
 
   private insertInside(value: number): void {
-    const { arena, valueBytes, publication, search, run } = this;
+    const { arena, valueBytes, publication, balance, search, run } = this;
     const { bytes, words } = arena;
     this.endRun();
     const bucket = bucketOf(words[this.locatedSlot]);
@@ -428,42 +401,23 @@ export class Tree {
       this.locatedEnd,
     );
     this.setValueAt(grown, search.index, value);
-    run.noteInsertion(grown, search.index);
     if (isOverfull(bytes, words, grown)) {
-      this.split(bucket, grown, search.index);
+      balance.split(bucket, grown, search.index);
+      run.noteInsertion(balance.insertedBucket, balance.insertedRank);
     } else {
       publication.publish(this.locatedSlot, bucketRef(grown));
       publication.releaseBucket(bucket);
+      run.noteInsertion(grown, search.index);
     }
-  }
-
-  /**
-   * Replaces `bucket` by the two halves of `grown`, which was never published. The right half is
-   * published first: a reader finds each key in the old bucket or in a half of the new.
-   */
-  private split(bucket: number, grown: number, insertedIndex: number): void {
-    const { arena, valueBytes, publication } = this;
-    const { bytes, words } = arena;
-    const index = chooseSplit(bytes, words, grown, insertedIndex);
-    const separator = this.rightKey;
-    const right = copyRightPart(arena, valueBytes, grown, index, separator);
-    const left = copyLeftPart(arena, valueBytes, grown, index);
-    publication.discardBucket(grown);
-    insertSeparator(publication, separator.bytes, separator.length, right);
-    publication.countBucketChange();
-    publication.publish(this.descent.slotOf(arena, bucket), bucketRef(left));
-    publication.releaseBucket(bucket);
-    const isInRight = insertedIndex >= index;
-    this.run.noteInsertion(isInRight ? right : left, insertedIndex - (isInRight ? index : 0));
   }
 
   /** Begins a run with the last key of `bucket`, after which the located key belongs. */
   private beginRun(bucket: number): void {
-    const { arena, run, leftKey } = this;
+    const { arena, run, keyBuffer } = this;
     const { bytes, words } = arena;
-    decodeKey(arena, bucket, countOf(words, bucket) - 1, leftKey);
-    run.begin(this.locatedSlot, leftKey.bytes, 0, leftKey.length);
-    const next = this.bucketAfter(bucket);
+    decodeKey(arena, bucket, countOf(words, bucket) - 1, keyBuffer);
+    run.begin(this.locatedSlot, keyBuffer.bytes, 0, keyBuffer.length);
+    const next = this.descent.after(arena, bucket);
     if (next === 0) return;
     const separator = separatorPos(next);
     run.setLimit(bytes, tailPosAt(bytes, separator), tailLengthAt(bytes, separator));
@@ -494,7 +448,7 @@ export class Tree {
 
   /** Begins another bucket with the located key, after the run's, which is full. */
   private appendBucket(value: number, shared: number): void {
-    const { arena, valueBytes, publication, run, rightKey: separator } = this;
+    const { arena, valueBytes, publication, run, keyBuffer: separator } = this;
     const { locatedKey: key, locatedStart: start, locatedEnd: end } = this;
     this.packRunBucket();
     const right = createBucket(arena, valueBytes, key, start, end, shared + 1);
@@ -520,68 +474,6 @@ export class Tree {
     if (!hasSpareUnits(arena.words, bucket)) return;
     publication.publish(run.slot, bucketRef(copyPacked(arena, valueBytes, bucket)));
     publication.releaseBucket(bucket);
-  }
-
-  /** Takes out a bucket that lost its last key; `empty` is its copy without it. */
-  private removeBucket(bucket: number, empty: number): void {
-    const { arena, valueBytes, publication } = this;
-    const { bytes } = arena;
-    const isFirst = tailLengthAt(bytes, separatorPos(bucket)) === 0;
-    const next = isFirst ? this.bucketAfter(bucket) : 0;
-    if (next !== 0) {
-      // The first separator is always the empty one, so the next bucket's keys move under it.
-      const merged = mergeBuckets(arena, valueBytes, empty, next, this.leftKey, this.rightKey);
-      publication.publish(this.descent.slotOf(arena, bucket), bucketRef(merged));
-      publication.countBucketChange();
-      removeSeparator(publication, next, this.leftKey);
-      publication.releaseBucket(next);
-    } else {
-      publication.countBucketChange();
-      removeSeparator(publication, bucket, this.leftKey);
-    }
-    publication.releaseBucket(bucket);
-    publication.discardBucket(empty);
-  }
-
-  private mergeWithNeighbour(bucket: number): void {
-    const { bytes, words } = this.arena;
-    const next = this.bucketAfter(bucket);
-    if (next !== 0 && canMerge(bytes, words, bucket, next)) {
-      this.merge(bucket, next);
-      return;
-    }
-    const previous = this.bucketBefore(bucket);
-    if (previous !== 0 && canMerge(bytes, words, previous, bucket)) this.merge(previous, bucket);
-  }
-
-  /**
-   * Makes one bucket of two neighbours. It is published in the left one's place before the right
-   * one's separator goes, so that a reader finds each key throughout.
-   */
-  private merge(left: number, right: number): void {
-    const { arena, valueBytes, publication } = this;
-    const merged = mergeBuckets(arena, valueBytes, left, right, this.leftKey, this.rightKey);
-    publication.publish(this.descent.slotOf(arena, left), bucketRef(merged));
-    publication.countBucketChange();
-    removeSeparator(publication, right, this.leftKey);
-    publication.releaseBucket(left);
-    publication.releaseBucket(right);
-  }
-
-  /** The bucket after `bucket`, or 0. */
-  private bucketAfter(bucket: number): number {
-    const { arena, descent } = this;
-    descent.slotOf(arena, bucket);
-    descent.next(arena);
-    return descent.bucket;
-  }
-
-  /** The bucket before `bucket`, or 0. */
-  private bucketBefore(bucket: number): number {
-    const { arena, descent } = this;
-    descent.slotOf(arena, bucket);
-    descent.previous(arena);
-    return descent.bucket;
   }
 
   private setSize(size: number): void {
@@ -653,14 +545,7 @@ export class Tree {
     Atomics.store(this.arena.words, HEADER_MOVED, 1);
     this.arena = arena;
     this.publication = this.publication.moveTo(arena);
+    this.balance = new BucketBalance(this.publication);
     this.run.end();
   }
-}
-
-/** Length of the common prefix of two keys. */
-function sharedBytes(a: Uint8Array, b: Uint8Array): number {
-  const limit = Math.min(a.length, b.length);
-  let shared = 0;
-  while (shared < limit && a[shared] === b[shared]) shared++;
-  return shared;
 }
