@@ -13,6 +13,7 @@ import { TreeCursor, type Visitor } from "./cursor.ts";
 import { type KeyRange, ResolvedRange } from "./range.ts";
 import { NO_VALUE, Tree } from "./tree.ts";
 
+export type { Visitor } from "./cursor.ts";
 export type { KeyRange } from "./range.ts";
 
 export interface ArenaArtOptions {

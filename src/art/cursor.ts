@@ -14,7 +14,10 @@ import { KeyBuffer } from "./key-buffer.ts";
 import type { ResolvedRange } from "./range.ts";
 import type { Tree } from "./tree.ts";
 
-/** Is shown a key, the first `length` bytes of a buffer, and its value; false ends the walk. */
+/**
+ * Is shown a key and its value. The key is the first `length` bytes of a buffer that the next key
+ * overwrites. Returning false ends the walk.
+ */
 export type Visitor = (key: Uint8Array, length: number, value: number) => unknown;
 
 export class TreeCursor {

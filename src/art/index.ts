@@ -8,5 +8,6 @@ export {
   type ArenaArtHandle,
   type ArenaArtOptions,
   type KeyRange,
+  type Visitor,
 } from "./arena-art.ts";
 export { ArenaArtReader } from "./arena-art-reader.ts";
