@@ -197,8 +197,9 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
 
   /**
    * Applies operations in order, all or none: readers see them at once, and so does recovery. If
-   * one of them is bad, nothing of the batch is written. Durability and errors as for `put`. A batch
-   * has at most 2^22 operations, 2^28 bytes of keys, and 2^30 bytes in all.
+   * one of them is bad, nothing of the batch is written. Every `ttl` counts from one moment, so equal
+   * ones expire together. Durability and errors as for `put`. A batch has at most 2^22 operations,
+   * 2^28 bytes of keys, and 2^30 bytes in all.
    */
   batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
     return this.write((record) => this.encodeBatch(record, operations), options);
@@ -485,8 +486,10 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
       throw new InvalidArgumentError(`batch takes an array, not ${describe(operations)}`);
     }
     const start = record.mark();
+    // One moment for all, so that what is written at once expires at once.
+    const time = this.store.options.now();
     for (let i = 0; i < operations.length; i++) {
-      this.encodeOperation(record, operations[i], i);
+      this.encodeOperation(record, operations[i], i, time);
       // Before a batch that is far too large fills the memory.
       if (i % CHECK_INTERVAL === 0) record.checkBatch(start);
     }
@@ -544,12 +547,13 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     record: RecordBuilder,
     operation: BatchOperation<K, V>,
     index: number,
+    time: number,
   ): void {
     try {
       if (operation.type === "put") {
         const { key, value, ttl } = operation;
         if (ttl !== undefined) resolveTtl({ ttl });
-        this.encodePut(record, key, value, ttl);
+        this.encodePut(record, key, value, ttl, time);
       } else if (operation.type === "delete") this.encodeDelete(record, operation.key);
       else if (operation.type === "deleteRange")
         this.encodeDeleteRange(record, operation, ["type"]);
@@ -567,12 +571,19 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     }
   }
 
-  private encodePut(record: RecordBuilder, key: K, value: V, ttl: number | undefined): void {
+  /** `time`: from which on the ttl counts. Default: now. */
+  private encodePut(
+    record: RecordBuilder,
+    key: K,
+    value: V,
+    ttl: number | undefined,
+    time?: number,
+  ): void {
     const { key: keyCodec, value: valueCodec } = this.codecs;
     const bytes = valueCodec.encode(value);
     // The length first: encoding a long key replaces the buffer.
     const length = keyCodec.encode(key);
-    record.put(keyCodec.buffer, length, bytes, this.store.expiryAfter(ttl));
+    record.put(keyCodec.buffer, length, bytes, this.store.expiryAfter(ttl, time));
   }
 
   private encodeDelete(record: RecordBuilder, key: K): void {

@@ -372,10 +372,12 @@ export class Store implements CommitHost, BackgroundHost {
     return this.hasExpiries ? this.options.now() : BEFORE_EXPIRY;
   }
 
-  /** When an entry that is put now, with a ttl or that of the database, expires. */
-  expiryAfter(ttl: number = this.options.ttl): number {
+  /**
+   * When an entry that is put with a ttl or that of the database expires: `from` that moment, or now.
+   */
+  expiryAfter(ttl: number = this.options.ttl, from?: number): number {
     if (ttl === Number.POSITIVE_INFINITY) return NEVER;
-    const now = this.options.now();
+    const now = from ?? this.options.now();
     if (!(now >= 0 && now <= NEVER)) {
       throw new InvalidArgumentError(
         `option "now" must return milliseconds since 1970, not ${now}`,

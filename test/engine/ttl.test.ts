@@ -223,6 +223,23 @@ test("a put gives a key a new ttl, or none", async () => {
   expect(await keysOf(database)).toBe("b");
 });
 
+test("what one batch puts with equal ttls expires together, however long its encoding takes", async () => {
+  let time = START;
+  const database = await openFor<string, number>(":memory:", { now: () => time++, ttl: 100 });
+  const operations = Array.from({ length: 100 }, (_, i) => ({
+    type: "put" as const,
+    key: `k${i}`,
+    value: i,
+    ...(i % 2 === 0 ? { ttl: 100 } : {}),
+  }));
+  await database.batch(operations);
+  database.batchSync(
+    operations.map((operation) => ({ ...operation, key: `sync ${operation.key}` })),
+  );
+  const counts = new Set(Array.from({ length: 500 }, () => database.count()));
+  expect([...counts]).toEqual([200, 100, 0]);
+});
+
 test("a ttl may be of any size, in parts of milliseconds too", async () => {
   const { clock, database } = await setUp();
   await database.put("a", "a", { ttl: 0 });
