@@ -16,7 +16,7 @@ import {
   MAX_GARBAGE_SHARE_MANUAL,
 } from "../compaction/value-logs.ts";
 import { ClosedError } from "../errors.ts";
-import { type Run, versionOf } from "../manifest/version.ts";
+import { type Run, type SegmentMeta, versionOf } from "../manifest/version.ts";
 import { SLOW_BYTES_PER_MS, type StallReason, slowReason, stopReason } from "./back-pressure.ts";
 import { JobControl } from "./job-control.ts";
 import type { JobOutput, JobRunner } from "./jobs.ts";
@@ -190,9 +190,8 @@ export class Background {
 
   /**
    * Merges all runs into one, after whatever is being merged, if there is anything to gain within the
-   * bounds. What the merge drops is garbage in value
-   * logs afterwards, which takes a second compaction to clear: one that rewrites only what refers to
-   * such logs.
+   * bounds. What the merge drops is garbage in value logs afterwards, which takes a second compaction
+   * to clear: one that rewrites only what refers to such logs.
    */
   async compactAll(bounds: Bounds): Promise<void> {
     while (this.compacting !== undefined) await this.compacting.catch(ignore);
@@ -204,7 +203,10 @@ export class Background {
       const hasTombstones = touched
         .flat()
         .some((meta) => meta.tombstoneCount + meta.rangeTombstoneCount > 0);
-      const hasExpired = touched.length > 0 && current.countExpired(this.host.time) > 0;
+      const { time } = this.host;
+      const hasExpired = current.runs
+        .flat()
+        .some((segment) => touches(segment.meta, bounds) && segment.countExpired(time) > 0);
       if (touched.length > 1 || hasTombstones || hasExpired) {
         await this.compact({ start: 0, end: runs.length, reason: "manual" });
       }
@@ -423,16 +425,17 @@ export class Background {
 
 /** What the runs have within the bounds: whole segments, without runs that have none. */
 function within(runs: readonly Run[], bounds: Bounds): readonly Run[] {
-  if (isEmptyRange(bounds)) return [];
   return runs
-    .map((run) =>
-      run.filter((meta) => {
-        // Range tombstones may reach beyond the keys that their segment names.
-        if (meta.rangeTombstoneCount > 0) return true;
-        return overlaps(bounds, { start: meta.firstKey, end: successor(meta.lastKey) });
-      }),
-    )
+    .map((run) => run.filter((meta) => touches(meta, bounds)))
     .filter((run) => run.length > 0);
+}
+
+/** Whether a segment may hold or delete keys within the bounds. */
+function touches(meta: SegmentMeta, bounds: Bounds): boolean {
+  if (isEmptyRange(bounds)) return false;
+  // Range tombstones may reach beyond the keys that their segment names.
+  if (meta.rangeTombstoneCount > 0) return true;
+  return overlaps(bounds, { start: meta.firstKey, end: successor(meta.lastKey) });
 }
 
 function total<F extends "keyCount" | "fileBytes">(

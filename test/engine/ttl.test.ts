@@ -404,6 +404,25 @@ test("space of what has expired comes back with the next flush", async () => {
   expect(bytes.includes("secret")).toBe(false);
 });
 
+test("a range is compacted for what has expired within it, and not for what has elsewhere", async () => {
+  const { clock, database } = await setUp({ compactionTrigger: 16 });
+  const keyCounts = (): number[] => database.stats().runs.map(({ keyCount }) => keyCount);
+  for (const ttl of [Number.POSITIVE_INFINITY, 10]) {
+    const letter = ttl === 10 ? "a" : "b";
+    const put = { type: "put", value: "x", ttl } as const;
+    await database.batch(Array.from({ length: 9 }, (_, i) => ({ ...put, key: `${letter}${i}` })));
+    await database.flush();
+  }
+  clock.time += 10;
+  await database.compact({ gte: "b" });
+  await database.compact({ gt: "a9", lt: "b0" });
+  await database.compact({ gt: "b", lt: "a" });
+  expect(keyCounts()).toEqual([9, 9]);
+  await database.compact({ lte: "a0" });
+  expect(keyCounts()).toEqual([9]);
+  expect(database.at(0)).toBe("b0");
+});
+
 test("where nothing expires reads do not ask for the time", async () => {
   const { clock, database } = await setUp();
   await database.put("a", "a");
