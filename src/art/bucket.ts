@@ -123,13 +123,12 @@ export function valuesEnd(words: Int32Array, bucket: number, valueBytes: ValueBy
   return (bucket + blockBytes(words, bucket, valueBytes)) >> 2;
 }
 
-/** Bytes of a bucket that `touchBucket` looks at; an arena goes on for as many after its last. */
-export const TOUCHED_BYTES = 640;
-
 /**
  * Looks at the cache lines of a bucket all at once, so that they are fetched side by side: a scan of
- * cold lines would wait for one after the other, since each entry says where the next begins. Returns
- * what has no meaning but must be used. Gains 8 % of a lookup in a million URLs.
+ * cold lines would wait for one after the other, since each entry says where the next begins. It does
+ * not ask for the bucket's size first, which would be a wait too, but takes the 12 lines that six in
+ * seven buckets of URLs stay within; with five, a lookup in a million of them took 3 % longer, and
+ * without any of it 8 %. Returns what has no meaning but must be used.
  */
 export function touchBucket(words: Int32Array, bucket: number): number {
   const word = bucket >> 2;
