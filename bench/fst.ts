@@ -6,7 +6,7 @@
  * It runs the benches that measure them (key-index, frozen-layer, values), one after the other, each
  * in a process of its own: what the compiler learns in one must not weigh on the next. Their headers
  * say how each figure is taken. The table of each is printed when it is done, and on the standard
- * error stream what it is at. With all keys (--data DIR) it takes six minutes on a quiet machine, with
+ * error stream what it is at. With all keys (--data DIR) it takes six minutes of CPU time, with
  * --quick one; the bars are for all keys.
  */
 import { spawnSync } from "node:child_process";

@@ -35,7 +35,7 @@ export interface FrozenLayerBuilderOptions {
   /**
    * How many states the builder remembers in order to share them, 8 bytes each; rounded up to a
    * power of two. Default 32,768. More make a smaller layer and a slower build: with 2,097,152, a
-   * layer of URLs or names is a twentieth smaller and takes about twice as long to build.
+   * layer of URLs or names is a twentieth smaller and takes more than twice as long to build.
    */
   readonly registryCells?: number;
   /**
