@@ -39,6 +39,8 @@ export interface Period {
   readonly until: number;
 }
 
+export const ALWAYS: Period = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY };
+
 /** Keys are 0 to 65,536 bytes long, both included. (65,536 itself does not fit a u16.) */
 export const MAX_KEY_BYTES = 65_536;
 

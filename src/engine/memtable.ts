@@ -42,7 +42,15 @@ import { compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { ValueView } from "../cursor/value-view.ts";
-import { BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER, type SeqnoRange } from "../entry.ts";
+import {
+  ALWAYS,
+  BEFORE_EXPIRY,
+  EntryKind,
+  MAX_SEQNO,
+  NEVER,
+  type Period,
+  type SeqnoRange,
+} from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
 import {
@@ -330,6 +338,24 @@ export class Memtable {
     return words[word + 4] + words[word + 5] * 0x1_0000_0000;
   }
 
+  /**
+   * A period around a moment in which no entry expires, be it one that newer ones hide. Where some
+   * have expired and others have not, it takes a look at each entry.
+   */
+  expiryPeriodAt(time: number): Period {
+    const { firstExpiry, lastExpiry, heapTop } = this;
+    if (time < firstExpiry) return { ...ALWAYS, until: firstExpiry };
+    if (time >= lastExpiry) return { ...ALWAYS, from: lastExpiry };
+    let from = firstExpiry;
+    let until = lastExpiry;
+    for (let ref = FIRST_UNIT; ref < heapTop; ref = this.endOf(ref)) {
+      const expiry = this.expiryOf(ref);
+      if (expiry > time) until = Math.min(until, expiry);
+      else from = Math.max(from, expiry);
+    }
+    return { from, until };
+  }
+
   /** A view of the entry's value; it stays valid, and unchanged, as long as the memtable. */
   valueOf(ref: number): Uint8Array {
     const start = this.valueStart(ref);
@@ -340,6 +366,12 @@ export class Memtable {
   viewValue(ref: number, view: ValueView): void {
     const start = this.valueStart(ref);
     view.set(this.heapBytes, start, start + this.heapWords[ref * UNIT_WORDS + 3]);
+  }
+
+  /** The unit behind the entry: the reference of the one that was written next. */
+  private endOf(ref: number): number {
+    const end = this.valueStart(ref) + this.heapWords[ref * UNIT_WORDS + 3];
+    return Math.ceil(end / UNIT_BYTES);
   }
 
   private valueStart(ref: number): number {

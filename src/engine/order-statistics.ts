@@ -19,17 +19,17 @@
  * A range is answered by walking the newer entries within it, at first. Once as many were walked as
  * there are, a correction keeps the change of each entry, a byte, and checkpoints: every so many
  * entries the key, and the sum of the changes before it. From then on a question costs a binary
- * search and a walk from one checkpoint towards the next. (To rent until the rent paid is the price, and then to buy, costs at most twice what the
- * best plan in hindsight does: Karlin, Manasse, Rudolph, Sleator, "Competitive Snoopy Caching",
- * Algorithmica 3, 1988.)
+ * search and a walk from one checkpoint towards the next. (To rent until the rent paid is the price,
+ * and then to buy, costs at most twice what the best plan in hindsight does: Karlin, Manasse,
+ * Rudolph, Sleator, "Competitive Snoopy Caching", Algorithmica 3, 1988.)
  *
  * The i-th key is found from the rank, which grows from key to key: a binary search among the
  * checkpoints, then among the newer entries up to the next one, ends between two neighbouring newer
  * entries, where the answer is a key of what is below, at an index less the changes so far.
  *
  * What has expired counts as deleted: in the oldest run its ordinals are left out like those of
- * tombstones (segment/expiry-timeline.ts). So an order is true for a period, from the last expiry before the moment it was made for
- * to the next one; after that it is made anew.
+ * tombstones (segment/expiry-timeline.ts). So an order is true for a period, from the last expiry
+ * before the moment it was made for to the next one; after that it is made anew.
  *
  * Invariant: nothing that an order was made of changes, as far as its sequence number sees.
  */
@@ -38,13 +38,13 @@ import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { eachSpan, endsAfter, Mask, type Span, type Spans, unionOf } from "../cursor/spans.ts";
-import { EntryKind, type Period } from "../entry.ts";
+import { ALWAYS, EntryKind, type Period } from "../entry.ts";
 import { isWithin } from "../segment/expiries.ts";
 import { KeyBuffer } from "../segment/key-buffer.ts";
 import type { Segment } from "../segment/reader.ts";
 import { type Bounds, isEmptyRange } from "./range.ts";
 import { hasKey, mergedCursor, type Runs } from "./reads.ts";
-import { type NewestEntries, type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
+import { type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 
 /** A place between keys: just before a key, or just after it. */
 export interface Place {
@@ -61,13 +61,12 @@ export interface KeyOrder {
   keyAt(index: number): Uint8Array;
 }
 
-/** An order, and when it is true. */
+/** An order as of a moment. */
 export interface TimedOrder {
   readonly order: KeyOrder;
-  readonly period: Period;
+  /** Whether it is true at another moment: nothing expires between the two. */
+  isTrueAt(time: number): boolean;
 }
-
-const ALWAYS: Period = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY };
 
 /** Orders of the runs of a Version, made when first asked for. */
 const ordersOfRuns = new WeakMap<OpenVersion, TimedOrder>();
@@ -79,14 +78,15 @@ export function orderOver(
   time: number,
 ): TimedOrder {
   let runs = ordersOfRuns.get(version);
-  if (runs === undefined || !isWithin(runs.period, time)) {
+  if (runs === undefined || !runs.isTrueAt(time)) {
     runs = orderOfRuns(version, time);
     ordersOfRuns.set(version, runs);
   }
   const hiding = memtables.map((memtable) => memtable.deletedRanges(seqno));
   const { order, mask } = maskOrder(runs.order, hiding);
   const entryCount = memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0);
-  if (entryCount === 0) return { order, period: runs.period };
+  const { isTrueAt } = runs;
+  if (entryCount === 0) return { order, isTrueAt };
   const below = { memtables: [], version };
   const cursor = mergedCursor(memtables, NO_RUNS, seqno, time);
   const corrected = new CorrectedOrder(
@@ -96,22 +96,26 @@ export function orderOver(
     (key, length) =>
       mask?.covering(key, length) === undefined && hasKey(below, seqno, time, key, length),
   );
-  const periods = memtables.map((memtable) => periodOf(memtable, time));
-  return { order: corrected, period: overlapOf([runs.period, ...periods]) };
-}
-
-/** A period around a moment in which no entry expires. Expiries are whole milliseconds. */
-function periodOf({ firstExpiry, lastExpiry }: NewestEntries, time: number): Period {
-  if (time < firstExpiry) return { ...ALWAYS, until: firstExpiry };
-  if (time >= lastExpiry) return { ...ALWAYS, from: lastExpiry };
-  return { from: time, until: Math.floor(time) + 1 };
+  // It costs a look at each entry, and many orders are asked once: after it there is a write.
+  let period: Period | undefined;
+  return {
+    order: corrected,
+    isTrueAt: (other) => {
+      if (other === time) return true;
+      if (!isTrueAt(other)) return false;
+      period ??= overlapOf(memtables.map((memtable) => memtable.expiryPeriodAt(time)));
+      return isWithin(period, other);
+    },
+  };
 }
 
 function overlapOf(periods: readonly Period[]): Period {
-  return {
-    from: Math.max(...periods.map((period) => period.from)),
-    until: Math.min(...periods.map((period) => period.until)),
-  };
+  let { from, until } = ALWAYS;
+  for (const period of periods) {
+    from = Math.max(from, period.from);
+    until = Math.min(until, period.until);
+  }
+  return { from, until };
 }
 
 const NO_RUNS: Runs = { runs: [], rangeTombstones: [] };
@@ -161,9 +165,10 @@ function orderOfRuns(version: OpenVersion, time: number): TimedOrder {
   const oldest = runs.at(-1) ?? [];
   const newer = { runs: runs.slice(0, -1), rangeTombstones: rangeTombstones.slice(0, -1) };
   const { order, mask } = maskOrder(new RunOrder(oldest, time), newer.rangeTombstones);
-  const period = overlapOf([ALWAYS, ...periodsOf(runs.flat(), time)]);
+  const period = overlapOf(runs.flat().map((segment) => segment.expiryPeriodAt(time)));
+  const isTrueAt = (other: number): boolean => isWithin(period, other);
   const entryCount = newer.runs.flat().reduce((sum, { meta }) => sum + meta.keyCount, 0);
-  if (entryCount === 0) return { order, period };
+  if (entryCount === 0) return { order, isTrueAt };
   const corrected = new CorrectedOrder(
     order,
     mergedCursor([], newer, 0, time),
@@ -171,11 +176,7 @@ function orderOfRuns(version: OpenVersion, time: number): TimedOrder {
     (key, length) =>
       mask?.covering(key, length) === undefined && isPutIn(oldest, time, key, length),
   );
-  return { order: corrected, period };
-}
-
-function periodsOf(segments: readonly Segment[], time: number): Period[] {
-  return segments.map((segment) => segment.expiryPeriodAt(time));
+  return { order: corrected, isTrueAt };
 }
 
 function isPutIn(run: readonly Segment[], time: number, key: Uint8Array, length: number): boolean {

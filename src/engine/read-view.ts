@@ -7,7 +7,6 @@
 import { ValueView } from "../cursor/value-view.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
-import { isWithin } from "../segment/expiries.ts";
 import type { Codecs } from "./codecs.ts";
 import { toUserError } from "./io-error.ts";
 import { EntryIterable, type Pin, type Projection } from "./iteration.ts";
@@ -164,10 +163,11 @@ export abstract class ReadView<K, V> {
    *
    * Cost: O(key length) by ordinals in the oldest run, which has nearly all of the data, so it is
    * immediate after `compact`. What memtables and newer runs hold in the range is walked, until as
-   * much was walked as they hold; from then on, until the next write for memtables and the next
-   * flush or compaction for runs, it is a binary search there too. Where entries expire it holds no
-   * longer than until the next one does, and an answer costs as much more as has expired since the
-   * last; the first one after an expiry sorts what expires in the oldest run.
+   * much was walked as they hold; from then on it is a binary search there too, until the next write
+   * for memtables, and the next flush or compaction for runs.
+   *
+   * Where entries expire, each expiry begins that walk anew. In the oldest run an answer costs as much
+   * more as has expired since the last, and the first one after an expiry sorts all that will expire.
    */
   count(range?: KeyRange<K>): number {
     this.moment();
@@ -267,7 +267,7 @@ export abstract class ReadView<K, V> {
   private ask<T>(question: (order: KeyOrder) => T): T {
     const { sources, visibleSeqno, time } = this.moment();
     let known = this.orders.get(sources);
-    if (known?.seqno !== visibleSeqno || !isWithin(known.timed.period, time)) {
+    if (known?.seqno !== visibleSeqno || !known.timed.isTrueAt(time)) {
       known = { seqno: visibleSeqno, timed: orderOver(sources, visibleSeqno, time) };
       this.orders.set(sources, known);
     }

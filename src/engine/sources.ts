@@ -16,7 +16,7 @@ import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { Spans } from "../cursor/spans.ts";
 import type { ValueView } from "../cursor/value-view.ts";
-import type { EntryKind } from "../entry.ts";
+import type { EntryKind, Period } from "../entry.ts";
 import type { Version } from "../manifest/version.ts";
 import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
@@ -28,13 +28,12 @@ import { estimateRangeDeleted } from "./range-deleted.ts";
 export interface NewestEntries {
   /** Keys, deleted ones included. */
   readonly keyCount: number;
-  /** The earliest and the latest expiry of entries; NEVER and BEFORE_EXPIRY if none expires. */
-  readonly firstExpiry: number;
-  readonly lastExpiry: number;
   /** Reference of the newest entry of key[0, length) at or below `seqno`, or below 0. */
   find(key: Uint8Array, length: number, seqno: number): number;
   /** What the entry is at a moment: a tombstone, if it has expired by then. */
   kindOf(ref: number, time: number): EntryKind;
+  /** A period around a moment in which no entry expires, be it one that newer ones hide. */
+  expiryPeriodAt(time: number): Period;
   valueOf(ref: number): Uint8Array;
   /** Points `view` at what `valueOf` returns. */
   viewValue(ref: number, view: ValueView): void;

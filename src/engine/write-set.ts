@@ -12,7 +12,7 @@ import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { contains, eachSpan, isCovered, type Span, type Spans } from "../cursor/spans.ts";
 import type { ValueView } from "../cursor/value-view.ts";
-import { BEFORE_EXPIRY, EntryKind, NEVER } from "../entry.ts";
+import { ALWAYS, EntryKind, NEVER, type Period } from "../entry.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { fromMapKey, toMapKey } from "./group-writes.ts";
 import { NO_VERSION } from "./memtable.ts";
@@ -45,9 +45,6 @@ export class WriteSet implements NewestEntries {
   private sortedCount = 1;
   /** Numbered from 1 on. */
   private readonly ranges = new RangeTombstones();
-  /** Those overwritten included. */
-  firstExpiry: number = NEVER;
-  lastExpiry: number = BEFORE_EXPIRY;
 
   get isEmpty(): boolean {
     return this.newest.size === 0 && this.ranges.isEmpty;
@@ -59,8 +56,6 @@ export class WriteSet implements NewestEntries {
 
   /** Key and value are copied. `expiry`: NEVER for a put that does not expire. */
   put(key: Uint8Array, length: number, value: Uint8Array, expiry: number): void {
-    this.firstExpiry = Math.min(this.firstExpiry, expiry);
-    if (expiry !== NEVER) this.lastExpiry = Math.max(this.lastExpiry, expiry);
     this.add(key, length, EntryKind.put, new Uint8Array(value), expiry);
   }
 
@@ -107,6 +102,15 @@ export class WriteSet implements NewestEntries {
 
   kindOf(ref: number, time: number): EntryKind {
     return kindAt(this.writes[ref], time);
+  }
+
+  expiryPeriodAt(time: number): Period {
+    let { from, until } = ALWAYS;
+    for (const { expiry } of this.writes) {
+      if (expiry <= time) from = Math.max(from, expiry);
+      else until = Math.min(until, expiry);
+    }
+    return { from, until };
   }
 
   viewValue(ref: number, view: ValueView): void {

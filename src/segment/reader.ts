@@ -10,6 +10,7 @@
  */
 import type { ValueView } from "../cursor/value-view.ts";
 import {
+  ALWAYS,
   BEFORE_EXPIRY,
   EntryKind,
   type FileIdentity,
@@ -45,8 +46,6 @@ import { type VerifiedSegment, verifyEntries } from "./verify.ts";
 import type { FinishedSegment } from "./writer.ts";
 
 const NO_VALUE = new Uint8Array(0);
-
-const ALWAYS: Period = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY };
 
 export interface SegmentOpenOptions {
   readonly fileSystem: FileSystem;

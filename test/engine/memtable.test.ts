@@ -3,7 +3,8 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
 import { createMemtable, MAX_HEAP_BYTES, Memtable, NO_VERSION } from "../../src/engine/memtable.ts";
-import { BEFORE_EXPIRY, EntryKind, MAX_SEQNO } from "../../src/entry.ts";
+import { WriteSet } from "../../src/engine/write-set.ts";
+import { ALWAYS, BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
 import { InvalidArgumentError } from "../../src/errors.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 import { isWithin } from "../cursor/span-lists.ts";
@@ -268,5 +269,37 @@ describe("Memtable", () => {
     const grown = memtable.byteLength - before;
     expect(grown).toBeGreaterThanOrEqual(value.length);
     expect(grown).toBeLessThan(value.length + 70_000);
+  });
+});
+
+describe("the period around a moment", () => {
+  const put = (source: Memtable | WriteSet, i: number, expiry: number): void => {
+    const key = encode(`key ${i % 7}`);
+    const value = encode("x".repeat(i % 11));
+    if (source instanceof WriteSet) source.put(key, key.length, value, expiry);
+    else source.add(key, 0, key.length, i + 1, EntryKind.put, value, 0, value.length, expiry);
+  };
+
+  it.each([
+    ["a memtable", () => createMemtable(2 ** 17, 0, 0, 0)],
+    ["a transaction's writes", () => new WriteSet()],
+  ])("goes from one expiry of %s to the next", (_, create) => {
+    const source = create();
+    const { from, until } = ALWAYS;
+    // What never expires may end the period: no moment is that late.
+    const end = expect.toSatisfy((moment: number) => moment === NEVER || moment === until);
+    expect(source.expiryPeriodAt(5)).toEqual({ from, until: end });
+    const expiries = [40, NEVER, 10, 2 ** 40, 30, NEVER, 30, 20, 2 ** 40 + 1, 50];
+    for (const [i, expiry] of expiries.entries()) put(source, i, expiry);
+    for (const [moments, period] of [
+      [[0, 9, 9.5], { from, until: 10 }],
+      [[10, 10.5, 19], { from: 10, until: 20 }],
+      [[30, 39.5], { from: 30, until: 40 }],
+      [[50, 2 ** 40 - 1], { from: 50, until: 2 ** 40 }],
+      [[2 ** 40], { from: 2 ** 40, until: 2 ** 40 + 1 }],
+      [[2 ** 40 + 1, 2 ** 50], { from: 2 ** 40 + 1, until: end }],
+    ] as const) {
+      for (const moment of moments) expect(source.expiryPeriodAt(moment)).toEqual(period);
+    }
   });
 });

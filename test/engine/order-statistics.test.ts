@@ -1,8 +1,15 @@
 /** count, rank, at and sample against a sorted array, over runs and memtables that overlap. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { createMemtable } from "../../src/engine/memtable.ts";
+import { orderOver } from "../../src/engine/order-statistics.ts";
+import { OpenFiles, OpenVersion } from "../../src/engine/sources.ts";
+import { EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
 import { type Database, InvalidArgumentError, type Snapshot } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { versionOf } from "../../src/manifest/version.ts";
+import type { Segment } from "../../src/segment/reader.ts";
+import type { ValueLog } from "../../src/segment/value-log.ts";
 import { Random } from "../../src/testing/random.ts";
 import { parameters } from "../model/parameters.ts";
 import { compareKeys } from "../model/sorted-map.ts";
@@ -220,4 +227,21 @@ describe("bad input", () => {
     expect(() => database.rank("a")).toThrow("closed");
     expect(() => database.sample(1)).toThrow("closed");
   });
+});
+
+test("an order over memtables is true until the next of their entries expires, and from the last on", () => {
+  const version = new OpenVersion(
+    versionOf([], []),
+    new OpenFiles<Segment>(() => {}),
+    new OpenFiles<ValueLog>(() => {}),
+  );
+  const memtables = [createMemtable(2 ** 17, 0, 0, 0), createMemtable(2 ** 17, 0, 0, 0)];
+  for (const [i, expiry] of [1000, 3000, NEVER, 2000, 4000].entries()) {
+    const key = Uint8Array.of(i);
+    memtables[i % 2].add(key, 0, 1, i + 1, EntryKind.put, key, 0, 1, expiry);
+  }
+  const { order, isTrueAt } = orderOver({ memtables, version }, MAX_SEQNO, 2500);
+  expect([order.count(), ...order.keyAt(0)]).toEqual([3, 1]);
+  for (const time of [2000, 2499, 2500, 2501, 2999.5]) expect(isTrueAt(time)).toBe(true);
+  for (const time of [0, 1000, 1999.5, 3000, 5000]) expect(isTrueAt(time)).toBe(false);
 });
