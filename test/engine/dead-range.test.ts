@@ -1,7 +1,10 @@
 import fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { MergeCursor } from "../../src/cursor/merge.ts";
+import { DeadRange } from "../../src/engine/dead-range.ts";
+import { EntryKind } from "../../src/entry.ts";
 import type { Database, Snapshot } from "../../src/index.ts";
+import { ArrayCursor } from "../cursor/array-cursor.ts";
 import { openFor } from "./harness.ts";
 
 const name = (i: number): string => String(i).padStart(3, "0");
@@ -149,3 +152,40 @@ test("whatever is written, iterations and snapshots see what a map does", async 
     { numRuns: 25 },
   );
 });
+
+/** Where a stretch takes a reader who stands at a key, going forward; undefined if nowhere. */
+function afterLeaving(
+  dead: DeadRange,
+  at: number,
+  seqno: number,
+  time: number,
+): number | undefined {
+  const entries = Array.from({ length: 100 }, (_, i) => ({
+    key: Uint8Array.of(i),
+    kind: EntryKind.tombstone,
+    value: new Uint8Array(0),
+  }));
+  const cursor = new ArrayCursor(entries);
+  cursor.seek(Uint8Array.of(at), 1);
+  return dead.leave(cursor, seqno, time, false) ? cursor.key[0] : undefined;
+}
+
+test.each([
+  ["the later part first", [200, 100]],
+  ["the earlier part first", [100, 200]],
+  ["both at once", [200, 200]],
+])(
+  "a stretch is relied on from the last of its moments, and its last write, on: %s",
+  (_, times) => {
+    const dead = new DeadRange();
+    dead.learn(Uint8Array.of(10), Uint8Array.of(20), 5, times[0]);
+    dead.learn(Uint8Array.of(20), Uint8Array.of(30), 6, times[1]);
+    for (const at of [10, 19, 20, 29]) {
+      expect(afterLeaving(dead, at, 6, 200)).toBe(30);
+      expect(afterLeaving(dead, at, 9, 300)).toBe(30);
+      for (const time of [0, 100, 199]) expect(afterLeaving(dead, at, 9, time)).toBeUndefined();
+      expect(afterLeaving(dead, at, 5, 300)).toBeUndefined();
+    }
+    expect([9, 30].map((at) => afterLeaving(dead, at, 9, 300))).toEqual([undefined, undefined]);
+  },
+);
