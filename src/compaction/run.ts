@@ -119,7 +119,10 @@ function planOf(
   return { units, leftLogs: [...garbage, ...small.filter((log) => !leftLogs.has(log.fileNumber))] };
 }
 
-/** Share of expired entries from which on a segment is rewritten to make tombstones of them. */
+/**
+ * Share of expired entries from which on a segment is rewritten to make tombstones of them, which
+ * frees their values. The least that `countExpired` tells from a single one.
+ */
 const EXPIRED_SHARE = 1 / 4;
 
 /** Whether a segment that could be carried over is rewritten, for what has expired in it. */

@@ -152,6 +152,16 @@ describe("pickCompaction", () => {
     expect(pick(sizes, options)).toEqual(choice);
   });
 
+  test.each([
+    ["half of the only run", [shape(1000, 100)], 50, all(1, "space")],
+    ["one key fewer", [shape(1000, 100)], 49, undefined],
+    ["together with tombstones", [shape(1, 20, 20), shape(1000, 100)], 30, all(2, "space")],
+    ["more than there is", [shape(1, 1), shape(1000, 100)], 500, all(2, "space")],
+    ["of no runs", [], 5, undefined],
+  ] as const)("by what is hidden: %s", (_, shapes, hiddenCount, choice) => {
+    expect(pickCompaction(versionOf(shapes), DEFAULTS, hiddenCount)).toEqual(choice);
+  });
+
   const byTombstones: [string, readonly RunShape[], Choice | undefined][] = [
     ["half of the oldest run deleted", [shape(1, 50, 50), shape(1000, 100)], all(2, "space")],
     ["less than half of it deleted", [shape(1, 49, 49), shape(1000, 100)], undefined],

@@ -80,6 +80,20 @@ describe("planCompaction", () => {
     expect(plan(runs, true)).toEqual(["merge aa/0", "carry bb"]);
   });
 
+  test("rewrites a loner whose expired entries are to go, wherever that is", () => {
+    const runs = [[segment("aa"), segment("cc", 1)], [segment("bb")]];
+    const planned = (expired: readonly SegmentMeta[], dropTombstones: boolean): string[] => {
+      const numbers = new Set(expired.map(({ fileNumber }) => fileNumber));
+      const options = { ...optionsFor(dropTombstones), expired: numbers };
+      return planCompaction(runs, options).map(describeUnit);
+    };
+    for (const dropTombstones of [false, true]) {
+      expect(planned([], dropTombstones)).toEqual(["carry aa", "carry bb", "carry cc"]);
+      expect(planned(runs[1], dropTombstones)).toEqual(["carry aa", "merge bb/1 cc/0"]);
+      expect(planned([runs[0][1]], dropTombstones)).toEqual(["carry aa", "carry bb", "merge cc/0"]);
+    }
+  });
+
   describe("with range tombstones of newer runs", () => {
     const covering = (range: string): Spans => {
       const [start, end] = [...range].map((letter) => Uint8Array.of(letter.charCodeAt(0)));
