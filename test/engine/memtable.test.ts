@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
+import { ValueView } from "../../src/cursor/value-view.ts";
 import { createMemtable, MAX_HEAP_BYTES, Memtable, NO_VERSION } from "../../src/engine/memtable.ts";
 import { WriteSet } from "../../src/engine/write-set.ts";
 import { ALWAYS, BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
@@ -270,6 +271,30 @@ describe("Memtable", () => {
     expect(grown).toBeGreaterThanOrEqual(value.length);
     expect(grown).toBeLessThan(value.length + 70_000);
   });
+});
+
+it("has a tombstone, without value and expiry, where an entry has expired", () => {
+  const memtable = new Memtable(65_536);
+  const value = encode("value");
+  for (const [i, expiry] of [10, 20, NEVER].entries()) {
+    memtable.add(Uint8Array.of(i), 0, 1, i + 1, EntryKind.put, value, 0, 5, expiry);
+  }
+  const seenAt = (time: number): unknown[] => {
+    const cursor = memtable.cursor(MAX_SEQNO, time);
+    const seen: unknown[] = [];
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+      const view = new ValueView();
+      cursor.viewValue(view);
+      const lengths = [cursor.value().length, cursor.storedValue().length, view.end - view.start];
+      seen.push([cursor.kind, cursor.expiry, ...lengths]);
+    }
+    return seen;
+  };
+  const puts = [10, 20, NEVER].map((expiry) => [EntryKind.put, expiry, 5, 5, 5]);
+  const tombstone = [EntryKind.tombstone, NEVER, 0, 0, 0];
+  expect(seenAt(9.5)).toEqual(puts);
+  expect(seenAt(10)).toEqual([tombstone, ...puts.slice(1)]);
+  expect(seenAt(25)).toEqual([tombstone, tombstone, puts[2]]);
 });
 
 describe("the period around a moment", () => {

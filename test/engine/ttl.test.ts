@@ -211,6 +211,30 @@ describe("the ttl of the database", () => {
   });
 });
 
+test("a tombstone that a flush makes of an expired put is a tombstone like another", async () => {
+  const { clock, database } = await setUp({ compactionTrigger: 16 });
+  await database.put("a", "old");
+  await database.flush();
+  await database.put("a", "new", { ttl: 10 });
+  await database.put("b", "b", { ttl: 20 });
+  clock.time += 10;
+  await database.flush();
+  expect(database.stats().runs).toMatchObject([{ keyCount: 2, tombstoneCount: 1 }, {}]);
+  await database.verify();
+  clock.time -= 10;
+  expect(await keysOf(database)).toBe("b");
+});
+
+test("a ttl of 0 by a clock that says 0 is one that can be stored", async () => {
+  const { clock, options, database } = await setUp();
+  clock.time = 0;
+  await database.put("a", "a", { ttl: 0 });
+  await database.close();
+  const again = await openFor<string, string>("store", options);
+  clock.time = 1;
+  expect(await keysOf(again)).toBe("");
+});
+
 test("a put gives a key a new ttl, or none", async () => {
   const { clock, database } = await setUp();
   for (const key of ["a", "b", "c"]) await database.put(key, "old", { ttl: 10 });
@@ -310,6 +334,18 @@ describe("a transaction", () => {
     expect(await keysOf(database)).toBe("bd");
     clock.time += 5;
     expect(await keysOf(database)).toBe("d");
+  });
+
+  test("has the time where its puts are the first that expire", async () => {
+    const { clock, database } = await setUp();
+    await database.put("a", "a");
+    await database.transaction((transaction) => {
+      transaction.put("a", "a", { ttl: 0 });
+      transaction.put("b", "b", { ttl: 1 });
+      clock.time += 1;
+      expect([...transaction.keys()]).toEqual(["b"]);
+    });
+    expect([...database.keys()]).toEqual([]);
   });
 
   test("has the ttl of the database", async () => {

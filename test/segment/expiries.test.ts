@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
 import { writeU32, writeU53 } from "../../src/bytes/fixed.ts";
 import { EntryKind, NEVER } from "../../src/entry.ts";
@@ -36,9 +36,27 @@ const anySchedule: fc.Arbitrary<Schedule> = fc
 
 const anyTime = fc.oneof(fc.nat(22), anyExpiry, fc.constant(1_700_000_050_000.5));
 
+function set(bytes: Uint8Array, pos: number, value: number): Uint8Array {
+  writeU32(bytes, pos, value);
+  return bytes;
+}
+
+function setQuartile(bytes: Uint8Array, index: number, value: number): Uint8Array {
+  writeU53(bytes, 4 + 8 * index, value);
+  return bytes;
+}
+
 describe("Expiries", () => {
   test("a segment in which nothing expires has no section", () => {
     expect(new ExpiryBuilder().finish(1000)).toHaveLength(0);
+  });
+
+  test("take about the bytes that their builder says", () => {
+    const builder = new ExpiryBuilder();
+    for (let i = 0; i < 10_000; i++) builder.add(2 * i, 1 + i * 2 ** 39);
+    const { estimatedBytes } = builder;
+    const { length } = builder.finish(20_000);
+    expect(Math.abs(estimatedBytes - length)).toBeLessThan(length * 0.1);
   });
 
   test("know of each ordinal when it expires, and whether it has", () => {
@@ -131,16 +149,6 @@ describe("Expiries", () => {
     ["with a latest expiry that is none", (bytes) => setQuartile(bytes, 4, NEVER)],
   ];
 
-  function set(bytes: Uint8Array, pos: number, value: number): Uint8Array {
-    writeU32(bytes, pos, value);
-    return bytes;
-  }
-
-  function setQuartile(bytes: Uint8Array, index: number, value: number): Uint8Array {
-    writeU53(bytes, 4 + 8 * index, value);
-    return bytes;
-  }
-
   test.each(damaged)("%s are corruption", (_, damage) => {
     expect(new Expiries(whole.slice(), 4, "file", 0).count).toBe(3);
     expect(() => new Expiries(damage(whole.slice()), 4, "file", 0)).toThrow(CorruptionError);
@@ -154,6 +162,25 @@ describe("a segment with entries that expire", () => {
     { key: bytesOf("c"), value: new Uint8Array(5000).fill(3), expiry: 200 },
     { key: bytesOf("d"), value: undefined },
   ];
+
+  test("is verified: no tombstone expires, and the quartiles are true", async () => {
+    const times = entries.map(({ expiry }) => expiry);
+    const falsified: readonly [Uint8Array, string | undefined][] = [
+      [sectionOf(times), undefined],
+      [sectionOf([...times.slice(0, 3), 150]), "no tombstone that expires"],
+      [setQuartile(sectionOf(times), 3, 150), "the quartiles of expiries that it says"],
+      [setQuartile(sectionOf(times), 4, 201), "the quartiles of expiries that it says"],
+    ];
+    for (const [section, expected] of falsified) {
+      // What a writer with a bug would leave: the checksums are right.
+      const finish = vi.spyOn(ExpiryBuilder.prototype, "finish").mockReturnValueOnce(section);
+      const { fileSystem } = await write(entries);
+      finish.mockRestore();
+      const verified = (await openSegment(fileSystem)).verify();
+      if (expected === undefined) await verified;
+      else await expect(verified).rejects.toMatchObject({ code: "MEMKV_CORRUPTION", expected });
+    }
+  });
 
   test("has them until they expire, and tombstones from then on", async () => {
     const segment = await openSegment((await write(entries)).fileSystem);

@@ -533,13 +533,10 @@ describe("SegmentWriter", () => {
       coders,
       seqnos: SEQNOS,
     });
-    for (const { key, value } of entries) {
-      writer.add(
-        key,
-        key.length,
-        value ? EntryKind.put : EntryKind.tombstone,
-        value ?? bytesOf(""),
-      );
+    for (const [i, { key, value }] of entries.entries()) {
+      const kind = value ? EntryKind.put : EntryKind.tombstone;
+      const expiry = value && 2 ** 48 + i * 2 ** 34;
+      writer.add(key, key.length, kind, value ?? bytesOf(""), expiry);
     }
     const estimated = writer.estimatedBytes;
     const { fileBytes } = await writer.finish();
