@@ -167,7 +167,9 @@ export abstract class ReadView<K, V> {
    * for memtables, and the next flush or compaction for runs.
    *
    * Where entries expire, each expiry begins that walk anew. In the oldest run an answer costs as much
-   * more as has expired since the last, and the first one after an expiry sorts all that will expire.
+   * more as has expired since the last, and the first one after an expiry sorts all that will expire,
+   * about 0.1 s for a million entries. Two snapshots of different times that are asked in turn cost
+   * each time what expired between them; one beside the database does not.
    */
   count(range?: KeyRange<K>): number {
     this.moment();

@@ -8,7 +8,8 @@
  * Structure for Cumulative Frequency Tables", Software: Practice and Experience 24 (3), 1994). So a
  * move costs as much as has expired, and a question little, however many entries there are.
  *
- * Memory: 4 bytes an entry that expires, and an eighth of a byte an ordinal.
+ * Memory: 4 bytes an entry that expires, which several timelines may share, and an eighth of a byte
+ * an ordinal.
  */
 import { countBits } from "./ordinal-set.ts";
 
@@ -16,8 +17,8 @@ const GROUP_SHIFT = 9;
 const GROUP_BYTES_SHIFT = GROUP_SHIFT - 3;
 
 export class ExpiryTimeline {
-  /** What expires, in the order in which it does. */
-  private readonly ordinals: Uint32Array;
+  /** What expires, in the order in which it does. Not changed, so that several may share it. */
+  readonly ordinals: Uint32Array;
   private readonly expiryOf: (ordinal: number) => number;
   /** Which have expired. */
   private readonly bits: Uint8Array;
@@ -35,8 +36,9 @@ export class ExpiryTimeline {
     this.expiredCount = 0;
   }
 
+  /** Bytes of memory beside `ordinals`. */
   get byteLength(): number {
-    return this.ordinals.byteLength + this.bits.byteLength + this.sums.byteLength;
+    return this.bits.byteLength + this.sums.byteLength;
   }
 
   /** The last expiry up to the moment it stands at; minus infinity if there is none. */

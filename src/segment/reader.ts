@@ -269,7 +269,8 @@ export class Segment {
 
   /**
    * How many entries have expired at a moment among ordinals [0, ordinal), exactly; `ordinal` may be the
-   * key count. Costs as much as has expired since the moment that was asked about before.
+   * key count. Costs as much as expires between the moment and the one that was asked about before, of
+   * those of the present or of the past; the first call sorts all that expires.
    */
   countExpiredBefore(ordinal: number, time: number): number {
     return this.expiries?.countExpiredBefore(ordinal, time) ?? 0;

@@ -122,6 +122,20 @@ describe("Expiries", () => {
     );
   });
 
+  test("are asked of the present and the past in turn at the cost of neither's way to the other", () => {
+    const expiries = build(Array.from({ length: 4000 }, (_, i) => 1 + ((i * 7919) % 1009)));
+    const { quartiles } = expiries;
+    const counts = (): number[] =>
+      [quartiles[1], quartiles[3]].map((time) => expiries.countExpiredBefore(4000, time));
+    const first = counts();
+    expect(first[0]).toBeGreaterThanOrEqual(1000);
+    expect(first[1]).toBeGreaterThanOrEqual(3000);
+    expect(counts()).toEqual(first);
+    const looks = vi.spyOn(expiries, "at");
+    for (let i = 0; i < 10; i++) expect(counts()).toEqual(first);
+    expect(looks.mock.calls.length).toBeLessThan(100);
+  });
+
   test("count what has expired without a look at each: never too much, and in the end all", () => {
     fc.assert(
       fc.property(anySchedule, anyTime, (schedule, time) => {
