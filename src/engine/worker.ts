@@ -25,6 +25,7 @@ import { compactRuns, flushMemtable, type JobContext, type JobOutput } from "./j
 import { Memtable } from "./memtable.ts";
 import {
   type CompactRequest,
+  type FlushRequest,
   type SharedSegment,
   toPortable,
   type WorkerRequest,
@@ -64,6 +65,15 @@ async function giveWay(): Promise<void> {
   if (pauseCount === 0) await setImmediate();
 }
 
+/** Flushes under way. Writers may be waiting for them, and nobody for a compaction. */
+const flushes = new Set<Promise<JobOutput>>();
+
+/** The pause of a compaction: it stands still as long as there is something to flush. */
+async function giveWayToFlushes(): Promise<void> {
+  await giveWay();
+  while (flushes.size > 0) await Promise.allSettled(flushes);
+}
+
 async function compact({ runs, task, control }: CompactRequest): Promise<JobOutput> {
   const opened: Segment[] = [];
   try {
@@ -77,7 +87,8 @@ async function compact({ runs, task, control }: CompactRequest): Promise<JobOutp
       }
       sources.push(segments);
     }
-    const output = await compactRuns(sources, task, context, giveWay, new JobControl(control));
+    const jobControl = new JobControl(control);
+    const output = await compactRuns(sources, task, context, giveWayToFlushes, jobControl);
     const inputs = new Set(opened.map((segment) => segment.meta.fileNumber));
     return await withSections(output, inputs);
   } finally {
@@ -113,12 +124,22 @@ function openSegment({ fileNumber, sections }: SharedSegment): Promise<Segment> 
   });
 }
 
-async function run(request: WorkerRequest): Promise<JobOutput> {
-  if (request.kind === "compact") return compact(request);
+async function flush(request: FlushRequest): Promise<JobOutput> {
   const memtable = Memtable.from(request.memtable);
   const control = new JobControl(request.control);
   const output = await flushMemtable(memtable, request.task, context, giveWay, control);
   return await withSections(output, new Set());
+}
+
+async function run(request: WorkerRequest): Promise<JobOutput> {
+  if (request.kind === "compact") return await compact(request);
+  const flushed = flush(request);
+  flushes.add(flushed);
+  try {
+    return await flushed;
+  } finally {
+    flushes.delete(flushed);
+  }
 }
 
 async function answer(request: WorkerRequest): Promise<WorkerResponse> {

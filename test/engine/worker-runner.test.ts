@@ -4,6 +4,7 @@
  * Once, a thread that died while the result of an earlier job was being installed took that job's
  * files with it: it had made them, and the database did not name them yet.
  */
+import { setImmediate } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
@@ -163,6 +164,30 @@ describe("a thread that dies", () => {
     await killThread();
     expect((await flush(memtableOf(20)))[0].keyCount).toBe(20);
   });
+});
+
+test("a compaction stands still while a memtable is flushed", async () => {
+  const run = await openAll(await flush(memtableOf(300_000)));
+  const memtable = memtableOf(100_000);
+  const [compacting, flushing] = [new JobControl(), new JobControl()];
+  const runs = Array.from({ length: 4 }, () => run);
+  const compaction = runner.compact(runs, TASK, compacting);
+  while (compacting.entryCount === 0) await setImmediate();
+  const flushed = runner.flush(memtable, FLUSH, flushing);
+  while (flushing.entryCount === 0) await setImmediate();
+  const before = compacting.entryCount;
+  let after = before;
+  for (;;) {
+    const seen = compacting.entryCount;
+    if (flushing.entryCount === 100_000) break;
+    after = seen;
+    await setImmediate();
+  }
+  // It goes on to its next pause; taking turns, it would do as much as the flush.
+  expect(after - before).toBeLessThan(50_000);
+  await flushed;
+  expect((await compaction).run).toMatchObject([{ keyCount: 300_000 }]);
+  expect(compacting.entryCount).toBeGreaterThan(after);
 });
 
 test("a flush does not wait for a compaction that was begun before it", async () => {
