@@ -81,7 +81,8 @@ export interface DatabaseStats {
     readonly read: number;
     /**
      * Bytes of runs for each that certainly lives, at most: all that is newer than the oldest run
-     * counts as hiding something there. 1 for a single run, or none.
+     * counts as hiding something there, and what has expired as dead. 1 for a single run of which
+     * nothing has expired, or none; all bytes, where none certainly lives.
      */
     readonly space: number;
   };
@@ -186,7 +187,7 @@ function spaceAmplification(current: OpenVersion, time: number): number {
   const { version } = current;
   const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version, current.hiddenCount(time));
   const bytes = newerBytes + deletedBytes + liveBytes;
-  return bytes === 0 ? 1 : bytes / liveBytes;
+  return bytes === 0 ? 1 : bytes / Math.max(1, liveBytes);
 }
 
 function statsOfRun(run: Run): RunStats {

@@ -459,6 +459,22 @@ test("a range is compacted for what has expired within it, and not for what has 
   expect(database.at(0)).toBe("b0");
 });
 
+test("statistics take what has expired for dead, and give a number where nothing lives", async () => {
+  const { clock, database } = await setUp();
+  const space = (): number => database.stats().amplification.space;
+  expect(space()).toBe(1);
+  for (const [i, key] of ["a", "b", "c", "d"].entries()) {
+    await database.put(key, key, { ttl: i < 2 ? 10 : 20 });
+  }
+  await database.flush();
+  expect(space()).toBe(1);
+  clock.time += 10;
+  expect(space()).toBe(2);
+  clock.time += 10;
+  const [{ fileBytes }] = database.stats().runs;
+  expect(space()).toBe(fileBytes);
+});
+
 test("where nothing expires reads do not ask for the time", async () => {
   const { clock, database } = await setUp();
   await database.put("a", "a");
