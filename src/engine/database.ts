@@ -285,9 +285,9 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     }
     const begin = (): Transaction<K, V> => {
       store.checkWritable();
-      const { sources, visibleSeqno, options, pins } = store;
+      const { sources, visibleSeqno, pins } = store;
       // The clock is asked even if nothing expires yet: what the transaction writes may.
-      const pin = pins.take("transaction", sources, visibleSeqno, options.now());
+      const pin = pins.take("transaction", sources, visibleSeqno, store.clockTime);
       return new Transaction(store, this.codecs, pin);
     };
     const resolved = resolveTransaction(options, store.options.durability);
@@ -529,7 +529,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     return (earlier) => {
       const { sources, visibleSeqno } = store;
       // What stands before the write in its group may be the first that expires.
-      const time = store.options.now();
+      const time = store.clockTime;
       if (expected === undefined) {
         if (earlier.has(mapKey)) return earlier.valueOf(mapKey, time) === undefined;
         return !hasKey(sources, visibleSeqno, time, bytes, length);

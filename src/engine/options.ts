@@ -112,7 +112,8 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly logger?: Logger | undefined;
   /**
    * The clock, in milliseconds since 1970, by which entries expire. Default `Date.now`; tests may stand
-   * in for it.
+   * in for it. While it says NaN or less than 0, puts with a ttl are refused, and to reads nothing has
+   * expired. No entry expires before 1: with a ttl of 0 at 0 it lives that long.
    */
   readonly now?: (() => number) | undefined;
 }

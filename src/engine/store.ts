@@ -369,7 +369,13 @@ export class Store implements CommitHost, BackgroundHost {
 
   /** The time of what is read now. The clock is not asked where nothing expires. */
   get time(): number {
-    return this.hasExpiries ? this.options.now() : BEFORE_EXPIRY;
+    return this.hasExpiries ? this.clockTime : BEFORE_EXPIRY;
+  }
+
+  /** What the clock says. By one that says NaN or less than 0, nothing has expired. */
+  get clockTime(): number {
+    const now = this.options.now();
+    return now >= 0 ? now : BEFORE_EXPIRY;
   }
 
   /**

@@ -405,6 +405,23 @@ describe("a ttl that is none", () => {
     await expect(database.batch([], options)).rejects.toThrow(/unknown option "ttl"/);
   });
 
+  test.each([Number.NaN, -1])("to a clock that says %d nothing has expired", async (time) => {
+    const { clock, database } = await setUp();
+    const keys = Array.from({ length: 200 }, (_, i) => `k${100 + i}`);
+    await database.batch(keys.map((key) => ({ type: "put", key, value: key, ttl: 10 })));
+    await database.delete(keys[0]);
+    clock.time += 10;
+    // What it learns of the stretch goes for later moments, and for no others.
+    expect([database.count(), ...database.keys()]).toEqual([0]);
+    clock.time = time;
+    expect([database.count(), [...database.keys()].length]).toEqual([199, 199]);
+    expect(database.get("k107")).toBe("k107");
+    expect(await database.put("k107", "x", { ifAbsent: true })).toBe(false);
+    await database.transaction((transaction) => {
+      expect([...transaction.keys()]).toEqual(keys.slice(1));
+    });
+  });
+
   test.each([Number.NaN, -1, 2 ** 60])("nor is one of a clock that says %d", async (time) => {
     const { clock, database } = await setUp();
     clock.time = time;
