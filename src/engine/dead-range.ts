@@ -7,8 +7,8 @@
  * comes to that stretch goes to its end at once; what has been deleted there since, it adds.
  *
  * What is remembered is a fact about content, not about files: from the write `seqno` on, and from the
- * moment `time` on, by which something there may have expired, no key in [start, end) is there. Flushes and compactions do not touch it; the first put into the stretch ends
- * it. One stretch is remembered, the last that was found.
+ * moment `time` on, by which something there may have expired, no key in [start, end) is there.
+ * Flushes and compactions do not touch it; the first put into the stretch ends it. One stretch is remembered, the last that was found.
  *
  * Invariants:
  * 1. It is learned only by a reader that sees all writes applied so far: one that came later could be
