@@ -4,7 +4,10 @@
  */
 import type { DirectoryLock, File, FileSystem, OpenMode } from "../../src/io/file-system.ts";
 
-const NEVER = new Promise<never>(() => {});
+/** A promise of its own each time: one for all would keep every process that ever waited for it. */
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
 
 export class Process implements FileSystem {
   /** Resolves when the process was killed. */
@@ -93,12 +96,12 @@ export class Process implements FileSystem {
   }
 
   async #run<T>(operation: () => Promise<T>): Promise<T> {
-    if (!this.#isAlive) return await NEVER;
+    if (!this.#isAlive) return await never();
     try {
       const result = await operation();
-      return this.#isAlive ? result : await NEVER;
+      return this.#isAlive ? result : await never();
     } catch (error) {
-      if (!this.#isAlive) return await NEVER;
+      if (!this.#isAlive) return await never();
       throw error;
     }
   }

@@ -81,9 +81,9 @@ export class ProcessFileSystem implements FileSystem {
   }
 
   private async whileAlive<T>(call: () => Promise<T>): Promise<T> {
-    if (!this.isAlive) return await NEVER;
+    if (!this.isAlive) return await never();
     const result = await call();
-    return this.isAlive ? result : await NEVER;
+    return this.isAlive ? result : await never();
   }
 
   private orThrow<T>(call: () => T): T {
@@ -92,4 +92,7 @@ export class ProcessFileSystem implements FileSystem {
   }
 }
 
-const NEVER = new Promise<never>(() => {});
+/** A promise of its own each time: one for all would keep every process that ever waited for it. */
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
