@@ -2,6 +2,7 @@
 import type { AsyncCommand } from "fast-check";
 import { expect } from "vitest";
 import { ClosedError } from "../../src/index.ts";
+import { failureOf } from "./failure.ts";
 import { History } from "./history.ts";
 import { describeOperation, type Operation, type Wait, wait } from "./operations.ts";
 import type { Model, System } from "./system.ts";
@@ -24,7 +25,7 @@ export class Reopen implements AsyncCommand<Model, System> {
     const history = new History(database, model.content, this.operations);
     await wait(this.pause);
     const closed = database.close();
-    await expect(database.put("a", "too late")).rejects.toThrow(ClosedError);
+    expect((await failureOf(database.put("a", "too late"))) instanceof ClosedError).toBe(true);
     await Promise.all([closed, history.settledAtClose()]);
     await system.reopen();
     model.content = history.last;
