@@ -49,7 +49,6 @@ export interface LevelRange {
 
 /** What is asked of an iterator of the database. */
 interface Items<T> {
-  next(): IteratorResult<T, undefined>;
   nextMany(items: T[], length: number): boolean;
   return(): void;
 }
@@ -70,6 +69,8 @@ class LevelCursor<T> {
   private readonly reading: Reading<T>;
   private iterator: Items<T> | undefined;
   private unyielded: number;
+  /** What reading failed with: the end was not reached, so it is told whenever more is asked for. */
+  private failure: { readonly error: unknown } | undefined;
 
   /** Takes over the moment, unless it is that of the range's explicit snapshot. */
   constructor(moment: Moment, range: LevelRange, reading: Reading<T>) {
@@ -78,35 +79,42 @@ class LevelCursor<T> {
     this.reading = reading;
     this.iterator = undefined;
     this.unyielded = 0;
+    this.failure = undefined;
   }
 
   async next(): Promise<T | undefined> {
     if (this.range.signal != null) await this.checkSignal();
     if (++this.unyielded > YIELD_ENTRIES) await this.rest();
-    const step = this.started().next();
-    return step.done === true ? undefined : step.value;
+    const items: T[] = [];
+    this.read(items, 1);
+    return items.at(0);
   }
 
+  /** Up to so many of the next items; fewer at the end, and before one that cannot be read. */
   async take(count: number): Promise<T[]> {
     if (this.range.signal != null) await this.checkSignal();
     const items: T[] = [];
-    const iterator = this.started();
     while (items.length < count) {
       if (this.unyielded >= YIELD_ENTRIES) await this.rest();
       const from = items.length;
-      const hasMore = iterator.nextMany(
-        items,
-        Math.min(count, from + YIELD_ENTRIES - this.unyielded),
-      );
+      const hasMore = this.read(items, Math.min(count, from + YIELD_ENTRIES - this.unyielded));
       this.unyielded += items.length - from;
       if (!hasMore) break;
     }
     return items;
   }
 
+  /** As `take`, but all that there are or none. */
+  async takeAll(count: number): Promise<T[]> {
+    const items = await this.take(count);
+    if (this.failure !== undefined) throw this.failure.error;
+    return items;
+  }
+
   /** Moves to the target, or the next key in the iterator's direction; off the end if it is outside. */
   seek(target: Data): void {
     this.stop();
+    this.failure = undefined;
     const { range } = this;
     const bytes = toBytes(target);
     if (!isWithin(bytes, range)) this.iterator = NO_ITEMS;
@@ -121,6 +129,19 @@ class LevelCursor<T> {
     this.stop();
     if (this.range.snapshot == null) this.moment.release();
     return Promise.resolve();
+  }
+
+  /** Reads on until there are `length` items; false at the end. Throws where nothing could be read. */
+  private read(items: T[], length: number): boolean {
+    if (this.failure !== undefined) throw this.failure.error;
+    const from = items.length;
+    try {
+      return this.started().nextMany(items, length);
+    } catch (error) {
+      this.failure = { error };
+      if (items.length === from) throw error;
+      return false;
+    }
   }
 
   private started(): Items<T> {
@@ -178,16 +199,14 @@ class MappedItems<S, T> implements Items<T> {
     this.map = map;
   }
 
-  next(): IteratorResult<T, undefined> {
-    const step = this.source.next();
-    return step.done === true ? step : { done: false, value: this.map(step.value) };
-  }
-
   nextMany(items: T[], length: number): boolean {
     const more: S[] = [];
-    const hasMore = this.source.nextMany(more, length - items.length);
-    for (const item of more) items.push(this.map(item));
-    return hasMore;
+    try {
+      return this.source.nextMany(more, length - items.length);
+    } finally {
+      // Those before one that could not be read, too.
+      for (const item of more) items.push(this.map(item));
+    }
   }
 
   return(): void {
@@ -196,7 +215,6 @@ class MappedItems<S, T> implements Items<T> {
 }
 
 const NO_ITEMS: Items<never> = {
-  next: () => ({ done: true, value: undefined }),
   nextMany: () => false,
   return: () => {},
 };
@@ -258,7 +276,7 @@ export class LevelIterator<K, V> extends AbstractIterator<Database, K, V> {
   }
 
   _all(): Promise<Entry[]> {
-    return this.cursor.take(this.limit - this.count);
+    return this.cursor.takeAll(this.limit - this.count);
   }
 
   _seek(target: Data): void {
@@ -322,7 +340,7 @@ export class LevelKeyIterator<K> extends AbstractKeyIterator<Database, K> {
   }
 
   _all(): Promise<Data[]> {
-    return this.cursor.take(this.limit - this.count);
+    return this.cursor.takeAll(this.limit - this.count);
   }
 
   _seek(target: Data): void {
@@ -351,7 +369,7 @@ export class LevelValueIterator<K, V> extends AbstractValueIterator<Database, K,
   }
 
   _all(): Promise<Data[]> {
-    return this.cursor.take(this.limit - this.count);
+    return this.cursor.takeAll(this.limit - this.count);
   }
 
   _seek(target: Data): void {

@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { LockedError, open } from "../../src/index.ts";
 import { MemkvLevel } from "../../src/level/index.ts";
 import { MemoryFileSystem } from "../../src/testing/index.ts";
@@ -41,6 +41,49 @@ test("a batch of several formats is one batch", async () => {
     BINARY,
   ]);
   expect(await level.get("mixed", { valueEncoding: "view" })).toEqual(BINARY);
+});
+
+test("an iterator gives what comes before damage, and then never says that it is at the end", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "memkv-level-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const whole = new MemkvLevel(directory);
+  await whole.batch(
+    Array.from({ length: 500 }, (_, i) => ({
+      type: "put",
+      key: String(1000 + i),
+      value: `${1000 + i} `.repeat(40),
+    })),
+  );
+  await whole.close();
+  const core = await open(directory, {
+    keyEncoding: "binary",
+    valueEncoding: "binary",
+    compression: "none",
+  });
+  await core.flush();
+  await core.close();
+  const [segment] = readdirSync(directory).filter((name) => name.endsWith(".seg"));
+  const bytes = readFileSync(join(directory, segment));
+  bytes[50_000] ^= 0xff;
+  writeFileSync(join(directory, segment), bytes);
+
+  const damaged = new MemkvLevel(directory);
+  onTestFinished(() => damaged.close());
+  const error = { code: "MEMKV_CORRUPTION" };
+  const iterator = damaged.iterator();
+  const items = await iterator.nextv(1000);
+  expect(items.length).toBeGreaterThan(100);
+  expect(items.length).toBeLessThan(500);
+  await expect(iterator.nextv(1000)).rejects.toMatchObject(error);
+  await iterator.close();
+
+  const values = damaged.values();
+  for (const [, expected] of items) expect(await values.next()).toBe(expected);
+  await expect(values.next()).rejects.toMatchObject(error);
+  await expect(values.next()).rejects.toMatchObject(error);
+  await values.close();
+  // Some would pass for all.
+  await expect(damaged.iterator().all()).rejects.toMatchObject(error);
 });
 
 test("every way to put takes a ttl", async () => {
