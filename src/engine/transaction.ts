@@ -116,9 +116,8 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
   }
 
   override getMany(keys: readonly K[]): (V | undefined)[] {
-    const values = super.getMany(keys);
     for (const key of keys) this.readKey(key);
-    return values;
+    return super.getMany(keys);
   }
 
   override getStream(key: K): ReadableStream<Uint8Array> | undefined {
