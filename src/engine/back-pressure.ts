@@ -29,6 +29,11 @@ export function slowReason(
   return runCount > maxRunCount(compactionTrigger) ? "runs" : undefined;
 }
 
+/** Whether there are so many runs that their merge cannot wait for flushes. */
+export function isCompactionUrgent(runCount: number, compactionTrigger: number): boolean {
+  return runCount > maxRunCount(compactionTrigger) / 2;
+}
+
 /** Why no memtable may be sealed, so that writes stop once the one being written is full. */
 export function stopReason(
   sealedMemtables: number,

@@ -17,7 +17,13 @@ import {
 } from "../compaction/value-logs.ts";
 import { ClosedError } from "../errors.ts";
 import { type Run, type SegmentMeta, versionOf } from "../manifest/version.ts";
-import { SLOW_BYTES_PER_MS, type StallReason, slowReason, stopReason } from "./back-pressure.ts";
+import {
+  isCompactionUrgent,
+  SLOW_BYTES_PER_MS,
+  type StallReason,
+  slowReason,
+  stopReason,
+} from "./back-pressure.ts";
 import { JobControl } from "./job-control.ts";
 import type { JobOutput, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
@@ -106,6 +112,8 @@ export class Background {
   private readonly events: BackgroundEvents;
   private flushing: Promise<void> | undefined;
   private compacting: Promise<void> | undefined;
+  /** Manual compactions that wait for the one under way. */
+  private manualWaiting = 0;
   private readonly cancellation = new AbortController();
   /** Bytes of files that flushes and compactions have installed since the open. */
   flushedBytes = 0;
@@ -194,7 +202,10 @@ export class Background {
    * to clear: one that rewrites only what refers to such logs.
    */
   async compactAll(bounds: Bounds): Promise<void> {
+    this.manualWaiting++;
+    this.compactionUnderWay?.control.hurry();
     while (this.compacting !== undefined) await this.compacting.catch(ignore);
+    this.manualWaiting--;
     this.cancellation.signal.throwIfAborted();
     await this.startCompaction(async () => {
       const { current } = this.host.versions;
@@ -241,6 +252,9 @@ export class Background {
 
   private reportSlowDown(): void {
     const { compactionTrigger } = this.host.policy;
+    if (isCompactionUrgent(this.runCount, compactionTrigger)) {
+      this.compactionUnderWay?.control.hurry();
+    }
     this.reportStall("slow", slowReason(this.sealedCount, this.runCount, compactionTrigger));
   }
 
@@ -315,6 +329,8 @@ export class Background {
       this.startCompaction(async () => {
         for (let choice = this.pick(); choice !== undefined; choice = this.pick()) {
           await this.compact(choice);
+          // Under a steady load there is always something due.
+          if (this.manualWaiting > 0) break;
         }
       })
     );
@@ -338,6 +354,10 @@ export class Background {
     const inputs = host.versions.current;
     inputs.hold();
     const control = new JobControl();
+    const { compactionTrigger } = host.policy;
+    const isUrgent = isCompactionUrgent(this.runCount, compactionTrigger);
+    // Somebody waits for a manual one.
+    if (choice.reason === "manual" || isUrgent) control.hurry();
     const cancel = (): void => control.cancel();
     signal.addEventListener("abort", cancel);
     try {

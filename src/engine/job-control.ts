@@ -1,14 +1,15 @@
 /**
  * JobControl: how the main thread follows, and cancels, a job that may run in another thread.
  *
- * Two words of shared memory: whether the job is cancelled, and how many entries it has gone through.
+ * Three words of shared memory: whether the job is cancelled, how many entries it has gone through,
+ * and whether it is urgent.
  */
 export class JobControl {
   /** Give it to another thread, and make a JobControl of it there. */
   readonly shared: SharedArrayBuffer;
   private readonly words: BigInt64Array;
 
-  constructor(shared: SharedArrayBuffer = new SharedArrayBuffer(16)) {
+  constructor(shared: SharedArrayBuffer = new SharedArrayBuffer(24)) {
     this.shared = shared;
     this.words = new BigInt64Array(shared);
   }
@@ -20,6 +21,15 @@ export class JobControl {
 
   get isCancelled(): boolean {
     return Atomics.load(this.words, 0) !== 0n;
+  }
+
+  /** A compaction then takes turns with flushes, for which it else stands still. */
+  hurry(): void {
+    Atomics.store(this.words, 2, 1n);
+  }
+
+  get isUrgent(): boolean {
+    return Atomics.load(this.words, 2) !== 0n;
   }
 
   advance(entryCount: number): void {

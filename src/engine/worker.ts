@@ -68,10 +68,13 @@ async function giveWay(): Promise<void> {
 /** Flushes under way. Writers may be waiting for them, and nobody for a compaction. */
 const flushes = new Set<Promise<JobOutput>>();
 
-/** The pause of a compaction: it stands still as long as there is something to flush. */
-async function giveWayToFlushes(): Promise<void> {
+/**
+ * The pause of a compaction: it stands still as long as there is something to flush, unless it is
+ * urgent. That is looked at between flushes: one that never ended for the next would starve it.
+ */
+async function giveWayToFlushes(control: JobControl): Promise<void> {
   await giveWay();
-  while (flushes.size > 0) await Promise.allSettled(flushes);
+  while (flushes.size > 0 && !control.isUrgent) await Promise.race(flushes).catch(() => {});
 }
 
 async function compact({ runs, task, control }: CompactRequest): Promise<JobOutput> {
@@ -88,7 +91,8 @@ async function compact({ runs, task, control }: CompactRequest): Promise<JobOutp
       sources.push(segments);
     }
     const jobControl = new JobControl(control);
-    const output = await compactRuns(sources, task, context, giveWayToFlushes, jobControl);
+    const pause = (): Promise<void> => giveWayToFlushes(jobControl);
+    const output = await compactRuns(sources, task, context, pause, jobControl);
     const inputs = new Set(opened.map((segment) => segment.meta.fileNumber));
     return await withSections(output, inputs);
   } finally {

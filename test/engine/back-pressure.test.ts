@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { maxRunCount } from "../../src/compaction/pick.ts";
-import { slowReason, stopReason } from "../../src/engine/back-pressure.ts";
+import { isCompactionUrgent, slowReason, stopReason } from "../../src/engine/back-pressure.ts";
 import type { Database, StallEvent } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
@@ -49,6 +49,12 @@ describe("writes", () => {
     [2, 24, "memtables", "memtables"],
     [3, 99, "memtables", "memtables"],
   ];
+
+  test("make the merge of many runs urgent, long before they are slowed down", () => {
+    expect([1, 6, 7, 24].map((runs) => isCompactionUrgent(runs, 4))).toEqual([
+      ...[false, false, true, true],
+    ]);
+  });
 
   test.each(cases)(
     "with %i sealed memtables and %i runs at trigger 4: slow for %s, stopped for %s",
