@@ -7,6 +7,8 @@
  *
  * Entries are read ahead in small batches (entry-batch.ts): one entry at first, then twice as many each
  * time, and all of a short limit at once. An error is kept until the entries before it were taken.
+ * Reading calls code of the user's, encodings and automata. Should that end the iteration it is from,
+ * what the iteration has is let go of when the reading is over.
  *
  * Tombstones are passed one by one, but a long stretch of them only once: see dead-range.ts.
  *
@@ -16,6 +18,7 @@
 import { compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind } from "../entry.ts";
+import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { KeyFilter } from "../search/key-filter.ts";
 import type { Codecs } from "./codecs.ts";
@@ -116,6 +119,9 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   /** Whether the range was found to have no more entries. */
   private isAtEnd: boolean;
   private isDone: boolean;
+  /** Whether `readAhead` is running, which needs what the iteration has. */
+  private isReading: boolean;
+  private isLetGo: boolean;
   /** What `observed` said at the end, where somebody asked to know. */
   private seen: Bounds | undefined;
 
@@ -142,12 +148,15 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.isStarted = false;
     this.isAtEnd = false;
     this.isDone = false;
+    this.isReading = false;
+    this.isLetGo = false;
     this.seen = undefined;
     pin.watch(this);
     pin.observe?.(() => this.observed());
   }
 
   next(): IteratorResult<T, undefined> {
+    this.checkNotReading();
     if (this.isDone) return { done: true, value: undefined };
     try {
       this.pin.checkOpen();
@@ -162,12 +171,14 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
 
   /** Appends the next items to `items`, until it has `length` of them; false where there are no more. */
   nextMany(items: T[], length: number): boolean {
+    this.checkNotReading();
     if (this.isDone) return false;
     const { batch, project } = this;
     try {
       this.pin.checkOpen();
       while (items.length < length) {
-        if (this.taken === batch.count && !this.readAhead()) {
+        // The array may be of a class whose `push` ends the iteration.
+        if (this.isDone || (this.taken === batch.count && !this.readAhead())) {
           this.return();
           return false;
         }
@@ -182,14 +193,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
 
   /** Ends the iteration and lets go of its moment. Idempotent. */
   return(): IteratorResult<T, undefined> {
-    if (!this.isDone) {
-      // Before the cursor is closed: from then on it may be another's.
-      if (this.pin.observe !== undefined) this.seen = this.observed();
-      this.isDone = true;
-      giveBackBatch(this.batch);
-      this.cursor.close?.();
-      this.pin.release();
-    }
+    this.isDone = true;
+    if (!this.isReading) this.letGo();
     return { done: true, value: undefined };
   }
 
@@ -201,18 +206,34 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.return();
   }
 
+  /** An encoding or automaton that asks for the next entry while the next ones are being read. */
+  private checkNotReading(): void {
+    if (!this.isReading) return;
+    throw new InvalidArgumentError("an iterator cannot be advanced by what it calls to read");
+  }
+
+  private letGo(): void {
+    if (this.isLetGo) return;
+    // Before the cursor is closed: from then on it may be another's.
+    if (this.pin.observe !== undefined) this.seen = this.observed();
+    this.isLetGo = true;
+    giveBackBatch(this.batch);
+    this.cursor.close?.();
+    this.pin.release();
+  }
+
   /** The part of the range that was read so far; undefined for none. */
   private observed(): Bounds | undefined {
     const { cursor, isStarted, isAtEnd } = this;
     const { bounds, isReverse } = this.iteration;
-    if (this.isDone) return this.seen;
+    if (this.isLetGo) return this.seen;
     if (!isStarted) return undefined;
     if (isAtEnd || !cursor.isValid) return bounds;
     const last = { key: cursor.key.slice(0, cursor.keyLength), isInclusive: true };
     return isReverse ? { ...bounds, lower: last } : { ...bounds, upper: last };
   }
 
-  /** Fills the batch, all of which was taken, with the next entries; false where there are none. */
+  /** Fills the batch, all of which was taken, with the next entries; false where there are none, or it was ended. */
   private readAhead(): boolean {
     if (this.failure !== undefined) throw this.failure;
     const { batch, cursor, codecs, pin } = this;
@@ -222,15 +243,19 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     // Who is to know how far the iteration went must not see it read ahead.
     const count = pin.observe === undefined ? this.batchEntries : 1;
     this.batchEntries = Math.min(count * 2, MAX_BATCH_ENTRIES);
+    this.isReading = true;
     try {
-      while (batch.count < count && !batch.isFull && this.advance()) {
+      while (batch.count < count && !batch.isFull && !this.isDone && this.advance()) {
         this.remaining--;
         batch.add(cursor, codecs, hasKeys, hasValues);
       }
     } catch (error) {
       if (batch.count === 0) throw error;
       this.failure = error;
+    } finally {
+      this.isReading = false;
     }
+    if (this.isDone) return false;
     batch.join();
     return batch.count > 0;
   }

@@ -3,7 +3,7 @@
  * comes back, not in the order of errors, not in who sees which iteration.
  */
 import { describe, expect, test } from "vitest";
-import { type Database, InvalidArgumentError, open } from "../../src/index.ts";
+import { type Automaton, type Database, InvalidArgumentError, open } from "../../src/index.ts";
 
 const COUNT = 100;
 
@@ -122,5 +122,130 @@ test("an iteration that was ended yields nothing that was read ahead", async () 
   expect(iterator.next().done).toBe(false);
   iterator.return();
   expect(iterator.next()).toEqual({ done: true, value: undefined });
+  await db.close();
+});
+
+describe("a decode that reaches into the iteration it is from", () => {
+  /** A database whose values are decoded with `hook` called each time, and one of another. */
+  async function openHooked(): Promise<{
+    db: Database<string, string>;
+    other: Database<string, unknown>;
+    entries: [string, string][];
+    hooked: { hook: (value: string) => void };
+  }> {
+    const hooked = { hook: (_value: string): void => {} };
+    const valueEncoding = {
+      name: "hooked",
+      encode: (value: string): Uint8Array => Buffer.from(value),
+      decode: (bytes: Uint8Array): string => {
+        const value = Buffer.from(bytes).toString();
+        hooked.hook(value);
+        return value;
+      },
+    };
+    const db = await open(":memory:", { valueEncoding });
+    const entries = await fill(
+      db,
+      (i) => `key ${1000 + i}`,
+      (i) => `value ${i}`,
+    );
+    await db.flush();
+    const other = await open(":memory:");
+    await other.put("other", "database");
+    return { db, other, entries, hooked };
+  }
+
+  test.each(["next", "nextMany"] as const)("may end it: %s", async (method) => {
+    for (let end = 0; end < 20; end++) {
+      const { db, other, entries, hooked } = await openHooked();
+      const iterator = db.entries({ limit: 40 })[Symbol.iterator]();
+      hooked.hook = (value): void => {
+        if (value !== `value ${end}`) return;
+        expect(iterator.return()).toEqual({ done: true, value: undefined });
+        // Whatever is read from here on is not the iteration's any more.
+        expect([...other.entries()]).toEqual([["other", "database"]]);
+      };
+      const taken: [string, string][] = [];
+      if (method === "nextMany") expect(iterator.nextMany(taken, 40)).toBe(false);
+      else for (const entry of iterator) taken.push(entry);
+      expect(taken).toEqual(entries.slice(0, taken.length));
+      expect(taken.length).toBeLessThanOrEqual(end);
+      expect(db.stats().pinned).toEqual([]);
+      hooked.hook = (): void => {};
+      expect([...other.entries()]).toEqual([["other", "database"]]);
+      expect([...db.entries({ gte: "key 1090", lt: "key 1092" })]).toEqual(entries.slice(90, 92));
+      expect(iterator.next()).toEqual({ done: true, value: undefined });
+      await db.close();
+      await other.close();
+    }
+  });
+
+  test.each(["next", "nextMany"] as const)("may not advance it: %s", async (method) => {
+    const { db, entries, hooked } = await openHooked();
+    const iterator = db.entries({ limit: 40 })[Symbol.iterator]();
+    let refused = 0;
+    hooked.hook = (): void => {
+      expect(() => (method === "next" ? iterator.next() : iterator.nextMany([], 3))).toThrow(
+        InvalidArgumentError,
+      );
+      refused++;
+    };
+    expect([...iterator]).toEqual(entries.slice(0, 40));
+    expect(refused).toBe(40);
+    await db.close();
+  });
+
+  test("may throw after it ended it", async () => {
+    const { db, other, hooked } = await openHooked();
+    const iterator = db.entries()[Symbol.iterator]();
+    hooked.hook = (): void => {
+      iterator.return();
+      throw new RangeError("enough");
+    };
+    expect(() => iterator.next()).toThrow(RangeError);
+    expect(db.stats().pinned).toEqual([]);
+    expect([...other.entries()]).toEqual([["other", "database"]]);
+    await db.close();
+    await other.close();
+  });
+
+  test("and an array whose push ends it gets nothing more", async () => {
+    const { db, entries } = await openHooked();
+    const iterator = db.entries({ limit: 40 })[Symbol.iterator]();
+    class Ending extends Array<[string, string]> {
+      override push(...items: [string, string][]): number {
+        iterator.return();
+        return super.push(...items);
+      }
+    }
+    const taken = new Ending();
+    expect(iterator.nextMany(taken, 10)).toBe(false);
+    expect([...taken]).toEqual(entries.slice(0, 1));
+    await db.close();
+  });
+});
+
+test("an automaton's step may end the search", async () => {
+  const db = await open(":memory:", { valueEncoding: "utf8" });
+  const entries = await fill(
+    db,
+    (i) => `key ${1000 + i}`,
+    (i) => `value ${i}`,
+  );
+  let steps = 0;
+  const everything: Automaton = {
+    start: 1,
+    step: (state) => {
+      if (++steps === 30) iterator.return();
+      return state;
+    },
+    isMatch: () => true,
+  };
+  const iterator = db.search(everything, { limit: 40 })[Symbol.iterator]();
+  const taken = [...iterator];
+  expect(taken).toEqual(entries.slice(0, taken.length));
+  expect(steps).toBeGreaterThanOrEqual(30);
+  expect(db.stats().pinned).toEqual([]);
+  expect([...db.entries({ limit: 3 })]).toEqual(entries.slice(0, 3));
   await db.close();
 });
