@@ -3,11 +3,12 @@
  *
  * To make a string of bytes costs 50 to 90 ns however short it is, more than to find it. So the texts of
  * a batch are put side by side, turned into one string, and handed out as parts of it, which costs
- * 10 ns each. A part keeps the whole alive; hence the limits: what a caller keeps of an iteration takes
- * at most MAX_TEXT_BYTES and an entry more than its own length. Text that is not ASCII has other
+ * 10 ns each. A part keeps the whole alive; hence the limits: a string that a caller keeps of an iteration
+ * takes at most MAX_TEXT_BYTES and the texts of one entry, MAX_SHARED_BYTES each. Text that is not ASCII has other
  * positions as a string than as bytes, so a batch with any is made text by text.
  *
- * Keys and values that are no text are decoded as they are read.
+ * Keys and values that are no text are decoded as they are read. A batch is also closed at
+ * MAX_BATCH_BYTES of whatever kind: of large values at most one is read ahead.
  */
 import { isAscii } from "node:buffer";
 import type { Cursor } from "../cursor/cursor.ts";
@@ -18,8 +19,10 @@ import type { ValueCodec } from "./value-codec.ts";
 
 /** Most entries of a batch; what is beyond gains little. */
 export const MAX_BATCH_ENTRIES = 16;
-/** A batch is closed at this size. */
+/** A batch is closed when its shared texts have this size. */
 const MAX_TEXT_BYTES = 1024;
+/** A batch is closed when its keys and values have this size together. */
+const MAX_BATCH_BYTES = 4096;
 /** Longer texts are made on their own. */
 const MAX_SHARED_BYTES = 256;
 
@@ -29,6 +32,8 @@ const NO_TEXT = -1;
 export class EntryBatch<K, V> {
   /** Entries in the batch. */
   count: number;
+  /** Bytes of their keys and values, as far as those are asked for. */
+  private byteCount: number;
   /** Has the bytes of the texts in `decoded`. */
   private readonly view: ValueView;
   /** All texts as one string, once it is made; undefined where they are not ASCII. */
@@ -44,6 +49,7 @@ export class EntryBatch<K, V> {
 
   constructor() {
     this.count = 0;
+    this.byteCount = 0;
     this.view = new ValueView();
     this.text = undefined;
     this.keyStarts = new Int32Array(MAX_BATCH_ENTRIES);
@@ -56,7 +62,7 @@ export class EntryBatch<K, V> {
 
   /** Whether nothing should be added, though there is room. */
   get isFull(): boolean {
-    return this.view.decoded.length >= MAX_TEXT_BYTES;
+    return this.byteCount >= MAX_BATCH_BYTES || this.view.decoded.length >= MAX_TEXT_BYTES;
   }
 
   /** Lets go of all entries. */
@@ -66,6 +72,7 @@ export class EntryBatch<K, V> {
       this.values[i] = undefined;
     }
     this.count = 0;
+    this.byteCount = 0;
     this.text = undefined;
     this.view.clear();
     this.view.decoded.reset();
@@ -100,6 +107,7 @@ export class EntryBatch<K, V> {
 
   private addKey(cursor: Cursor, codec: KeyCodec<K>): void {
     const { count } = this;
+    this.byteCount += cursor.keyLength;
     if (!codec.isText || cursor.keyLength > MAX_SHARED_BYTES) {
       this.keyStarts[count] = NO_TEXT;
       this.keys[count] = codec.decode(cursor.key, cursor.keyLength);
@@ -116,6 +124,7 @@ export class EntryBatch<K, V> {
     const { decoded } = view;
     const mark = decoded.length;
     cursor.viewValue(view);
+    this.byteCount += view.end - view.start;
     const start = codec.textStart(view.bytes, view.start, view.end);
     if (start < 0 || view.end - start > MAX_SHARED_BYTES) {
       this.valueStarts[count] = NO_TEXT;

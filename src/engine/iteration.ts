@@ -6,7 +6,7 @@
  * entry, on `break`, or by `return()`. Writes made meanwhile are not seen.
  *
  * Entries are read ahead in small batches (entry-batch.ts): one entry at first, then twice as many each
- * time, and all of a short limit at once. An error is kept until the entries before it were taken.
+ * time, and all of a short limit at once, as long as they are small. An error is kept until the entries before it were taken.
  * Reading calls code of the user's, encodings and automata. Should that end the iteration it is from,
  * what the iteration has is let go of when the reading is over.
  *

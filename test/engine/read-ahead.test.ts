@@ -249,3 +249,51 @@ test("an automaton's step may end the search", async () => {
   expect([...db.entries({ limit: 3 })]).toEqual(entries.slice(0, 3));
   await db.close();
 });
+
+describe("how far is read ahead", () => {
+  /** Bytes of the values that were decoded at the time of each step but were not yet yielded. */
+  async function bytesAhead(valueBytes: (i: number) => number, limit: number): Promise<number[]> {
+    let decoded = 0;
+    const valueEncoding = {
+      name: "counting",
+      encode: (value: number): Uint8Array => new Uint8Array(value),
+      decode: (bytes: Uint8Array): number => {
+        decoded += bytes.length;
+        return bytes.length;
+      },
+    };
+    const db = await open(":memory:", { valueEncoding });
+    await fill<number>(db, (i) => `key ${1000 + i}`, valueBytes);
+    await db.flush();
+    const ahead: number[] = [];
+    for (const value of db.values({ limit })) {
+      decoded -= value;
+      ahead.push(decoded);
+    }
+    await db.close();
+    return ahead;
+  }
+
+  test.each([40, Number.POSITIVE_INFINITY])(
+    "not at all for large values, limit %s",
+    async (limit) => {
+      const ahead = await bytesAhead(() => 100_000, limit);
+      expect(Math.max(...ahead)).toBe(0);
+    },
+  );
+
+  test("by some kilobytes for values of a middling size", async () => {
+    const ahead = await bytesAhead(() => 1000, 40);
+    expect(Math.max(...ahead)).toBe(4000);
+  });
+
+  test("by one large value where small ones come before it", async () => {
+    const ahead = await bytesAhead((i) => (i % 4 === 3 ? 100_000 : 100), 40);
+    expect(Math.max(...ahead)).toBeLessThan(100_000 + 4096);
+  });
+
+  test("by a batch for small values", async () => {
+    const ahead = await bytesAhead(() => 10, 40);
+    expect(ahead[0]).toBe(150);
+  });
+});
