@@ -25,6 +25,7 @@ import type { Codecs } from "./codecs.ts";
 import type { DeadRange } from "./dead-range.ts";
 import { type EntryBatch, giveBackBatch, MAX_BATCH_ENTRIES, takeBatch } from "./entry-batch.ts";
 import { toUserError } from "./io-error.ts";
+import { describe } from "./key-codec.ts";
 import {
   type Bounds,
   type Iteration,
@@ -136,7 +137,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.iteration = iteration;
     this.codecs = codecs;
     this.project = project;
-    this.cursor = cursorOver(pin.sources, pin.seqno, pin.time);
+    this.cursor = openCursor(pin);
     this.filter = filter;
     this.batch = takeBatch();
     this.taken = 0;
@@ -169,8 +170,18 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     }
   }
 
-  /** Appends the next items to `items`, until it has `length` of them; false where there are no more. */
+  /**
+   * Appends the next items to `items`, until it has `length` of them, or with Infinity to the last one.
+   * False where there were not so many: then the iteration is over.
+   *
+   * True does not say that there are more. Who takes exactly as many as there are has not reached the
+   * end, and the moment stays held until a further call finds nothing, or until `return()`.
+   *
+   * @throws InvalidArgumentError unless `items` is an array and `length` a whole number from 1, or
+   * Infinity; nothing was read, and the iteration can go on.
+   */
   nextMany(items: T[], length: number): boolean {
+    checkItems(items, length);
     this.checkNotReading();
     if (this.isDone) return false;
     const { batch, project } = this;
@@ -321,6 +332,30 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   private isWithin(cursor: Cursor): boolean {
     const { bounds, isReverse } = this.iteration;
     return isReverse ? isWithinLower(cursor, bounds.lower) : isWithinUpper(cursor, bounds.upper);
+  }
+}
+
+/** A cursor over what is pinned; if there can be none, the pin is let go. */
+function openCursor(pin: Pin): Cursor {
+  try {
+    return cursorOver(pin.sources, pin.seqno, pin.time);
+  } catch (error) {
+    pin.release();
+    throw toUserError(error, "read");
+  }
+}
+
+/** Checks what `nextMany` is called with, which the types of JavaScript callers do not. */
+function checkItems(items: unknown, length: unknown): void {
+  if (!Array.isArray(items)) {
+    throw new InvalidArgumentError(`items must be an array, not ${describe(items)}`);
+  }
+  const isCount =
+    length === Number.POSITIVE_INFINITY || (Number.isInteger(length) && Number(length) >= 1);
+  if (!isCount) {
+    throw new InvalidArgumentError(
+      `length must be a whole number from 1, or Infinity for all, not ${describe(length)}`,
+    );
   }
 }
 

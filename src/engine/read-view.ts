@@ -120,8 +120,8 @@ export abstract class ReadView<K, V> {
    *
    * Lazy: nothing is read before the first step, and then a few entries at a time. The moment is
    * taken when an iteration begins and kept until it ends, so writes made meanwhile are not seen; end
-   * it with `break`, `return()` or by reaching the end. A string that comes out of it may keep up to
-   * a kilobyte of its neighbours in memory.
+   * it with `break`, `return()` or by reaching the end. A string that comes out of it may keep its
+   * neighbours in memory, about 1.5 KiB at most together with itself.
    *
    * @throws InvalidArgumentError for an unknown or ill-typed range option.
    */

@@ -3,7 +3,15 @@
  * comes back, not in the order of errors, not in who sees which iteration.
  */
 import { describe, expect, test } from "vitest";
-import { type Automaton, type Database, InvalidArgumentError, open } from "../../src/index.ts";
+import { createCodecs } from "../../src/engine/codecs.ts";
+import { EntryIterable, type Pin } from "../../src/engine/iteration.ts";
+import {
+  type Automaton,
+  type Database,
+  DatabaseError,
+  InvalidArgumentError,
+  open,
+} from "../../src/index.ts";
 
 const COUNT = 100;
 
@@ -296,4 +304,89 @@ describe("how far is read ahead", () => {
     const ahead = await bytesAhead(() => 10, 40);
     expect(ahead[0]).toBe(150);
   });
+});
+
+describe("nextMany", () => {
+  async function openWithThree(): Promise<Database<string, unknown>> {
+    const db = await open(":memory:");
+    for (const key of ["a", "b", "c"]) await db.put(key, key);
+    return db;
+  }
+
+  test.each([Number.NaN, undefined, null, -1, 0, 1.5, "2", Number.NEGATIVE_INFINITY])(
+    "refuses to take %s items, and goes on",
+    async (length) => {
+      const db = await openWithThree();
+      const iterator = db.keys()[Symbol.iterator]();
+      const items: string[] = [];
+      const take = (): unknown => iterator.nextMany(items, length as number);
+      expect(take).toThrow(InvalidArgumentError);
+      expect(items).toEqual([]);
+      expect([...iterator]).toEqual(["a", "b", "c"]);
+      // Also when there is nothing left to take.
+      expect(take).toThrow(InvalidArgumentError);
+      await db.close();
+    },
+  );
+
+  test.each([undefined, null, "", {}, new Uint8Array(2)])(
+    "needs an array, not %s",
+    async (items) => {
+      const db = await openWithThree();
+      const iterator = db.keys()[Symbol.iterator]();
+      const take = (): unknown => iterator.nextMany(items as unknown as string[], 2);
+      expect(take).toThrow(InvalidArgumentError);
+      expect([...iterator]).toEqual(["a", "b", "c"]);
+      await db.close();
+    },
+  );
+
+  test("does not know that it took the last", async () => {
+    const db = await openWithThree();
+    const iterator = db.keys()[Symbol.iterator]();
+    const items: string[] = [];
+    expect(iterator.nextMany(items, 3)).toBe(true);
+    expect(items).toEqual(["a", "b", "c"]);
+    expect(iterator.nextMany(items, 3)).toBe(true);
+    expect(db.stats().pinned).toHaveLength(1);
+    expect(iterator.nextMany(items, 4)).toBe(false);
+    expect(items).toEqual(["a", "b", "c"]);
+    expect(db.stats().pinned).toEqual([]);
+    await db.close();
+  });
+
+  test("takes all that are left with Infinity", async () => {
+    const db = await openWithThree();
+    const iterator = db.keys()[Symbol.iterator]();
+    iterator.next();
+    const items: string[] = [];
+    expect(iterator.nextMany(items, Number.POSITIVE_INFINITY)).toBe(false);
+    expect(items).toEqual(["b", "c"]);
+    await db.close();
+  });
+});
+
+test("an iteration that cannot begin lets go of its moment", () => {
+  let released = 0;
+  const refused = Object.assign(new Error("EIO: i/o error, read"), { syscall: "read" });
+  const pin: Pin = {
+    get sources(): never {
+      throw refused;
+    },
+    seqno: 1,
+    time: 0,
+    dead: undefined,
+    checkOpen: (): void => {},
+    learnDead: (): void => {},
+    watch: (): void => {},
+    release: (): void => {
+      released++;
+    },
+  };
+  const codecs = createCodecs<string, string>({ keyEncoding: "utf8", valueEncoding: "utf8" });
+  const everything = { bounds: { lower: undefined, upper: undefined }, isReverse: false, limit: 1 };
+  const project = { hasKeys: false, hasValues: false, of: (): undefined => undefined };
+  const iterable = new EntryIterable(() => pin, everything, codecs, project);
+  expect(() => iterable[Symbol.iterator]()).toThrow(DatabaseError);
+  expect(released).toBe(1);
 });
