@@ -95,9 +95,8 @@ class CoreContender implements Contender {
   }
 
   async scanKeys(limit: number): Promise<number> {
-    let sum = 0;
-    for (const key of this.db.keys({ limit })) sum += key.length;
-    return sum;
+    // Gathered, as `all` does.
+    return sumOf([...this.db.keys({ limit })]);
   }
 
   scanEach(limit: number): Promise<number> {
