@@ -12,7 +12,7 @@
  * only: the processor guesses one branch a byte, and wrongly once a walk. For the same reason a node
  * where no symbol ends has one all the same, of a cost that no parse chooses.
  *
- * `cells` is public because the two loops that walk it (training and encoding) are too hot for a
+ * `cells` is public because the loops that walk it (training and encoding) are too hot for a
  * call per step. A walk is:
  *
  *   let cell = source[pos++] << 1;
