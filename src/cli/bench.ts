@@ -11,8 +11,9 @@ import { type Command, Option } from "commander";
 import { type Database, open } from "../index.ts";
 import { Random } from "../testing/random.ts";
 import { type Context, DataError, UsageError } from "./context.ts";
+import type { Key } from "./notation.ts";
 import { startProgress } from "./progress.ts";
-import { addExamples, wholeNumber } from "./store.ts";
+import { addExamples, wholeNumber, withStore } from "./store.ts";
 import { formatBytes, formatCount, formatTable } from "./text.ts";
 
 interface BenchOptions {
@@ -31,14 +32,17 @@ interface Result {
   readonly seconds: number;
 }
 
-type TextStore = Database<string, string>;
+type Store = Database<Key, unknown>;
+
+/** What commands take for granted, so that they read what this one leaves. */
+const ENCODINGS = { keyEncoding: "utf8", valueEncoding: "msgpack" } as const;
 
 /** Distinct values: enough that their repetition is not what is measured. */
 const VALUE_COUNT = 4096;
 /** Entries that a seek reads. */
 const SEEK_ENTRIES = 10;
 const KEY_DIGITS = 16;
-/** Operations between two looks at the event loop and the progress bar. */
+/** Operations between two moves of the progress bar. */
 const STEP = 1000;
 
 export function addBench(program: Command, context: Context): void {
@@ -100,10 +104,11 @@ class Bench {
 
   async run(): Promise<void> {
     const { batch, keys } = this.options;
-    await this.with(true, async (store) => {
+    await this.withNewStore(async (store) => {
       await this.measure("fillrandom", keys, batch, (i, end) => this.fill(store, i, end));
     });
-    await this.with(false, async (store) => {
+    // Reads block the thread for as long as they take, so the store is opened without a lock to keep.
+    await withStore(this.directory, ENCODINGS, "read", this.context, async (store) => {
       await this.measure("readrandom", keys, STEP, (i, end) => {
         for (; i < end; i++) this.expect(store.get(keyOf(this.order[i])), this.order[i]);
       });
@@ -146,12 +151,12 @@ class Bench {
     ].join("\n");
   }
 
-  private async with(isNew: boolean, use: (store: TextStore) => Promise<void>): Promise<void> {
+  private async withNewStore(use: (store: Store) => Promise<void>): Promise<void> {
     const { durability } = this.options;
-    const store = await open<string, string>(this.directory, {
+    const store = await open<Key, unknown>(this.directory, {
+      ...ENCODINGS,
       durability,
-      createIfMissing: isNew,
-      errorIfExists: isNew,
+      errorIfExists: true,
       background: this.context.background,
     });
     try {
@@ -183,7 +188,7 @@ class Bench {
     this.results.push({ workload, operations: count, seconds });
   }
 
-  private fill(store: TextStore, i: number, end: number): Promise<void> {
+  private fill(store: Store, i: number, end: number): Promise<void> {
     const batch = Array.from(this.order.subarray(i, end), (k) => ({
       type: "put" as const,
       key: keyOf(k),
@@ -192,7 +197,7 @@ class Bench {
     return store.batch(batch);
   }
 
-  private seek(store: TextStore, first: number): void {
+  private seek(store: Store, first: number): void {
     let k = first;
     for (const [, value] of store.entries({ gte: keyOf(first), limit: SEEK_ENTRIES })) {
       this.expect(value, k++);
@@ -200,7 +205,7 @@ class Bench {
     if (k !== Math.min(this.options.keys, first + SEEK_ENTRIES)) throw wrong(k);
   }
 
-  private scan(store: TextStore, reverse: boolean): void {
+  private scan(store: Store, reverse: boolean): void {
     const { keys } = this.options;
     let k = reverse ? keys : -1;
     for (const [, value] of store.entries({ reverse })) this.expect(value, reverse ? --k : ++k);
@@ -211,7 +216,7 @@ class Bench {
     return this.values[k % VALUE_COUNT];
   }
 
-  private expect(value: string | undefined, k: number): void {
+  private expect(value: unknown, k: number): void {
     if (value !== this.valueOf(k)) throw wrong(k);
   }
 }
