@@ -105,12 +105,13 @@ function build(keys: KeySet): Uint8Array[] {
 
 function measureSize(set: DataSet, keys: KeySet, index: KeyIndex): Figure[] {
   const percent = (part: number): number => (100 * part) / keys.bytes.length;
-  const { top, symbols, pages } = index.sizes();
+  const { transducer, symbols, headers, codes } = index.sizes();
   const rows: [string, number, number?][] = [
     ["size", index.byteLength, SIZE_BARS[set]],
-    ["- transducer", top],
+    ["- transducer", transducer],
     ["- symbols", symbols],
-    ["- pages", pages],
+    ["- headers", headers],
+    ["- codes", codes],
     ["in memory", index.memoryBytes],
   ];
   return rows.map(([row, bytes, bar]) =>

@@ -36,11 +36,16 @@ export function addStats(program: Command, context: Context): void {
 
 function words(stats: DatabaseStats, keyCount: number): string {
   const { disk, memory, runs } = stats;
+  const { transducer, symbols, headers, codes } = disk.keyIndexParts;
   return [
     `${formatCount(keyCount)} keys, of ${formatCount(stats.lastSeqno)} writes`,
     "",
     partsTable("on disk", disk.total, [
       ["key index", disk.keyIndex],
+      ["  transducer", transducer],
+      ["  symbols", symbols],
+      ["  headers", headers],
+      ["  codes", codes],
       ["filter", disk.filter],
       ["values", disk.values],
       ["value logs", disk.valueLogs],

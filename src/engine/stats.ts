@@ -40,11 +40,15 @@ export interface DatabaseStats {
   readonly disk: {
     readonly log: number;
     readonly keyIndex: number;
-    /** What the key index consists of: the transducer above the pages, the symbol tables, the pages. */
+    /**
+     * What the key index consists of: the transducers that find a page of keys, the symbol tables,
+     * headers (lengths, positions and checksums), and the codes of the keys.
+     */
     readonly keyIndexParts: {
-      readonly top: number;
+      readonly transducer: number;
       readonly symbols: number;
-      readonly pages: number;
+      readonly headers: number;
+      readonly codes: number;
     };
     readonly filter: number;
     readonly values: number;
@@ -103,7 +107,7 @@ export function readStats(store: Store): DatabaseStats {
   const { memtables, version } = store.sources;
   const memory = { memtables: 0, keyIndex: 0, filter: 0, valueIndex: 0 };
   for (const memtable of memtables) memory.memtables += memtable.byteLength;
-  const parts = { top: 0, symbols: 0, pages: 0 };
+  const parts = { transducer: 0, symbols: 0, headers: 0, codes: 0 };
   const disk = { keyIndex: 0, filter: 0, values: 0, segments: 0 };
   for (const segment of version.files.flat()) {
     memory.keyIndex += segment.memory.keyIndex;
@@ -118,9 +122,10 @@ export function readStats(store: Store): DatabaseStats {
       sections[Section.valueSymbols].length +
       sections[Section.dictionary].length;
     const sizes = segment.keyIndexSizes;
-    parts.top += sizes.top;
+    parts.transducer += sizes.transducer;
     parts.symbols += sizes.symbols;
-    parts.pages += sizes.pages;
+    parts.headers += sizes.headers;
+    parts.codes += sizes.codes;
     disk.segments += segment.meta.fileBytes;
   }
   const { blockCache } = store;

@@ -20,6 +20,8 @@ import type { SymbolTable } from "./symbols.ts";
 export class KeyPageBuilder {
   /** Keys in the page so far. */
   keyCount: number;
+  /** Bytes of codes and separators in the pages finished so far. */
+  codeBytes: number;
 
   private readonly symbols: SymbolTable;
   /** The separator of block 0. */
@@ -40,6 +42,7 @@ export class KeyPageBuilder {
 
   constructor(symbols: SymbolTable) {
     this.keyCount = 0;
+    this.codeBytes = 0;
     this.symbols = symbols;
     this.separator = new ByteWriter(256);
     this.records = new ByteWriter(RECORD_BYTES * PAGE_BLOCKS);
@@ -89,6 +92,7 @@ export class KeyPageBuilder {
     writer.u32(0);
     writer.u32(RECORDS_OFFSET + records.length + separators.length + separator.length);
     writer.u32(separator.length);
+    this.codeBytes += separator.length;
     for (const part of [records, separators, separator, blocks]) {
       writer.append(part.buffer, 0, part.length);
       part.reset();
@@ -137,6 +141,7 @@ export class KeyPageBuilder {
       from = codeStart;
     }
     blocks.append(codes.buffer, from, codes.length);
+    this.codeBytes += codes.length;
     codes.reset();
     this.addToDirectory(blocks.length - start);
   }
@@ -156,6 +161,7 @@ export class KeyPageBuilder {
     if (codeLength >= RECORD_ESCAPE_U8) separators.varint(codeLength);
     if (blockLength >= RECORD_ESCAPE_U16) separators.varint(blockLength);
     separators.append(codes.buffer, 0, codeLength);
+    this.codeBytes += codeLength;
   }
 }
 

@@ -12,7 +12,7 @@
  * Most comparisons end within three bytes, which `heads` of the symbol table has in a quarter of the
  * cache lines that the symbols take.
  *
- * Bounds are checked once for a page, by `isSound`, before anything else reads it; the loops rely on
+ * Bounds are checked once for a page, by `countCodes`, before anything else reads it; the loops rely on
  * that.
  */
 
@@ -298,22 +298,27 @@ export class KeyPageReader {
   }
 
   /**
-   * Whether every length in bytes[pageStart, pageEnd), a page of `pageKeys` keys whose checksum holds,
-   * keeps within the page and within the limits on keys.
+   * Bytes of codes and separators in bytes[pageStart, pageEnd), a page of `pageKeys` keys whose checksum
+   * holds; -1 unless every length there keeps within the page and within the limits on keys.
    */
-  isSound(pageStart: number, pageEnd: number, pageKeys: number): boolean {
+  countCodes(pageStart: number, pageEnd: number, pageKeys: number): number {
     const { separators, entries } = this;
     const lastBlock = Math.ceil(pageKeys / BLOCK_KEYS) - 1;
+    let count = 0;
     for (let i = 0; i <= lastBlock; i++) {
       this.openBlock(pageStart, pageKeys, i);
       const isInside = this.pos <= this.separatorStart && this.blockEnd <= pageEnd;
-      if (!isInside || separators.shared[i] > MAX_KEY_BYTES) return false;
+      if (!isInside || separators.shared[i] > MAX_KEY_BYTES) return -1;
+      count += separators.codeEnds[i] - separators.codeStarts[i];
       const keyCount = Math.min(BLOCK_KEYS, pageKeys - i * BLOCK_KEYS);
       this.parseEntries(keyCount, keyCount);
-      if (this.pos !== this.blockEnd) return false;
-      for (let k = 0; k < keyCount; k++) if (entries.shared[k] > MAX_KEY_BYTES) return false;
+      if (this.pos !== this.blockEnd) return -1;
+      for (let k = 0; k < keyCount; k++) {
+        if (entries.shared[k] > MAX_KEY_BYTES) return -1;
+        count += entries.codeEnds[k] - entries.codeStarts[k];
+      }
     }
-    return this.blockEnd === pageEnd;
+    return this.blockEnd === pageEnd ? count + separators.shared[0] : -1;
   }
 
   /**

@@ -8,10 +8,10 @@
  * of bytes matched so far from one to the next, so that no byte of the key is compared twice. All of
  * it is read in place from one buffer, which may lie in shared memory.
  *
- *        0       4           8            12         16          20
- *        +-------+-----------+------------+----------+-----------+-----------+-----------+
- *        | xxh32 | headBytes | totalBytes | keyCount | pageCount | fstBytes  | page ends |
- *        +-------+-----------+------------+----------+-----------+-----------+-----------+
+ *        0       4           8            12         16          20         24          28
+ *        +-------+-----------+------------+----------+-----------+----------+-----------+-----------+
+ *        | xxh32 | headBytes | totalBytes | keyCount | pageCount | fstBytes | codeBytes | page ends |
+ *        +-------+-----------+------------+----------+-----------+----------+-----------+-----------+
  *        +------------+--------------+--------+---
  *        | transducer | symbol table | page 0 | ...
  *        +------------+--------------+--------+---
@@ -21,6 +21,7 @@
  * keyCount    u32 LE  at least 1 unless the index is empty
  * pageCount   u32 LE  keyCount / 512, rounded up
  * fstBytes    u32 LE  bytes of the transducer
+ * codeBytes   u32 LE  bytes of codes and separators in all pages: what is not lengths and sums there
  * page ends   u32 LE each: from the start of page 0 to the end of each page
  *
  * The head is checked when the index is opened; each page, which has a checksum of its own, before
@@ -49,7 +50,8 @@ const TOTAL_BYTES_OFFSET = HEAD_BYTES_OFFSET + 4;
 const KEY_COUNT_OFFSET = TOTAL_BYTES_OFFSET + 4;
 const PAGE_COUNT_OFFSET = KEY_COUNT_OFFSET + 4;
 const FST_BYTES_OFFSET = PAGE_COUNT_OFFSET + 4;
-const PAGE_ENDS_OFFSET = FST_BYTES_OFFSET + 4;
+const CODE_BYTES_OFFSET = FST_BYTES_OFFSET + 4;
+const PAGE_ENDS_OFFSET = CODE_BYTES_OFFSET + 4;
 
 /** Positions are u32. A segment is far smaller: runs are cut at about 64 MiB. */
 export const MAX_INDEX_BYTES = 0xffff_ffff;
@@ -67,12 +69,14 @@ const CHUNK_BYTES = 1 << 20;
 
 /** What a key index takes, in bytes, by part. */
 export interface KeyIndexSizes {
-  /** The transducer, the page ends and the head's other numbers. */
-  readonly top: number;
+  /** The transducer over the pages' separators. */
+  readonly transducer: number;
   /** The symbol table as stored. */
   readonly symbols: number;
-  /** Directories and leaf blocks. */
-  readonly pages: number;
+  /** Numbers: those of the head, the page ends, and the lengths and sums in pages. */
+  readonly headers: number;
+  /** The codes of keys, and the separators in pages. */
+  readonly codes: number;
 }
 
 export class KeyIndex {
@@ -93,6 +97,8 @@ export class KeyIndex {
   private readonly reader: KeyPageReader;
   /** Where each page begins, if it was checked, or 0. */
   private readonly pageStarts: Uint32Array;
+  /** Bytes of codes and separators in the pages that were checked. */
+  private checkedCodeBytes: number;
   /** The block that `keyAt` opened last. */
   private readonly block: KeyBlock;
   /** Of each lookup that `findMany` has under way: a key of its page or block, its place, its match. */
@@ -126,6 +132,7 @@ export class KeyIndex {
     this.fst = new SeparatorFst(bytes, fstStart, Math.max(0, head.pageCount - 1));
     this.reader = new KeyPageReader(bytes, this.symbols);
     this.pageStarts = new Uint32Array(head.pageCount);
+    this.checkedCodeBytes = 0;
     this.block = new KeyBlock(this);
     this.laneKeys = new Int32Array(LANES);
     this.lanePositions = new Uint32Array(LANES);
@@ -139,8 +146,20 @@ export class KeyIndex {
 
   sizes(): KeyIndexSizes {
     const { bytes, byteLength, pagesStart } = this;
-    const top = PAGE_ENDS_OFFSET + this.pageCount * 4 + readU32(bytes, FST_BYTES_OFFSET);
-    return { top, symbols: pagesStart - top, pages: byteLength - pagesStart };
+    const transducer = readU32(bytes, FST_BYTES_OFFSET);
+    const codes = readU32(bytes, CODE_BYTES_OFFSET);
+    const numbers = PAGE_ENDS_OFFSET + this.pageCount * 4;
+    return {
+      transducer,
+      symbols: pagesStart - numbers - transducer,
+      headers: numbers + byteLength - pagesStart - codes,
+      codes,
+    };
+  }
+
+  /** Whether the bytes of codes are as many as the head says. Known once every page was opened. */
+  get areCodesCounted(): boolean {
+    return this.checkedCodeBytes === readU32(this.bytes, CODE_BYTES_OFFSET);
   }
 
   /** Ordinal of key[0, length), or -1 if it is not there. */
@@ -220,8 +239,8 @@ export class KeyIndex {
   }
 
   /**
-   * Reads everything: every page's checksum, every key, their order, and that each key is found at
-   * its ordinal. Throws CorruptionError where something does not hold.
+   * Reads everything: every page's checksum, every key, their order, that each key is found at
+   * its ordinal, and the count of codes. Throws CorruptionError where something does not hold.
    */
   verify(): void {
     const cursor = this.cursor();
@@ -239,6 +258,14 @@ export class KeyIndex {
       if (keyLength > previous.length) previous = new Uint8Array(keyLength * 2);
       previous.set(key.subarray(0, keyLength));
       previousLength = keyLength;
+    }
+    if (!this.areCodesCounted) {
+      throw new CorruptionError("damaged key index", {
+        file: this.file,
+        offset: this.fileOffset + CODE_BYTES_OFFSET,
+        expected: `${this.checkedCodeBytes} bytes of codes`,
+        actual: `${readU32(this.bytes, CODE_BYTES_OFFSET)}`,
+      });
     }
   }
 
@@ -297,9 +324,9 @@ export class KeyIndex {
     const sum = checksum(bytes, start + PAGE_SUM_BYTES, end);
     if (sum !== stored) throw this.damaged(page, `checksum ${stored}`, `${sum}`);
     const pageKeys = Math.min(PAGE_KEYS, keyCount - page * PAGE_KEYS);
-    if (!this.reader.isSound(start, end, pageKeys)) {
-      throw this.damaged(page, "lengths within the page", "others");
-    }
+    const codeBytes = this.reader.countCodes(start, end, pageKeys);
+    if (codeBytes < 0) throw this.damaged(page, "lengths within the page", "others");
+    this.checkedCodeBytes += codeBytes;
     this.pageStarts[page] = start;
     return start;
   }
@@ -362,6 +389,9 @@ export function readKeyIndexHead(bytes: Uint8Array, file: string, offset: number
   };
   if (head.totalBytes > bytes.length || head.totalBytes < headBytes) {
     throw damaged(`an index of ${headBytes} to ${bytes.length} bytes`, `${head.totalBytes}`);
+  }
+  if (readU32(bytes, CODE_BYTES_OFFSET) > head.totalBytes - headBytes) {
+    throw damaged("codes within the pages", `${readU32(bytes, CODE_BYTES_OFFSET)} bytes`);
   }
   if (head.pageCount !== Math.ceil(head.keyCount / PAGE_KEYS)) {
     throw damaged(`pages for ${head.keyCount} keys`, `${head.pageCount}`);
@@ -446,6 +476,7 @@ export class KeyIndexBuilder {
     head.u32(this.keyCount);
     head.u32(pageEnds.length);
     head.u32(fst.length);
+    head.u32(this.page.codeBytes);
     for (const end of pageEnds) head.u32(end);
     head.append(fst);
     this.symbols.serialize(head);

@@ -91,6 +91,7 @@ export async function verifyEntries(
   }
   expectFact(compareBytes(previous, properties.lastKey) === 0, "its last key last", file);
   expectFact(count === properties.keyCount, "as many keys as it says", file);
+  expectFact(keys.areCodesCounted, "as many bytes of codes as its key index says", file);
   expectFact(keyBytes === properties.keyBytes, "as many bytes of keys as it says", file);
   expectFact(valueBytes === properties.valueBytes, "as many bytes of values as it says", file);
   if (expiries !== undefined) {

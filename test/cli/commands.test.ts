@@ -285,6 +285,22 @@ describe("export", () => {
 });
 
 describe("stats, verify and compact", () => {
+  test("stats say of what the key index consists", async () => {
+    const directory = await storeOf(PAIRS);
+    await output(["compact", directory]);
+    const { disk } = JSON.parse(await output(["stats", directory, "--json"])) as {
+      disk: { keyIndex: number; keyIndexParts: Record<string, number> };
+    };
+    const parts = Object.entries(disk.keyIndexParts);
+    expect(parts.map(([name]) => name)).toEqual(["transducer", "symbols", "headers", "codes"]);
+    expect(parts.reduce((sum, [, bytes]) => sum + bytes, 0)).toBe(disk.keyIndex);
+    const rows = (await output(["stats", directory])).split("\n");
+    for (const [name, bytes] of parts) {
+      const shown = rows.find((row) => row.trim().startsWith(`${name} `));
+      expect(shown).toContain(` ${bytes} `);
+    }
+  });
+
   test("compact drops what was deleted", async () => {
     const directory = await storeOf(PAIRS);
     await output(["del", directory, "a", "b"]);

@@ -1,6 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { checksum } from "../../src/bytes/checksum.ts";
 import { compareBytes } from "../../src/bytes/compare.ts";
+import { readU32, writeU32 } from "../../src/bytes/fixed.ts";
+import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError, DatabaseError } from "../../src/errors.ts";
 import { KeyBatch } from "../../src/segment/key-batch.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
@@ -9,6 +12,12 @@ import { KeyIndex, KeyIndexBuilder } from "../../src/segment/keys.ts";
 import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
 import type { SymbolTable } from "../../src/segment/symbols.ts";
 import { keyShapes, seededRandom, sortedUnique } from "./key-shapes.ts";
+
+/** Where the head has these fields: see keys.ts. */
+const HEAD_BYTES_OFFSET = 4;
+const CODE_BYTES_OFFSET = 24;
+
+const letters = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 function symbolsFor(keys: readonly Uint8Array[]): SymbolTable {
   const sampler = new SymbolSampler(1 << 16);
@@ -158,8 +167,8 @@ describe.each([...keyShapes()])("KeyIndex of %s", (_name, keys) => {
 
   it("verifies, and its sizes add up", () => {
     index.verify();
-    const { top, symbols, pages } = index.sizes();
-    expect(top + symbols + pages).toBe(index.byteLength);
+    const { transducer, symbols, headers, codes } = index.sizes();
+    expect(transducer + symbols + headers + codes).toBe(index.byteLength);
   });
 });
 
@@ -271,7 +280,6 @@ describe("KeyIndex", () => {
   });
 
   it("refuses keys that do not ascend", () => {
-    const letter = (text: string): Uint8Array => new TextEncoder().encode(text);
     for (const [first, second] of [
       ["b", "a"],
       ["b", "b"],
@@ -279,8 +287,8 @@ describe("KeyIndex", () => {
       ["", ""],
     ]) {
       const builder = new KeyIndexBuilder(symbolsFor([]));
-      builder.add(letter(first), first.length);
-      expect(() => builder.add(letter(second), second.length)).toThrow(DatabaseError);
+      builder.add(letters(first), first.length);
+      expect(() => builder.add(letters(second), second.length)).toThrow(DatabaseError);
     }
   });
 
@@ -302,12 +310,12 @@ describe("KeyIndex", () => {
   it("answers right or throws CorruptionError, whichever byte is damaged", () => {
     const keys = keyShapes().get("a page and one") ?? [];
     const bytes = build(keys, trainSymbols(new SymbolSampler(1).finish(), 0));
-    const { top, symbols } = open(bytes).sizes();
+    const headBytes = readU32(bytes, HEAD_BYTES_OFFSET);
     expect(keys.length).toBeGreaterThan(512);
     for (let i = 0; i < bytes.length; i++) {
       const damaged = bytes.slice();
       damaged[i] ^= 1 << (i & 7);
-      if (i < top + symbols) {
+      if (i < headBytes) {
         expect(() => open(damaged)).toThrow(CorruptionError);
         continue;
       }
@@ -321,7 +329,7 @@ describe("KeyIndex", () => {
           expect(error).toBeInstanceOf(CorruptionError);
           if (error instanceof CorruptionError) {
             expect(error.file).toBe("test.seg");
-            expect(error.offset).toBeGreaterThanOrEqual(4096 + top + symbols);
+            expect(error.offset).toBeGreaterThanOrEqual(4096 + headBytes);
           }
           refused++;
         }
@@ -329,6 +337,47 @@ describe("KeyIndex", () => {
       expect(refused).toBe(1);
       if (i % 50 === 0) expect(() => opened.verify()).toThrow(CorruptionError);
     }
+  });
+
+  it("tells headers from codes", () => {
+    const keys = sortedUnique(["", "a", "abc", "abd", "b".repeat(400)].map(letters));
+    const table = symbolsFor(keys);
+    const { transducer, symbols, headers, codes } = open(build(keys, table)).sizes();
+    const target = new Uint8Array(800);
+    const coded = [
+      [letters(""), 0],
+      [letters("a"), 0],
+      [letters("abc"), 1],
+      [letters("abd"), 2],
+      [letters("b".repeat(400)), 0],
+    ] as const;
+    const codeLengths = coded.map(([key, shared]) =>
+      table.encodeInto(key, shared, key.length, target, 0),
+    );
+    const stored = new ByteWriter();
+    table.serialize(stored);
+    expect(transducer).toBe(0);
+    expect(symbols).toBe(stored.length);
+    expect(codes).toBe(codeLengths.reduce((sum, length) => sum + length));
+    // Head and one page end; head of the page and one record; base and five headers; one escape.
+    expect(headers).toBe(28 + 4 + (12 + 5) + (1 + 5) + 1);
+  });
+
+  it("refuses a count of codes that is not true", () => {
+    const bytes = build(keyShapes().get("a page and one") ?? []);
+    const codes = readU32(bytes, CODE_BYTES_OFFSET);
+    const headBytes = readU32(bytes, HEAD_BYTES_OFFSET);
+    const withCount = (count: number): Uint8Array => {
+      const changed = bytes.slice();
+      writeU32(changed, CODE_BYTES_OFFSET, count);
+      writeU32(changed, 0, checksum(changed, HEAD_BYTES_OFFSET, headBytes));
+      return changed;
+    };
+    open(withCount(codes)).verify();
+    for (const count of [0, codes - 1, codes + 1]) {
+      expect(() => open(withCount(count)).verify()).toThrow(CorruptionError);
+    }
+    expect(() => open(withCount(bytes.length - headBytes + 1))).toThrow(CorruptionError);
   });
 
   it("refuses bytes that are cut off", () => {
