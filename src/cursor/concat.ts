@@ -8,6 +8,7 @@ import { compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
+import type { EntryRun } from "./entry-run.ts";
 import type { ValueView } from "./value-view.ts";
 
 /** One source: the range of its keys, and a cursor over them. */
@@ -103,6 +104,16 @@ export class ConcatCursor implements Cursor {
     const current = this.position();
     current.prev();
     if (!current.isValid) this.enter(this.partIndex - 1)?.seekToLast();
+  }
+
+  readRun(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    return this.position().readRun?.(run, count, bound, boundLength, isBoundInclusive) ?? 0;
   }
 
   close(): void {

@@ -11,6 +11,7 @@
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
+import type { EntryRun } from "./entry-run.ts";
 import type { ValueView } from "./value-view.ts";
 
 export interface Cursor {
@@ -53,6 +54,20 @@ export interface Cursor {
    * read. For those who pass values on without looking at them.
    */
   storedValue(): Uint8Array | ValuePlace;
+
+  /**
+   * Appends the entry that the cursor is at, and those that follow in the run's direction, to `run`, and
+   * moves to the last of them: at most `count` and as many as there is room for, only puts, and none
+   * beyond bound[0, boundLength) where there is a bound. Returns how many. 0, and nothing was done,
+   * where entries are to be read one by one. Throws CorruptionError. Optional.
+   */
+  readRun?(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number;
 
   /**
    * Ends the use of the cursor: a source may give it, with its scratch space, to whoever asks for a

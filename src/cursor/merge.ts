@@ -18,6 +18,7 @@ import { commonPrefixLength, compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
+import type { EntryRun } from "./entry-run.ts";
 import type { ValueView } from "./value-view.ts";
 
 const NO_BYTES = new Uint8Array(0);
@@ -120,6 +121,29 @@ export class MergeCursor implements Cursor {
     else this.advanceRoot();
   }
 
+  /** The root's source goes on alone up to the next key of another. */
+  readRun(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { heap, keys, lengths } = this;
+    const root = heap[0];
+    const source = this.sources[root];
+    if (source.readRun === undefined || this.isForward === run.isReverse) return 0;
+    const next = this.nextRoot();
+    let read: number;
+    if (next === 0 || (bound !== undefined && this.isWithin(bound, boundLength, heap[next]))) {
+      read = source.readRun(run, count, bound, boundLength, isBoundInclusive);
+    } else {
+      read = source.readRun(run, count, keys[heap[next]], lengths[heap[next]], false);
+    }
+    if (read > 0) this.note(root);
+    return read;
+  }
+
   close(): void {
     this.heapSize = 0;
     for (const source of this.sources) source.close?.();
@@ -185,6 +209,12 @@ export class MergeCursor implements Cursor {
     }
     this.runnerUp = 0;
     this.skipHidden();
+  }
+
+  /** Whether a bound comes before the key of source `index`, in the direction of travel. */
+  private isWithin(bound: Uint8Array, boundLength: number, index: number): boolean {
+    const order = compareRanges(bound, 0, boundLength, this.keys[index], 0, this.lengths[index]);
+    return this.isForward ? order < 0 : order > 0;
   }
 
   /** Position of the lesser of the root's children; 0 where it has none. */

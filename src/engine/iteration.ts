@@ -23,7 +23,13 @@ import type { Automaton } from "../search/automaton.ts";
 import { KeyFilter } from "../search/key-filter.ts";
 import type { Codecs } from "./codecs.ts";
 import type { DeadRange } from "./dead-range.ts";
-import { type EntryBatch, giveBackBatch, MAX_BATCH_ENTRIES, takeBatch } from "./entry-batch.ts";
+import {
+  canTakeRuns,
+  type EntryBatch,
+  giveBackBatch,
+  MAX_BATCH_ENTRIES,
+  takeBatch,
+} from "./entry-batch.ts";
 import { toUserError } from "./io-error.ts";
 import { describe } from "./key-codec.ts";
 import {
@@ -249,6 +255,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     if (this.failure !== undefined) throw this.failure;
     const { batch, cursor, codecs, pin } = this;
     const { hasKeys, hasValues } = this.project;
+    const canRun = this.filter === undefined && canTakeRuns(codecs, hasValues);
     batch.clear();
     this.taken = 0;
     // Who is to know how far the iteration went must not see it read ahead.
@@ -257,6 +264,9 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.isReading = true;
     try {
       while (batch.count < count && !batch.isFull && !this.isDone && this.advance()) {
+        const read = canRun ? this.readRun(count - batch.count) : 0;
+        this.remaining -= read;
+        if (read > 0) continue;
         this.remaining--;
         batch.add(cursor, codecs, hasKeys, hasValues);
       }
@@ -269,6 +279,16 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     if (this.isDone) return false;
     batch.join();
     return batch.count > 0;
+  }
+
+  /** Reads the entry that the cursor is at, and what it can of those behind it; returns how many. */
+  private readRun(count: number): number {
+    const { batch, codecs, project } = this;
+    const { bounds, isReverse } = this.iteration;
+    const wanted = Math.min(count, this.remaining);
+    if (wanted < 2) return 0;
+    const bound = isReverse ? bounds.lower : bounds.upper;
+    return batch.addRun(this.cursor, codecs, wanted, project, isReverse, bound);
   }
 
   /** Moves to the next entry to yield; false where there is none. */

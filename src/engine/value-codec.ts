@@ -33,6 +33,8 @@ export type ValueEncodingOption<V> = "msgpack" | "json" | "utf8" | "binary" | Va
 /** How the engine sees any value encoding. */
 export interface ValueCodec<V> {
   readonly name: string;
+  /** Whether decoding calls code of the user's, which may do anything. */
+  readonly runsUserCode: boolean;
   /** A view good until the next `encode`. Throws InvalidArgumentError. */
   encode(value: V): Uint8Array;
   /** The value of bytes[start, end); keeps nothing of them. */
@@ -59,6 +61,7 @@ export const VALUE_ENCODINGS: readonly string[] = Object.keys(BUILT_IN);
 
 class MsgpackCodec implements ValueCodec<unknown> {
   readonly name = "msgpack";
+  readonly runsUserCode = false;
   /**
    * No shared record structures: every value must be readable by itself. `copyBuffers`: what is
    * decoded must not point into a block. `moreTypes`: Set, RegExp and typed arrays come back as
@@ -97,6 +100,7 @@ class MsgpackCodec implements ValueCodec<unknown> {
 
 class JsonCodec implements ValueCodec<unknown> {
   readonly name = "json";
+  readonly runsUserCode = false;
 
   encode(value: unknown): Uint8Array {
     // undefined for what JSON has no form of, which the type of JSON.stringify does not say.
@@ -116,6 +120,7 @@ class JsonCodec implements ValueCodec<unknown> {
 
 class Utf8Codec implements ValueCodec<string> {
   readonly name = "utf8";
+  readonly runsUserCode = false;
 
   encode(value: string): Uint8Array {
     if (typeof value !== "string") throw cannotHold(this.name, describe(value));
@@ -134,6 +139,7 @@ class Utf8Codec implements ValueCodec<string> {
 
 class BinaryCodec implements ValueCodec<Uint8Array> {
   readonly name = "binary";
+  readonly runsUserCode = false;
 
   encode(value: Uint8Array): Uint8Array {
     if (!(value instanceof Uint8Array)) throw cannotHold(this.name, describe(value));
@@ -151,6 +157,7 @@ class BinaryCodec implements ValueCodec<Uint8Array> {
 
 class CustomValueCodec<V> implements ValueCodec<V> {
   readonly name: string;
+  readonly runsUserCode = true;
   private readonly encoding: ValueEncoding<V>;
 
   constructor(encoding: ValueEncoding<V>) {

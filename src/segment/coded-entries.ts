@@ -7,7 +7,10 @@
  * the entries of that chain are decoded, four of 32 on average, the first of them first, so that each
  * overwrites what the one before has too much.
  */
+import type { ByteWriter } from "../bytes/writer.ts";
+import { MAX_KEY_BYTES } from "../entry.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
+import { MAX_SYMBOL_BYTES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
 
 export class CodedEntries {
@@ -62,5 +65,23 @@ export class CodedEntries {
   decodeNext(i: number, target: KeyBuffer): boolean {
     const { bytes, symbols, codeStarts, codeEnds, shared } = this;
     return target.decode(symbols, bytes, codeStarts[i], codeEnds[i], shared[i]) >= 0;
+  }
+
+  /**
+   * Appends entry i to `output`, where entry i - 1 begins at `previous`; false where codes are damaged.
+   * What both share is copied by words, as symbols are: what is too much is overwritten.
+   */
+  appendNext(i: number, output: ByteWriter, previous: number): boolean {
+    const { bytes, symbols } = this;
+    const shared = this.shared[i];
+    const pos = this.codeStarts[i];
+    const end = this.codeEnds[i];
+    const start = output.reserve(shared + (end - pos + 1) * MAX_SYMBOL_BYTES);
+    const { view } = output;
+    for (let k = 0; k < shared; k += 4) view.setInt32(start + k, view.getInt32(previous + k));
+    const keyEnd = symbols.decodeWords(bytes, pos, end, view, start + shared);
+    if (keyEnd < 0 || keyEnd - start > MAX_KEY_BYTES) return false;
+    output.length = keyEnd;
+    return true;
   }
 }

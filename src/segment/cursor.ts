@@ -6,6 +6,7 @@
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import type { EntryRun } from "../cursor/entry-run.ts";
 import { ValueView } from "../cursor/value-view.ts";
 import { BEFORE_EXPIRY, EntryKind, NEVER, type ValuePlace } from "../entry.ts";
 import type { Expiries } from "./expiries.ts";
@@ -19,6 +20,7 @@ const NO_VALUE = new Uint8Array(0);
 
 export class SegmentCursor implements Cursor {
   private readonly keys: KeyCursor;
+  private readonly keyCount: number;
   private readonly tombstones: OrdinalSet;
   private readonly expiries: Expiries | undefined;
   private readonly values: ValueScanner;
@@ -39,6 +41,7 @@ export class SegmentCursor implements Cursor {
     giveBack: (cursor: SegmentCursor) => void = () => {},
   ) {
     this.keys = keys.cursor();
+    this.keyCount = keys.keyCount;
     this.tombstones = tombstones;
     this.expiries = expiries;
     this.values = new ValueScanner(values);
@@ -119,6 +122,24 @@ export class SegmentCursor implements Cursor {
     this.keys.prev();
   }
 
+  readRun(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { keys, values } = this;
+    const { ordinal } = keys;
+    let read = this.putsFrom(ordinal, Math.min(count, run.capacity - run.count), run.isReverse);
+    if (run.hasValues) read = values.openRun(ordinal, read, run.isReverse);
+    if (read === 0) return 0;
+    read = keys.appendRun(run, read, bound, boundLength, isBoundInclusive);
+    if (run.hasValues) read = values.appendRun(run, read);
+    keys.finishRun(run, read);
+    return read;
+  }
+
   appendKey(output: ByteWriter): void {
     this.keys.appendKey(output);
   }
@@ -142,9 +163,26 @@ export class SegmentCursor implements Cursor {
     return this.values.storedValueAt(keys.ordinal, keys.key, keys.keyLength);
   }
 
+  /** How many entries from `ordinal` on, at most `count`, are puts. */
+  private putsFrom(ordinal: number, count: number, isReverse: boolean): number {
+    const { tombstones, expiries } = this;
+    const hasNoExpired = expiries === undefined || this.time < expiries.earliest;
+    if (tombstones.count === 0 && hasNoExpired) return count;
+    const { keyCount } = this;
+    let i = 0;
+    for (; i < count; i++) {
+      const at = isReverse ? ordinal - i : ordinal + i;
+      if (at < 0 || at >= keyCount || this.isHiddenAt(at)) break;
+    }
+    return i;
+  }
+
   /** Whether the entry is a tombstone, be it for having expired. */
   private isHidden(): boolean {
-    const { ordinal } = this.keys;
+    return this.isHiddenAt(this.keys.ordinal);
+  }
+
+  private isHiddenAt(ordinal: number): boolean {
     const { tombstones, expiries } = this;
     if (tombstones.has(ordinal)) return true;
     return expiries?.hasExpired(ordinal, this.time) === true;

@@ -4,6 +4,7 @@
  * What the block's separator has of a key is decoded only where the block's own entries do not have
  * it, and then by the chain of separators that do: see coded-entries.ts.
  */
+import type { ByteWriter } from "../bytes/writer.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 import { BLOCK_KEYS, PAGE_BLOCKS, PAGE_KEYS } from "./key-page.ts";
 import { KeyPageReader } from "./key-page-reader.ts";
@@ -72,6 +73,19 @@ export class KeyBlock {
       if (!separators.decodeChain(target)) this.throwDamaged();
     }
     if (!entries.decodeChain(target)) this.throwDamaged();
+  }
+
+  /** Makes `target`, which is key i now, key j, which is before it. */
+  decodeBack(i: number, j: number, target: KeyBuffer): void {
+    const { shared } = this.reader.entries;
+    let known = shared[i];
+    for (let k = i - 1; k > j; k--) known = Math.min(known, shared[k]);
+    this.decode(j, known, target);
+  }
+
+  /** Appends key i to `output`, where key i - 1 begins at `previous`. */
+  appendNext(i: number, output: ByteWriter, previous: number): void {
+    if (!this.reader.entries.appendNext(i, output, previous)) this.throwDamaged();
   }
 
   private throwDamaged(): never {

@@ -5,7 +5,9 @@
  * the rest is decoded behind them. Backward, the bytes that it shares with the one after it stay, and
  * the rest comes from the chain of keys that have them (coded-entries.ts).
  */
+import { compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
+import type { EntryRun } from "../cursor/entry-run.ts";
 import { blockKeys, KeyBlock, type KeyPages } from "./key-block.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { BLOCK_KEYS } from "./key-page.ts";
@@ -103,6 +105,78 @@ export class KeyCursor {
     this.ordinal--;
     if (this.position > 0) this.block.decode(--this.position, known, this.buffer);
     else if (this.isValid) this.enterBlock(known);
+  }
+
+  /**
+   * Appends the key that the cursor is at, and those that follow in the run's direction, behind the
+   * entries of the run: at most `count`, which is 1 or more, and only keys of this block. Returns how
+   * many; `finishRun` is to follow.
+   *
+   * Either way the keys are made in their order, each from the one before it.
+   */
+  appendRun(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { block, buffer, position } = this;
+    const { keys, keyStarts, keyEnds, maxBytes, isReverse } = run;
+    const room = isReverse ? position + 1 : this.blockKeys - position;
+    const wanted = Math.min(count, room);
+    const first = isReverse ? position - wanted + 1 : position;
+    if (first !== position) this.block.decodeBack(position, first, buffer);
+    const step = isReverse ? -1 : 1;
+    let slot = isReverse ? run.count + wanted - 1 : run.count;
+    let start = keys.length;
+    buffer.appendTo(keys);
+    keyStarts[slot] = start;
+    keyEnds[slot] = keys.length;
+    const order = isBoundInclusive ? 0 : -1;
+    for (let i = 1; i < wanted; i++) {
+      const end = keys.length;
+      if (!isReverse && end >= maxBytes) return i;
+      block.appendNext(first + i, keys, start);
+      start = end;
+      if (!isReverse && bound !== undefined) {
+        if (compareRanges(keys.buffer, start, keys.length, bound, 0, boundLength) > order) {
+          keys.length = start;
+          return i;
+        }
+      }
+      slot += step;
+      keyStarts[slot] = start;
+      keyEnds[slot] = keys.length;
+    }
+    if (!isReverse || bound === undefined) return wanted;
+    let within = wanted;
+    for (; within > 1; within--) {
+      const last = run.count + within - 1;
+      const below = compareRanges(
+        bound,
+        0,
+        boundLength,
+        keys.buffer,
+        keyStarts[last],
+        keyEnds[last],
+      );
+      if (below <= order) break;
+    }
+    return within;
+  }
+
+  /** Moves to the last of `count` entries that were appended to the run, and counts them there. */
+  finishRun(run: EntryRun, count: number): void {
+    const { buffer } = this;
+    const last = run.count + count - 1;
+    run.count += count;
+    const moved = run.isReverse ? 1 - count : count - 1;
+    this.ordinal += moved;
+    this.position += moved;
+    const start = run.keyStarts[last];
+    buffer.length = run.keyEnds[last] - start;
+    buffer.write(0, run.keys.buffer, start, buffer.length);
   }
 
   /** Moves to where `locate` came to from `key`: what both have in common need not be decoded. */

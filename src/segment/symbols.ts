@@ -216,6 +216,93 @@ export class SymbolTable implements SymbolList {
     return targetPos;
   }
 
+  /**
+   * Decodes codes[pos, end), without key tokens, into `target` at `targetPos` and returns the position
+   * after; -1 where a code is unknown or cut off. The caller vouches for room for the longest symbol for
+   * each byte of the codes and one more.
+   */
+  decodeWords(
+    codes: Uint8Array,
+    pos: number,
+    end: number,
+    target: DataView,
+    targetPos: number,
+  ): number {
+    const { words, lengths, count } = this;
+    while (pos < end) {
+      let code = codes[pos++];
+      if (code >= ONE_BYTE_CODES) {
+        if (code === KEY_TOKEN || pos === end) return -1;
+        code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + codes[pos++];
+      }
+      if (code >= count) return -1;
+      const len = lengths[code];
+      const word = code << 2;
+      target.setInt32(targetPos, words[word], IS_LITTLE_ENDIAN);
+      target.setInt32(targetPos + 4, words[word + 1], IS_LITTLE_ENDIAN);
+      if (len > 8) {
+        target.setInt32(targetPos + 8, words[word + 2], IS_LITTLE_ENDIAN);
+        target.setInt32(targetPos + 12, words[word + 3], IS_LITTLE_ENDIAN);
+      }
+      targetPos += len;
+    }
+    return targetPos;
+  }
+
+  /**
+   * As `decodeWords`, for what `encodeWithKeyInto` made with the key keys[keyStart, keyEnd). The caller
+   * vouches for room for `target.byteLength - MAX_SYMBOL_BYTES`, beyond which nothing is decoded.
+   */
+  decodeWordsWithKey(
+    codes: Uint8Array,
+    pos: number,
+    end: number,
+    keys: DataView,
+    keyStart: number,
+    keyEnd: number,
+    target: DataView,
+    targetPos: number,
+  ): number {
+    const { words, lengths, count, varints } = this;
+    const limit = target.byteLength - MAX_SYMBOL_BYTES;
+    while (pos < end) {
+      if (targetPos > limit) return -1;
+      let code = codes[pos++];
+      if (code >= ONE_BYTE_CODES) {
+        if (pos === end) return -1;
+        if (code === KEY_TOKEN) {
+          const nibbles = codes[pos++];
+          let offset = nibbles >> 4;
+          let tail = nibbles & 15;
+          if (offset === NIBBLE_ESCAPE || tail === NIBBLE_ESCAPE) {
+            varints.pos = pos;
+            if (offset === NIBBLE_ESCAPE) offset += readExtra(varints, codes, end);
+            if (tail === NIBBLE_ESCAPE) tail += readExtra(varints, codes, end);
+            pos = varints.pos;
+          }
+          const from = keyStart + offset;
+          const len = keyEnd - tail - from;
+          if (len <= 0 || targetPos + len > limit) return -1;
+          for (let i = 0; i < len; i += 4) target.setInt32(targetPos + i, keys.getInt32(from + i));
+          targetPos += len;
+          continue;
+        }
+        code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + codes[pos++];
+      }
+      if (code >= count) return -1;
+      const len = lengths[code];
+      const word = code << 2;
+      target.setInt32(targetPos, words[word], IS_LITTLE_ENDIAN);
+      target.setInt32(targetPos + 4, words[word + 1], IS_LITTLE_ENDIAN);
+      if (len > 8) {
+        target.setInt32(targetPos + 8, words[word + 2], IS_LITTLE_ENDIAN);
+        target.setInt32(targetPos + 12, words[word + 3], IS_LITTLE_ENDIAN);
+      }
+      targetPos += len;
+    }
+    return targetPos;
+  }
+
   /** Appends the stored table. */
   serialize(writer: ByteWriter): void {
     const start = writer.length;

@@ -185,6 +185,32 @@ export class ValueLocation {
     this.found = wanted;
     return true;
   }
+
+  /**
+   * Finds `count` values from `index` on: value i is image[starts[i], starts[i] + lengths[i]), and one
+   * that repeats the one before it starts where that does. False unless the sizes of all are in one byte.
+   */
+  findMany(index: number, count: number, starts: Int32Array, lengths: Int32Array): boolean {
+    if (!this.find(index) || this.isLarge || this.length > MAX_SHORT_SIZE) return false;
+    const { bytes, end } = this;
+    const sizes = this.sizes + index;
+    let { start, length } = this;
+    starts[0] = start;
+    lengths[0] = length;
+    let pos = start + length;
+    for (let i = 1; i < count; i++) {
+      const size = bytes[sizes + i];
+      if (size !== SIZE_SAME) {
+        if (size > MAX_SHORT_SIZE) return false;
+        start = pos;
+        length = size;
+        pos += size;
+      }
+      starts[i] = start;
+      lengths[i] = length;
+    }
+    return pos <= end;
+  }
 }
 
 /** The pointer at `pos` of an image. */

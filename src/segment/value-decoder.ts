@@ -6,6 +6,7 @@
  */
 
 import type { ByteWriter } from "../bytes/writer.ts";
+import type { EntryRun } from "../cursor/entry-run.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
@@ -16,6 +17,7 @@ import type { SymbolTable } from "./symbols.ts";
 import { BlockEncoding, readPointer, VALUE_LIMIT_BYTES, ValueLocation } from "./value-block.ts";
 
 const NO_BYTES = new Uint8Array(0);
+const NO_PLACES = new Int32Array(0);
 const NO_PLACE: ValuePlace = { fileNumber: 0, offset: 0, length: 0, storedLength: 0 };
 /** Room for a coded value, its header in front, and what is copied too much behind it. */
 const DECODED_ROOM: number = MAX_STRING_HEADER_BYTES + VALUE_LIMIT_BYTES + MAX_SYMBOL_BYTES;
@@ -25,6 +27,11 @@ export class ValueDecoder {
   place: ValuePlace;
   private readonly symbols: SymbolTable | undefined;
   private readonly location: ValueLocation;
+  /** The values that `openRun` found: the first of them, how many, and where they are. */
+  private firstFound: number;
+  private found: number;
+  private starts: Int32Array;
+  private lengths: Int32Array;
   /** The image is bytes[start, end), and its first byte `encoding`. */
   private bytes: Uint8Array;
   private start: number;
@@ -35,6 +42,10 @@ export class ValueDecoder {
     this.place = NO_PLACE;
     this.symbols = symbols;
     this.location = new ValueLocation();
+    this.firstFound = 0;
+    this.found = 0;
+    this.starts = NO_PLACES;
+    this.lengths = NO_PLACES;
     this.bytes = NO_BYTES;
     this.start = 0;
     this.end = 0;
@@ -97,6 +108,75 @@ export class ValueDecoder {
     decoded.length = textEnd;
     view.set(decoded.buffer, hasHeader ? prependHeader(decoded, textStart) : start, textEnd);
     return true;
+  }
+
+  /**
+   * Finds `count` values from `position` on, for `appendRun`. False where they are to be decoded one by
+   * one: integers, long ones, those in value logs, and where the block is damaged.
+   */
+  openRun(position: number, count: number): boolean {
+    if (count > this.starts.length) {
+      this.starts = new Int32Array(count);
+      this.lengths = new Int32Array(count);
+    }
+    const { encoding } = this;
+    const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
+    if (isCoded ? this.symbols === undefined : encoding !== BlockEncoding.raw) return false;
+    this.firstFound = position;
+    this.found = count;
+    return this.location.findMany(position, count, this.starts, this.lengths);
+  }
+
+  /**
+   * Appends the values that `openRun` found to a run, which has the keys of its next `count` entries
+   * already; in a run backward the last value found is the first. Returns how many there was room for.
+   */
+  appendRun(run: EntryRun, count: number, file: string, fileOffset: number): number {
+    const { bytes, encoding, starts, lengths, found } = this;
+    const { keys, keyStarts, keyEnds, valueStarts, valueEnds, maxBytes, isReverse } = run;
+    const { decoded } = run.value;
+    const symbols = encoding === BlockEncoding.raw ? undefined : this.symbols;
+    const headerRoom = encoding === BlockEncoding.text ? MAX_STRING_HEADER_BYTES : 0;
+    decoded.reserve(maxBytes + DECODED_ROOM);
+    let previousFrom = -1;
+    let previousTo = -1;
+    for (let i = 0; i < count; i++) {
+      if (decoded.length >= maxBytes) return i;
+      const at = isReverse ? found - 1 - i : i;
+      const slot = run.count + i;
+      const from = starts[at];
+      const to = from + lengths[at];
+      if (from === previousFrom && to === previousTo) {
+        // The same value again, which then has no part of a key in it.
+        valueStarts[slot] = valueStarts[slot - 1];
+        valueEnds[slot] = valueEnds[slot - 1];
+        continue;
+      }
+      previousFrom = from;
+      previousTo = to;
+      const start = decoded.length;
+      if (symbols === undefined) {
+        decoded.append(bytes, from, to);
+        valueStarts[slot] = start;
+      } else {
+        const textStart = start + headerRoom;
+        const textEnd = symbols.decodeWordsWithKey(
+          bytes,
+          from,
+          to,
+          keys.view,
+          keyStarts[slot],
+          keyEnds[slot],
+          decoded.view,
+          textStart,
+        );
+        if (textEnd < 0) throwDamaged(this.firstFound + at, file, fileOffset);
+        decoded.length = textEnd;
+        valueStarts[slot] = headerRoom > 0 ? prependHeader(decoded, textStart) : start;
+      }
+      valueEnds[slot] = decoded.length;
+    }
+    return count;
   }
 
   private decodeInteger(position: number, view: ValueView, file: string, fileOffset: number): void {

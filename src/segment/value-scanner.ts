@@ -8,6 +8,7 @@
  * cache if they are there, and otherwise read ahead past it, in windows that double: a scan evicts
  * nothing and does not read block by block.
  */
+import type { EntryRun } from "../cursor/entry-run.ts";
 import { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { BlockEncoding } from "./value-block.ts";
@@ -80,6 +81,25 @@ export class ValueScanner {
     return own.bytes.subarray(own.start, own.end);
   }
 
+  /**
+   * Opens the block of `ordinal` for `appendRun`. Returns how many values from there on, at most `count`,
+   * it has in a direction; 0 where they are to be read one by one. Throws CorruptionError.
+   */
+  openRun(ordinal: number, count: number, isReverse: boolean): number {
+    this.open(ordinal);
+    const room = isReverse ? ordinal - this.firstOrdinal + 1 : this.endOrdinal - ordinal;
+    const found = Math.min(count, room);
+    const position = ordinal - this.firstOrdinal;
+    const first = isReverse ? position - found + 1 : position;
+    return this.decoder.openRun(first, found) ? found : 0;
+  }
+
+  /** Appends the first `count` of the values that were opened to the run. Returns how many it takes. */
+  appendRun(run: EntryRun, count: number): number {
+    const { reader } = this;
+    return this.decoder.appendRun(run, count, reader.file.path, reader.index.offsets[this.block]);
+  }
+
   /** As `viewValue`, unless it lies in a value log: then false, and the decoder's `place` says where. */
   private viewInline(
     ordinal: number,
@@ -88,13 +108,18 @@ export class ValueScanner {
     view: ValueView,
   ): boolean {
     const { reader } = this;
-    if (ordinal < this.firstOrdinal || ordinal >= this.endOrdinal) this.moveTo(ordinal);
-    else if (this.seenChanges !== IS_OWN && this.seenChanges !== reader.cache.changeCount) {
-      this.jumpTo(this.block);
-    }
+    this.open(ordinal);
     const position = ordinal - this.firstOrdinal;
     const offset = reader.index.offsets[this.block];
     return this.decoder.decode(position, key, keyLength, view, reader.file.path, offset);
+  }
+
+  /** Makes the image that the decoder has that of the ordinal's block. */
+  private open(ordinal: number): void {
+    if (ordinal < this.firstOrdinal || ordinal >= this.endOrdinal) this.moveTo(ordinal);
+    else if (this.seenChanges !== IS_OWN && this.seenChanges !== this.reader.cache.changeCount) {
+      this.jumpTo(this.block);
+    }
   }
 
   private moveTo(ordinal: number): void {

@@ -4,6 +4,7 @@ import { expect } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
+import type { EntryRun } from "../../src/cursor/entry-run.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import { EntryKind, NEVER } from "../../src/entry.ts";
 
@@ -103,6 +104,43 @@ export class ArrayCursor implements Cursor {
   private entry(): ArrayEntry {
     if (!this.isValid) throw new RangeError("the cursor is not at an entry");
     return this.entries[this.index];
+  }
+}
+
+/** An ArrayCursor that reads several entries at once. */
+export class RunCursor extends ArrayCursor {
+  readRun(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { isReverse, keys, value } = run;
+    const first = run.count;
+    const limit = bound?.slice(0, boundLength);
+    while (run.count < first + count && !run.isFull) {
+      run.keyStarts[run.count] = keys.length;
+      this.appendKey(keys);
+      run.keyEnds[run.count] = keys.length;
+      run.valueStarts[run.count] = value.decoded.length;
+      value.decoded.append(this.value());
+      run.valueEnds[run.count] = value.decoded.length;
+      run.count++;
+      if (isReverse) this.prev();
+      else this.next();
+      const order =
+        this.isValid && limit !== undefined
+          ? compareBytes(this.key.subarray(0, this.keyLength), limit) * (isReverse ? -1 : 1)
+          : -1;
+      const isWithin = order < 0 || (order === 0 && isBoundInclusive);
+      if (this.isValid && isWithin && this.kind === EntryKind.put) continue;
+      break;
+    }
+    // It is to stand at the last that was read.
+    const last = keys.buffer.slice(run.keyStarts[run.count - 1], run.keyEnds[run.count - 1]);
+    this.seek(last, last.length);
+    return run.count - first;
   }
 }
 

@@ -1,13 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
+import type { Cursor } from "../../src/cursor/cursor.ts";
+import { EntryRun } from "../../src/cursor/entry-run.ts";
 import { MergeCursor } from "../../src/cursor/merge.ts";
+import { EntryKind } from "../../src/entry.ts";
 import {
   ArrayCursor,
   type ArrayEntry,
   anyEntries,
+  anyKey,
   anyMoves,
   expectSameWalk,
+  RunCursor,
   read,
 } from "./array-cursor.ts";
 
@@ -18,6 +23,11 @@ function merged(sources: readonly ArrayEntry[][]): ArrayEntry[] {
     for (const entry of source) byKey.set(entry.key.join(), entry);
   }
   return [...byKey.values()].sort((a, b) => compareBytes(a.key, b.key));
+}
+
+function copyOf(cursor: Cursor): ArrayEntry {
+  const key = cursor.key.slice(0, cursor.keyLength);
+  return { key, kind: cursor.kind, value: cursor.value().slice() };
 }
 
 const anySources = fc.array(anyEntries, { maxLength: 6 });
@@ -43,6 +53,55 @@ describe("MergeCursor", () => {
           expect(cursor.sourceIndex).toBe(newest);
         }
       }),
+    );
+  });
+
+  test("reads runs of one source, up to the next key of another or the bound", () => {
+    fc.assert(
+      fc.property(
+        anySources,
+        fc.boolean(),
+        fc.option(fc.tuple(anyKey, fc.boolean()), { nil: undefined }),
+        (sources, isReverse, end) => {
+          const cursor = new MergeCursor(
+            sources.map((entries, i) =>
+              i % 3 === 2 ? new ArrayCursor(entries) : new RunCursor(entries),
+            ),
+          );
+          const run = new EntryRun(8, 100);
+          run.isReverse = isReverse;
+          const found: ArrayEntry[] = [];
+          const isWithin = (key: Uint8Array): boolean => {
+            if (end === undefined) return true;
+            const order = compareBytes(key, end[0]) * (isReverse ? -1 : 1);
+            return order < 0 || (order === 0 && end[1]);
+          };
+          if (isReverse) cursor.seekToLast();
+          else cursor.seekToFirst();
+          while (cursor.isValid && isWithin(cursor.key.slice(0, cursor.keyLength))) {
+            run.clear();
+            const [bound, isInclusive] = end ?? [undefined, false];
+            const length = bound?.length ?? 0;
+            const read =
+              cursor.kind === EntryKind.put
+                ? cursor.readRun(run, 8, bound, length, isInclusive)
+                : 0;
+            for (let i = 0; i < read; i++) {
+              const { buffer } = run.value.decoded;
+              const key = run.keys.buffer.slice(run.keyStarts[i], run.keyEnds[i]);
+              const value = buffer.slice(run.valueStarts[i], run.valueEnds[i]);
+              found.push({ key, kind: EntryKind.put, value });
+            }
+            if (read === 0) found.push(copyOf(cursor));
+            if (isReverse) cursor.prev();
+            else cursor.next();
+          }
+          const expected = merged(sources).filter(({ key }) => isWithin(key));
+          if (isReverse) expected.reverse();
+          expect(found).toEqual(expected.map(({ key, kind, value }) => ({ key, kind, value })));
+        },
+      ),
+      { numRuns: 300 },
     );
   });
 
