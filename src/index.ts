@@ -11,12 +11,15 @@ export {
   open,
   type PutOperation,
 } from "./engine/database.ts";
+export type { IngestReport } from "./engine/ingest.ts";
 export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";
 export type { KeyEncoding, KeyEncodingOption } from "./engine/key-codec.ts";
 export type {
   Durability,
   IfAbsent,
   IfValue,
+  IngestOptions,
+  IngestProgress,
   Logger,
   OpenOptions,
   PutOptions,

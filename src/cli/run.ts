@@ -25,6 +25,7 @@ import { addExport } from "./export.ts";
 import { addFst } from "./fst.ts";
 import { addGet } from "./get.ts";
 import { addImport } from "./import.ts";
+import { addIngest } from "./ingest.ts";
 import { addPut } from "./put.ts";
 import { addRepair } from "./repair.ts";
 import { addScan } from "./scan.ts";
@@ -75,6 +76,7 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
   addRepair(program, context, outcome);
   addCompact(program, context);
   addCheckpoint(program, context);
+  addIngest(program, context);
   addExport(program, context);
   addBench(program, context);
   addFst(program, context, outcome);

@@ -148,6 +148,14 @@ export class RunWriter {
     this.finished.push(segment);
   }
 
+  /**
+   * Makes a segment that was written for this run elsewhere its next part. Its keys sort after all
+   * written so far.
+   */
+  adopt(segment: SegmentMeta): void {
+    this.finished.push(segment);
+  }
+
   /** Completes the run: its range tombstones, if it has any, come before its segments. */
   async finish(): Promise<RunOutput> {
     await this.cutLog();

@@ -16,7 +16,7 @@ import {
   MAX_GARBAGE_SHARE_MANUAL,
 } from "../compaction/value-logs.ts";
 import { ClosedError } from "../errors.ts";
-import { type Run, type SegmentMeta, versionOf } from "../manifest/version.ts";
+import { type Run, type SegmentMeta, type ValueLogMeta, versionOf } from "../manifest/version.ts";
 import {
   isCompactionUrgent,
   SLOW_BYTES_PER_MS,
@@ -115,9 +115,10 @@ export class Background {
   /** Manual compactions that wait for the one under way. */
   private manualWaiting = 0;
   private readonly cancellation = new AbortController();
-  /** Bytes of files that flushes and compactions have installed since the open. */
+  /** Bytes of files that flushes, compactions and ingests have installed since the open. */
   flushedBytes = 0;
   compactedBytes = 0;
+  ingestedBytes = 0;
   private flushUnderWay: { readonly entryCount: number; readonly control: JobControl } | undefined;
   private compactionUnderWay:
     | (Omit<CompactionProgress, "entriesDone"> & {
@@ -228,6 +229,26 @@ export class Background {
         await this.compact({ start: end - 1, end, reason: "manual" });
       }
     });
+  }
+
+  /**
+   * Installs runs that were written elsewhere, newest first, as newer than all that are there; their
+   * newest write is `lastSeqno`. To be called while no memtable has any write, and no write can come.
+   * If it rejects, the files are removed, or the database is poisoned.
+   */
+  async attach(
+    runs: readonly Run[],
+    valueLogs: readonly ValueLogMeta[],
+    lastSeqno: number,
+  ): Promise<void> {
+    await this.install(
+      { run: runs.flat(), valueLogs },
+      (older) => [...runs, ...older],
+      { lastSeqno },
+      (sources) => sources.memtables,
+    );
+    this.ingestedBytes += total(runs.flat(), "fileBytes") + total(valueLogs, "fileBytes");
+    this.wake();
   }
 
   /** Cancels compaction, lets a flush end, and starts nothing more. */

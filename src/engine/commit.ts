@@ -230,6 +230,12 @@ export class Committer {
     });
   }
 
+  /** The next write is numbered above `seqno`. For an exclusive task that took the numbers up to it. */
+  skipTo(seqno: number): void {
+    this.lastSeqno = seqno;
+    this.host.publish(seqno);
+  }
+
   /** Refuses every later write, with `cause` as the reason. The first cause stays. */
   poisonWith(cause: unknown): DatabaseError {
     this.poison ??= new DatabaseError(

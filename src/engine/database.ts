@@ -16,12 +16,15 @@ import { type CheckpointProgress, type CheckpointReport, checkpointStore } from 
 import { type Codecs, createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import { publish } from "./diagnostics.ts";
 import { type Condition, toMapKey } from "./group-writes.ts";
+import { type IngestReport, ingestInto } from "./ingest.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Pin } from "./iteration.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import {
+  checkIngest,
   type IfAbsent,
   type IfValue,
+  type IngestOptions,
   type OpenOptions,
   type PutOptions,
   resolveDurability,
@@ -384,6 +387,33 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     }
     return withUserErrors("checkpoint", () =>
       checkpointStore(this.store, directory, options?.onProgress),
+    );
+  }
+
+  /**
+   * Puts everything that other databases hold into this one, atomically: large stores are built in
+   * parts, by several processes, and put together so. Each source is the directory of a database,
+   * with the same encodings as this one, or a segment file of one. The entries are newer than all
+   * that is here; of a key that several sources have, the last source's counts. An ingest deletes
+   * nothing, and changes nothing in the sources, which need not even be closed: what they hold as the
+   * call begins is taken.
+   *
+   * Where a source is one run, as after `compact()`, without expiries, its segments are copied as they are
+   * (but for those with values in value logs); otherwise its entries are merged and written anew. Takes
+   * time and disk space in proportion to that; reads and writes go on meanwhile, and writes wait only
+   * for a flush at the end. Transactions that began before are run again.
+   *
+   * @throws InvalidArgumentError for a source that is no database, is this one, or has other
+   *   encodings, and for an empty list.
+   * @throws DatabaseError MEMKV_NOT_FOUND where there is no source; what opening one throws.
+   * @throws CorruptionError for damage in a source. In every case nothing was changed.
+   * @throws ClosedError if the database is closed before it is done.
+   */
+  async ingest(sources: readonly string[], options: IngestOptions = {}): Promise<IngestReport> {
+    this.store.checkWritable();
+    checkIngest(sources, options);
+    return withUserErrors("ingest", () =>
+      this.store.ingest(() => ingestInto(this.store, sources, options)),
     );
   }
 

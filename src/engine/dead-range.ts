@@ -91,6 +91,11 @@ export class DeadRange implements OperationTarget {
     }
   }
 
+  /** Entries came that were not shown to it. */
+  forget(): void {
+    this.isKnown = false;
+  }
+
   /** A range was deleted: what is known to be deleted still is. */
   deleteRange(): void {}
 

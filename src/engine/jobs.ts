@@ -143,7 +143,17 @@ export async function compactRuns(
   }
 }
 
-function outputOf(context: JobContext, giveWay: Pause, control: JobControl): OutputOptions {
+/** What the output of a job needs of its context. */
+export interface OutputContext extends Omit<JobContext, "fileNumbers" | "flushCoders"> {
+  readonly fileNumbers: Pick<FileNumbers, "take">;
+}
+
+/** Where and how a job writes. */
+export function outputOf(
+  context: OutputContext,
+  giveWay: Pause,
+  control: JobControl,
+): OutputOptions {
   const { fileSystem, directory, databaseId, fileNumbers } = context;
   const pause = async (entryCount: number): Promise<void> => {
     control.advance(entryCount);

@@ -422,6 +422,41 @@ async function backOffAtRandom(retry: number): Promise<void> {
   if (retry > 1) await setTimeout(Math.random() * 2 ** Math.min(retry - 1, 6));
 }
 
+export interface IngestOptions {
+  /**
+   * Whether segments that are copied are read whole and checked first. Default true. Without it
+   * damage in a block of theirs is noticed when it is first read.
+   */
+  readonly verify?: boolean | undefined;
+  readonly onProgress?: ((progress: IngestProgress) => void) | undefined;
+}
+
+/** How far `ingest` has come. */
+export interface IngestProgress {
+  /** Entries of the sources that have been read, and all of them, deleted ones included. */
+  readonly entriesDone: number;
+  readonly entries: number;
+}
+
+const INGEST_CHECKS: Record<keyof IngestOptions, Check> = {
+  verify: boolean,
+  onProgress: (value) => (typeof value === "function" ? undefined : "a function"),
+};
+
+/** Checks what `ingest` was called with. Throws InvalidArgumentError. */
+export function checkIngest(sources: readonly string[], options: IngestOptions): void {
+  checkOptions(options, INGEST_CHECKS);
+  if (!Array.isArray(sources) || sources.length === 0) {
+    throw new InvalidArgumentError(
+      `sources must be a list of databases, not ${Array.isArray(sources) ? "an empty one" : describe(sources)}`,
+    );
+  }
+  for (const source of sources as unknown[]) {
+    if (typeof source === "string" && source !== "") continue;
+    throw new InvalidArgumentError(`a source must be a path, not ${describe(source)}`);
+  }
+}
+
 const SAMPLE_CHECKS: Record<keyof SampleOptions, Check> = {
   random: (value) => (typeof value === "function" ? undefined : "a function"),
 };

@@ -63,6 +63,11 @@ export class RecentWrites {
     return [...unflushed, ...this.kept].filter((memtable) => memtable.lastSeqno > seqno);
   }
 
+  /** What was written up to `seqno` is not in memtables: whoever began before it cannot be judged. */
+  overlook(seqno: number): void {
+    this.horizon = seqno;
+  }
+
   private oldestSeqno(): number {
     for (const { seqno } of this.live) return seqno;
     return Number.POSITIVE_INFINITY;

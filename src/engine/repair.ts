@@ -39,7 +39,7 @@ import {
   placeInTime,
   survey,
 } from "./repair-survey.ts";
-import { Store, type StoreEvents } from "./store.ts";
+import { NO_EVENTS, Store } from "./store.ts";
 import { verifyStore } from "./verify.ts";
 
 export interface RepairOptions {
@@ -442,16 +442,4 @@ async function discard(fileSystem: FileSystem, target: string): Promise<void> {
   for (const name of [...names].sort((a, b) => isManifest(a) - isManifest(b))) {
     await fileSystem.remove(joinPath(target, name)).catch(() => {});
   }
-}
-
-const NO_EVENTS: StoreEvents = {
-  flush: ignore,
-  compaction: ignore,
-  stall: ignore,
-  warning: ignore,
-  error: ignore,
-};
-
-function ignore(): void {
-  // What fails is also thrown by the call that waits for it.
 }

@@ -71,8 +71,9 @@ export class OpenVersion {
   /** Whether any entry in it expires. */
   readonly hasExpiries: boolean;
   private rangeDeleted: number | undefined;
+  /** Has the value logs that its segments refer to. */
+  readonly valueLogs: OpenFiles<ValueLog>;
   private readonly segments: OpenFiles<Segment>;
-  private readonly valueLogs: OpenFiles<ValueLog>;
   private holders: number;
 
   /** Has one holder: the caller. */

@@ -77,6 +77,8 @@ export interface DatabaseStats {
     readonly log: number;
     readonly flush: number;
     readonly compaction: number;
+    /** What `ingest` wrote; no part of the amplification. */
+    readonly ingest: number;
   };
   readonly amplification: {
     /** Bytes written for each of the user's, since the open. 0 before the first write. */
@@ -180,6 +182,7 @@ function writtenBytes({ committer, background }: Store): DatabaseStats["written"
     log: committer.logBytes,
     flush: background.flushedBytes,
     compaction: background.compactedBytes,
+    ingest: background.ingestedBytes,
   };
 }
 

@@ -25,6 +25,7 @@ import {
   ReadOnlyError,
 } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
+import type { Run, ValueLogMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { CoderMemory } from "../segment/coder-memory.ts";
 import type { WalWriter } from "../wal/writer.ts";
@@ -55,6 +56,19 @@ import { WorkerRunner } from "./worker-runner.ts";
 /** What the store tells of. */
 export interface StoreEvents extends BackgroundEvents {
   warning(event: WarningEvent): void;
+}
+
+/** For a store whose every failure is thrown by a call that waits for it. */
+export const NO_EVENTS: StoreEvents = {
+  flush: ignore,
+  compaction: ignore,
+  stall: ignore,
+  warning: ignore,
+  error: ignore,
+};
+
+function ignore(): void {
+  // What fails is also thrown by the call that waits for it.
 }
 
 /** Options of the store: those of `open`, with the encodings reduced to their names. */
@@ -99,6 +113,10 @@ export class Store implements CommitHost, BackgroundHost {
   private readonly events: StoreEvents;
   private readonly directoryLock: DirectoryLock;
   readonly logs: Logs;
+  /** What jobs need besides their sources. */
+  readonly jobContext: JobContext;
+  /** Ingests under way. */
+  private readonly ingests: Set<Promise<unknown>>;
   /** File number of the oldest log that holds writes of a memtable. */
   private readonly firstLogs: WeakMap<Memtable, number>;
   private closing: Promise<void> | undefined;
@@ -157,7 +175,8 @@ export class Store implements CommitHost, BackgroundHost {
       },
       recovered.logs,
     );
-    const context: JobContext = {
+    this.ingests = new Set();
+    this.jobContext = {
       fileSystem,
       directory,
       databaseId,
@@ -169,11 +188,11 @@ export class Store implements CommitHost, BackgroundHost {
     };
     this.jobs =
       options.background === "worker"
-        ? new WorkerRunner(context, {
+        ? new WorkerRunner(this.jobContext, {
             isLive: (fileNumber) => versions.isLive(fileNumber),
             confirmLock: () => this.committer.confirmLock(),
           })
-        : new InlineRunner(context);
+        : new InlineRunner(this.jobContext);
     this.background = new Background(this, events);
   }
 
@@ -484,6 +503,34 @@ export class Store implements CommitHost, BackgroundHost {
     await this.background.compactAll(bounds);
   }
 
+  /** Runs what reads other databases and ends with `attach`. The store is not closed before it ends. */
+  async ingest<T>(work: () => Promise<T>): Promise<T> {
+    const running = work();
+    this.ingests.add(running);
+    try {
+      return await running;
+    } finally {
+      this.ingests.delete(running);
+    }
+  }
+
+  /**
+   * Makes runs that were written elsewhere, newest first, the newest writes, numbered up to
+   * `lastSeqno`. For an exclusive task that has flushed everything.
+   */
+  async attach(
+    runs: readonly Run[],
+    valueLogs: readonly ValueLogMeta[],
+    lastSeqno: number,
+  ): Promise<void> {
+    await this.background.attach(runs, valueLogs, lastSeqno);
+    if (this.sources.version.hasExpiries) this.hasExpiries = true;
+    // None of it was shown to those who follow what is written.
+    this.dead.forget();
+    this.recentWrites.overlook(lastSeqno);
+    this.committer.skipTo(lastSeqno);
+  }
+
   removeLogsBelow(fileNumber: number): Promise<void> {
     return this.logs.removeBelow(fileNumber);
   }
@@ -505,6 +552,7 @@ export class Store implements CommitHost, BackgroundHost {
     };
     if (!this.options.readOnly) {
       await attempt(() => this.committer.exclusive(() => this.finishWriting()));
+      await Promise.allSettled(this.ingests);
       await attempt(() => this.background.stop());
       if (this.logs.isWritable && this.committer.isWritable) await this.recordLog();
       await attempt(() => this.logs.close());

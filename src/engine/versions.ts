@@ -101,6 +101,16 @@ export class VersionStore {
     return segments.has(fileNumber) || valueLogs.has(fileNumber) || arriving.has(fileNumber);
   }
 
+  /** Makes `isLive` true of a file that is being written, until `release`. */
+  announce(fileNumber: number): void {
+    this.arriving.add(fileNumber);
+  }
+
+  /** For files that were announced: each is live by now, or removed. */
+  release(fileNumbers: Iterable<number>): void {
+    for (const fileNumber of fileNumbers) this.arriving.delete(fileNumber);
+  }
+
   /** The manifest as it is on disk, read between two edits. */
   readAgain(): Promise<Manifest | undefined> {
     const { fileSystem, directory } = this.options;

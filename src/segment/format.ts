@@ -95,6 +95,7 @@ import {
   type ValueLogUse,
 } from "../entry.ts";
 import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
+import type { File } from "../io/file-system.ts";
 
 /** On disk: raised by one with every change of the format. */
 export const FORMAT_VERSION = 1;
@@ -379,6 +380,12 @@ function decodeValueLogs(
     least = fileNumber + 1;
   }
   return uses;
+}
+
+/** Fills `target` from the file, from `offset` on. Throws CorruptionError where the file ends before. */
+export function readWhole(file: File, target: Uint8Array, offset: number): void {
+  const bytesRead = file.readSync(target, offset);
+  expectNumber(bytesRead, target.length, "bytes in the file", file.path, offset);
 }
 
 /** Throws CorruptionError unless bytes[start, end) have the checksum `expected`. */

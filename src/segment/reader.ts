@@ -8,6 +8,7 @@
  *
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
+import { assert } from "../assert.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import {
   ALWAYS,
@@ -22,6 +23,7 @@ import type { CorruptionError } from "../errors.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import { BlockCache } from "./block-cache.ts";
 import { BlockIndex } from "./block-index.ts";
+import { type CopyTarget, copySegment } from "./copy.ts";
 import { SegmentCursor } from "./cursor.ts";
 import { readDictionary } from "./dictionary.ts";
 import { Expiries } from "./expiries.ts";
@@ -352,6 +354,16 @@ export class Segment {
     const { keys, filter, tombstones, expiries, values, properties } = again;
     const parts = { file, keys, filter, tombstones, expiries, values, properties };
     return await verifyEntries(parts, onProgress ?? (() => {}));
+  }
+
+  /**
+   * Writes its entries as the segment of another database (copy.ts), one that has no value logs of
+   * this one: it must not refer to any.
+   */
+  async copyTo(target: CopyTarget): Promise<FinishedSegment> {
+    assert(this.meta.valueLogs.length === 0, "a segment that is copied has its values");
+    await copySegment(this.file, this.sections, target);
+    return { ...this.meta, fileNumber: target.identity.fileNumber };
   }
 
   /** Closes the file and takes its blocks out of the cache. */

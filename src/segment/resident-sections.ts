@@ -21,6 +21,7 @@ import {
   hasSectionSum,
   headerSum,
   identityOf,
+  readWhole,
   SECTION_COUNT,
   Section,
   type SectionPlace,
@@ -164,9 +165,4 @@ function forgive(check: () => void, onDamage?: (damage: CorruptionError) => void
     onDamage(error);
     return false;
   }
-}
-
-function readWhole(file: File, target: Uint8Array, offset: number): void {
-  const bytesRead = file.readSync(target, offset);
-  expectNumber(bytesRead, target.length, "bytes in the file", file.path, offset);
 }

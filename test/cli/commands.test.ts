@@ -314,6 +314,19 @@ describe("stats, verify and compact", () => {
   });
 });
 
+test("ingest puts stores together", async () => {
+  const parts = [await storeOf("a\t1\nb\t2\n"), await storeOf("b\t3\nc\t4\n")];
+  const target = join(temporaryDirectory(), "all");
+  const report = JSON.parse(await output(["ingest", target, ...parts, "--json"])) as object;
+  expect(report).toMatchObject({ entries: 4, segments: 2 });
+  expect(await output(["scan", target])).toBe("a\t1\nb\t3\nc\t4\n");
+  expect(await output(["ingest", target, parts[0], "--quiet"])).toContain("2 entries, ");
+  expect(await output(["get", target, "b"])).toBe("2\n");
+  const nothing = await memkv(["ingest", target, "nowhere"]);
+  expect(nothing.exitCode).toBe(1);
+  expect(nothing.stderr).toContain("no database and no segment file at");
+});
+
 test("checkpoint makes a second store", async () => {
   const directory = await storeOf(PAIRS);
   const target = join(temporaryDirectory(), "copy");

@@ -1,0 +1,109 @@
+/**
+ * What `ingest` reads: a database, or a segment file of one, in parts that follow each other in key
+ * order. Nothing is locked, and nothing is changed.
+ */
+import type { Cursor } from "../cursor/cursor.ts";
+import type { FileIdentity } from "../entry.ts";
+import { DatabaseError, InvalidArgumentError } from "../errors.ts";
+import { joinPath } from "../io/file-system.ts";
+import { BlockCache } from "../segment/block-cache.ts";
+import { HEADER_BYTES, identityOf, readWhole } from "../segment/format.ts";
+import { Segment } from "../segment/reader.ts";
+import { ValueLog, type ValueLogSource } from "../segment/value-log.ts";
+import { valueLogFileName } from "./files.ts";
+import { cursorOver } from "./reads.ts";
+import { NO_EVENTS, Store } from "./store.ts";
+
+/** Some entries of a source. */
+export interface IngestPart {
+  /** Deleted ones included. */
+  readonly keyCount: number;
+  /** Where they are the entries of one segment, and no others. */
+  readonly segment: Segment | undefined;
+  cursor(): Cursor;
+}
+
+export interface IngestSource {
+  readonly parts: readonly IngestPart[];
+  /** Has the value logs that the parts refer to. */
+  readonly valueLogs: ValueLogSource;
+  close(): Promise<void>;
+}
+
+/** Throws what opening a database throws, or a segment; MEMKV_NOT_FOUND where there is nothing. */
+export async function openSource(store: Store, path: string): Promise<IngestSource> {
+  if (path === store.directory) throw new InvalidArgumentError("a database cannot ingest itself");
+  const facts = await store.fileSystem.stat(path);
+  if (facts === undefined) {
+    const message = `there is no database and no segment file at ${path}: check the path`;
+    throw new DatabaseError("MEMKV_NOT_FOUND", message);
+  }
+  return facts.isDirectory ? await openDatabase(store, path) : await openSegment(store, path);
+}
+
+async function openDatabase(store: Store, path: string): Promise<IngestSource> {
+  const options = { ...store.options, readOnly: true, createIfMissing: false } as const;
+  const source = await Store.open(store.fileSystem, path, options, NO_EVENTS);
+  const { sources, visibleSeqno, time } = source;
+  const { memtables, version } = sources;
+  const { runs, valueLogs } = version;
+  const isOneRun = runs.length <= 1 && memtables.every((memtable) => memtable.isEmpty);
+  const parts = isOneRun
+    ? runs.flat().map((segment) => segmentPart(segment, time))
+    : [
+        {
+          keyCount: [...memtables, ...runs.flat().map(({ meta }) => meta)].reduce(
+            (total, { keyCount }) => total + keyCount,
+            0,
+          ),
+          segment: undefined,
+          cursor: () => cursorOver(sources, visibleSeqno, time),
+        },
+      ];
+  return { parts, valueLogs, close: () => source.close() };
+}
+
+/** A segment file by itself, with the value logs beside it that it refers to. */
+async function openSegment(store: Store, path: string): Promise<IngestSource> {
+  const { fileSystem } = store;
+  const identity = await readIdentity(store, path);
+  const { databaseId } = identity;
+  const valueLogs = new Map<number, ValueLog>();
+  const blockCache = new BlockCache(0);
+  const segment = await Segment.open({ fileSystem, path, identity, blockCache, valueLogs });
+  const close = async (): Promise<void> => {
+    await segment.close();
+    for (const log of valueLogs.values()) await log.close();
+  };
+  try {
+    const directory = path.slice(0, path.lastIndexOf("/") + 1) || ".";
+    for (const { fileNumber } of segment.meta.valueLogs) {
+      const logPath = joinPath(directory, valueLogFileName(fileNumber));
+      const options = { fileSystem, path: logPath, identity: { databaseId, fileNumber } };
+      valueLogs.set(fileNumber, await ValueLog.open(options));
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const hasKeys = segment.meta.keyCount > 0;
+  return { parts: hasKeys ? [segmentPart(segment, store.clockTime)] : [], valueLogs, close };
+}
+
+function segmentPart(segment: Segment, time: number): IngestPart {
+  return { keyCount: segment.meta.keyCount, segment, cursor: () => segment.cursor(time) };
+}
+
+/** Who the file says that it is. Throws InvalidArgumentError where that is no segment. */
+async function readIdentity({ fileSystem }: Store, path: string): Promise<FileIdentity> {
+  const file = await fileSystem.open(path, "read");
+  try {
+    const header = new Uint8Array(HEADER_BYTES);
+    if (file.size() >= HEADER_BYTES) readWhole(file, header, 0);
+    const identity = identityOf(header);
+    if (identity !== undefined) return identity;
+  } finally {
+    await file.close();
+  }
+  throw new InvalidArgumentError(`${path} is neither a database nor a segment file of one`);
+}

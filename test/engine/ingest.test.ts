@@ -1,0 +1,435 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Database, type FileSystem, open, repair } from "../../src/index.ts";
+import {
+  CrashFileSystem,
+  type CrashPoint,
+  FaultFileSystem,
+  MemoryFileSystem,
+} from "../../src/testing/index.ts";
+import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
+
+const LARGE = "large ".repeat(2000);
+const OPTIONS = {
+  valueEncoding: "utf8",
+  durability: "os",
+  // Training tables takes more time than the rest.
+  compression: "none",
+  memtableBytes: 2 ** 17,
+} as const;
+
+type Texts = Database<string, string>;
+
+function openTexts(directory: string, fileSystem?: FileSystem): Promise<Texts> {
+  return openFor<string, string>(directory, { ...OPTIONS, ...(fileSystem && { fileSystem }) });
+}
+
+/** A closed database of one run, with keys `prefix0` and so on. */
+async function shard(directory: string, prefix: string, fileSystem?: FileSystem): Promise<void> {
+  const db = await openTexts(directory, fileSystem);
+  for (let i = 0; i < 40; i++) await db.put(`${prefix}${i}`, `${prefix} ${i}`);
+  await db.flush();
+  await db.close();
+}
+
+function allOf(db: Texts): [string, string][] {
+  return [...db.entries()];
+}
+
+describe("ingest", () => {
+  test("puts shards of disjoint keys into one run, copied as they are", async () => {
+    const root = temporaryDirectory();
+    for (const part of ["c", "a", "b"]) await shard(join(root, part), part);
+    const db = await openTexts(join(root, "db"));
+    await db.put("a1", "old");
+    await db.put("own", "1");
+    const progress: number[] = [];
+    const report = await db.ingest(
+      ["c", "a", "b"].map((part) => join(root, part)),
+      { onProgress: ({ entriesDone, entries }) => progress.push(entriesDone / entries) },
+    );
+    expect(report).toMatchObject({ entries: 120, segments: 3, copiedSegments: 3 });
+    expect(progress).toEqual([1 / 3, 2 / 3, 1]);
+    expect(db.get("a1")).toBe("a 1");
+    expect(db.get("own")).toBe("1");
+    expect(db.count()).toBe(121);
+    const { runs, written } = db.stats();
+    expect(runs.map(({ keyCount }) => keyCount)).toEqual([120, 2]);
+    expect(written.ingest).toBe(report.bytes);
+    await db.verify();
+    await db.put("a1", "newer");
+    const before = allOf(db);
+    await db.close();
+    const again = await openTexts(join(root, "db"));
+    expect(again.recovery.dropped).toEqual([]);
+    expect(allOf(again)).toEqual(before);
+    await again.compact();
+    expect(allOf(again)).toEqual(before);
+    await again.verify();
+  });
+
+  test("leaves the sources as they were, and may come from an open one", async () => {
+    const root = temporaryDirectory();
+    const source = await openTexts(join(root, "source"));
+    await source.put("a", "flushed");
+    await source.flush();
+    await source.put("b", "in the log");
+    const names = withoutLock(readdirSync(join(root, "source")));
+    const db = await openTexts(join(root, "db"));
+    await db.ingest([join(root, "source")]);
+    expect(allOf(db)).toEqual([
+      ["a", "flushed"],
+      ["b", "in the log"],
+    ]);
+    expect(withoutLock(readdirSync(join(root, "source")))).toEqual(names);
+    await source.put("c", "still writable");
+  });
+
+  test("takes what is there of several runs, and deletes nothing", async () => {
+    const root = temporaryDirectory();
+    const source = await openTexts(join(root, "source"));
+    for (let i = 0; i < 20; i++) await source.put(`k${i}`, "older");
+    await source.put("large", LARGE);
+    await source.flush();
+    await source.put("k1", "newer");
+    await source.delete("k2");
+    await source.deleteRange({ gte: "k3", lt: "k4" });
+    await source.flush();
+    await source.delete("k5");
+    await source.close();
+    const db = await openTexts(join(root, "db"));
+    for (const key of ["k2", "k3", "k5"]) await db.put(key, "own");
+    const report = await db.ingest([join(root, "source")]);
+    expect(report).toMatchObject({ copiedSegments: 0 });
+    expect(db.get("k0")).toBe("older");
+    expect(db.get("k1")).toBe("newer");
+    for (const key of ["k2", "k3", "k5"]) expect(db.get(key)).toBe("own");
+    expect(db.get("large")).toBe(LARGE);
+    expect(db.stats().valueLogs.count).toBe(1);
+    await db.verify();
+  });
+
+  test("of a segment file takes that segment, with its large values", async () => {
+    const root = temporaryDirectory();
+    await shard(join(root, "source"), "a");
+    const source = await openTexts(join(root, "source"));
+    await source.put("large", LARGE);
+    await source.flush();
+    await source.close();
+    const segments = readdirSync(join(root, "source")).filter((name) => name.endsWith(".seg"));
+    expect(segments.length).toBe(2);
+    const db = await openTexts(join(root, "db"));
+    for (const name of segments) await db.ingest([join(root, "source", name)]);
+    expect(db.count()).toBe(41);
+    expect(db.get("large")).toBe(LARGE);
+    await db.verify();
+  });
+
+  test("keeps expiries, and leaves out what has expired", async () => {
+    const fileSystem = new MemoryFileSystem();
+    let now = 1000;
+    const options = { ...OPTIONS, fileSystem, now: () => now };
+    const source = await openFor<string, string>("/source", options);
+    await source.put("short", "1", { ttl: 10 });
+    await source.put("long", "1", { ttl: 1000 });
+    await source.flush();
+    await source.close();
+    const db = await openFor<string, string>("/db", options);
+    await db.put("short", "own");
+    now = 1100;
+    await db.ingest(["/source"]);
+    expect(allOf(db)).toEqual([
+      ["long", "1"],
+      ["short", "own"],
+    ]);
+    now = 2000;
+    expect(allOf(db)).toEqual([["short", "own"]]);
+    expect(db.count()).toBe(1);
+  });
+
+  test("of what several sources have takes the last", async () => {
+    const fileSystem = new MemoryFileSystem();
+    for (const [name, keys] of [
+      ["/1", "abc"],
+      ["/2", "bcd"],
+      ["/3", "ce"],
+    ]) {
+      const source = await openTexts(name, fileSystem);
+      for (const key of keys) await source.put(key, name);
+      await source.close();
+    }
+    const db = await openTexts("/db", fileSystem);
+    await db.ingest(["/1", "/2", "/3"]);
+    expect(Object.fromEntries(allOf(db))).toEqual({
+      a: "/1",
+      b: "/2",
+      c: "/3",
+      d: "/2",
+      e: "/3",
+    });
+    await db.verify();
+  });
+
+  test("is not seen by who looks at an earlier moment, and makes transactions run again", async () => {
+    const fileSystem = new MemoryFileSystem();
+    await shard("/source", "a", fileSystem);
+    const db = await openTexts("/db", fileSystem);
+    await db.put("a1", "own");
+    const snapshot = db.snapshot();
+    const iterator = db.keys()[Symbol.iterator]();
+    expect(iterator.next().value).toBe("a1");
+    let runs = 0;
+    await db.transaction(async (tx) => {
+      const seen = tx.get("a1");
+      if (runs++ === 0) await db.ingest(["/source"]);
+      tx.put("copy", `${seen}`);
+    });
+    expect(runs).toBe(2);
+    expect(db.get("copy")).toBe("a 1");
+    expect([...snapshot.keys()]).toEqual(["a1"]);
+    expect(iterator.next().done).toBe(true);
+    expect(db.count({ prefix: "a" })).toBe(40);
+    snapshot.close();
+  });
+
+  test("ends what is remembered of deleted stretches and counted", async () => {
+    const fileSystem = new MemoryFileSystem();
+    await shard("/source", "a", fileSystem);
+    const db = await openTexts("/db", fileSystem);
+    for (let i = 0; i < 3000; i++) void db.put(`a${i}`, "");
+    for (let i = 0; i < 3000; i++) void db.delete(`a${i}`);
+    await db.sync();
+    expect([...db.keys()]).toEqual([]);
+    expect(db.count()).toBe(0);
+    await db.ingest(["/source"]);
+    expect([...db.keys()].length).toBe(40);
+    expect(db.count()).toBe(40);
+    expect(db.rank("a1")).toBe(1);
+  });
+
+  test("comes after writes that were accepted before it, and before those after", async () => {
+    const fileSystem = new MemoryFileSystem();
+    await shard("/source", "a", fileSystem);
+    const db = await openTexts("/db", fileSystem);
+    const before = db.put("a1", "before");
+    let written = 0;
+    const ingest = db.ingest(["/source"], { onProgress: () => void db.put(`b${written++}`, "") });
+    await Promise.all([before, ingest]);
+    expect(written).toBeGreaterThan(0);
+    expect(db.get("a1")).toBe("a 1");
+    await db.put("a1", "after");
+    await db.compact();
+    expect(db.get("a1")).toBe("after");
+    expect(db.count()).toBe(40 + written);
+  });
+
+  test("is put in its place in time by repair, without a manifest", async () => {
+    const root = temporaryDirectory();
+    await shard(join(root, "source"), "a");
+    const db = await openTexts(join(root, "db"));
+    await db.put("a1", "older");
+    await db.put("a2", "older");
+    await db.ingest([join(root, "source")]);
+    await db.put("a2", "newer");
+    await db.flush();
+    const before = allOf(db);
+    await db.close();
+    writeFileSync(join(root, "db/MANIFEST"), "");
+    const { missing } = await repair(join(root, "db"), join(root, "mended"), {
+      valueEncoding: "utf8",
+      background: "inline",
+    });
+    expect(missing).toEqual([]);
+    expect(allOf(await openTexts(join(root, "mended")))).toEqual(before);
+  });
+
+  test("refuses what is no source, and is then as it was", async () => {
+    const root = temporaryDirectory();
+    await shard(join(root, "source"), "a");
+    const other = await openFor(join(root, "other"), { valueEncoding: "json" });
+    await other.put("a", 1);
+    await other.close();
+    writeFileSync(join(root, "file"), "no segment");
+    const db = await openTexts(join(root, "db"));
+    await db.put("own", "1");
+    const good = join(root, "source");
+    const invalid = { code: "MEMKV_INVALID_ARGUMENT" };
+    for (const sources of [[], "source", [1], [""], [good, ""]] as string[][]) {
+      await expect(db.ingest(sources)).rejects.toMatchObject(invalid);
+    }
+    for (const name of ["db", "other", "file"]) {
+      await expect(db.ingest([good, join(root, name)])).rejects.toMatchObject(invalid);
+    }
+    await expect(db.ingest([good], { verify: 1 } as object)).rejects.toMatchObject(invalid);
+    const missing = { code: "MEMKV_NOT_FOUND" };
+    await expect(db.ingest([good, join(root, "nowhere")])).rejects.toMatchObject(missing);
+    expect(allOf(db)).toEqual([["own", "1"]]);
+    await db.flush();
+    const segments = readdirSync(join(root, "db")).filter((name) => name.endsWith(".seg"));
+    expect(segments.length).toBe(1);
+    const reader = await openFor(join(root, "source"), { readOnly: true, valueEncoding: "utf8" });
+    await expect(reader.ingest([good])).rejects.toMatchObject({ code: "MEMKV_READ_ONLY" });
+  });
+
+  test("finds damage before anything is there of it, unless told not to look", async () => {
+    const root = temporaryDirectory();
+    await shard(join(root, "source"), "a");
+    const [name] = readdirSync(join(root, "source")).filter((each) => each.endsWith(".seg"));
+    const path = join(root, "source", name);
+    const bytes = readFileSync(path);
+    // Inside the first value block.
+    bytes[100] ^= 1;
+    writeFileSync(path, bytes);
+    const db = await openTexts(join(root, "db"));
+    const damage = { code: "MEMKV_CORRUPTION", file: path };
+    await expect(db.ingest([join(root, "source")])).rejects.toMatchObject(damage);
+    expect(db.count()).toBe(0);
+    await db.ingest([join(root, "source")], { verify: false });
+    expect(db.count()).toBe(40);
+    await expect(db.verify()).rejects.toMatchObject({ code: "MEMKV_CORRUPTION" });
+  });
+
+  test("ends with the database, and leaves nothing", async () => {
+    const fileSystem = new MemoryFileSystem();
+    await shard("/source", "a", fileSystem);
+    const db = await openTexts("/db", fileSystem);
+    let closing: Promise<void> | undefined;
+    const ingest = db.ingest(["/source", "/source"], {
+      onProgress: () => {
+        closing ??= db.close();
+      },
+    });
+    await expect(ingest).rejects.toMatchObject({ code: "MEMKV_CLOSED" });
+    await closing;
+    expect((await fileSystem.list("/db")).filter((name) => name.endsWith(".seg"))).toEqual([]);
+  });
+
+  test("that fails at any operation happened or did not, and leaves no file behind", async () => {
+    const memory = new MemoryFileSystem();
+    await shard("/source", "a", memory);
+    const large = await openTexts("/large", memory);
+    await large.put("large", LARGE);
+    await large.flush();
+    await large.close();
+    for (let nth = 1, isStruck = true; isStruck; nth++) {
+      const fileSystem = new FaultFileSystem(memory);
+      const directory = `/db${nth}`;
+      const db = await openTexts(directory, fileSystem);
+      await db.put("own", "1");
+      fileSystem.inject({ nth, effect: { kind: "fail", code: "ENOSPC" } });
+      const isDone = await db.ingest(["/source", "/large"]).then(
+        () => true,
+        () => false,
+      );
+      isStruck = fileSystem.plannedFaults === 0;
+      fileSystem.heal();
+      expect(db.count()).toBe(isDone ? 42 : 1);
+      await db.close().catch(() => {});
+      const again = await openTexts(directory, memory);
+      // Of a manifest that could not be synced a crash finds the old one or the new one.
+      expect(isDone ? [42] : [1, 42]).toContain(again.count());
+      await again.verify();
+      const live = again.stats().runs.reduce((sum, { segmentCount }) => sum + segmentCount, 0);
+      const names = await memory.list(directory);
+      expect(names.filter((name) => name.endsWith(".seg")).length).toBe(live);
+      if (!isStruck) expect(nth).toBeGreaterThan(20);
+    }
+  });
+
+  test("is there whole or not at all after a crash, and whole once it has resolved", async () => {
+    const points: CrashPoint[] = [];
+    let isWatching = false;
+    const fileSystem = new CrashFileSystem({
+      onOperation: () => {
+        if (isWatching) points.push(fileSystem.crashPoint());
+      },
+    });
+    await shard("/source", "a", fileSystem);
+    const db = await openTexts("/db", fileSystem);
+    await db.put("own", "1");
+    await db.flush();
+    isWatching = true;
+    await db.ingest(["/source"]);
+    isWatching = false;
+    const after = fileSystem.crashPoint();
+    expect(points.length).toBeGreaterThan(10);
+    const counts = new Set<number>();
+    for (const [seed, point] of [...points, after].entries()) {
+      for (const state of point.states({ seed, count: 8 })) {
+        const again = await open("/db", { ...OPTIONS, fileSystem: state, background: "inline" });
+        counts.add(again.count());
+        expect(point === after ? [41] : [1, 41]).toContain(again.count());
+        await again.verify();
+        await again.close();
+      }
+    }
+    expect(counts).toEqual(new Set([1, 41]));
+  });
+
+  test("does what putting every entry would", async () => {
+    const key = fc.constantFrom("", "a", "aa", "ab", "b", "ba", "c");
+    const operation = fc.record({
+      database: fc.constantFrom("/0", "/1", "/2"),
+      kind: fc.constantFrom("put", "put", "put", "delete", "deleteRange", "flush", "compact"),
+      key,
+      other: key,
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof(operation, fc.constant("ingest" as const)), { maxLength: 40 }),
+        async (steps) => {
+          const fileSystem = new MemoryFileSystem();
+          const databases = new Map<string, Texts>();
+          const models = new Map<string, Map<string, string>>();
+          for (const name of ["/0", "/1", "/2"]) {
+            const options = { ...OPTIONS, fileSystem, background: "inline" } as const;
+            databases.set(name, await open<string, string>(name, options));
+            models.set(name, new Map());
+          }
+          const of = (name: string) => {
+            const db = databases.get(name);
+            const model = models.get(name);
+            if (db === undefined || model === undefined) throw new Error(name);
+            return { db, model };
+          };
+          for (const [i, step] of steps.entries()) {
+            if (step === "ingest") {
+              await of("/0").db.ingest(["/1", "/2"]);
+              for (const name of ["/1", "/2"]) {
+                for (const [k, v] of of(name).model) of("/0").model.set(k, v);
+              }
+            } else {
+              const { db, model } = of(step.database);
+              const { kind, key, other } = step;
+              if (kind === "put") {
+                await db.put(key, `${i}`);
+                model.set(key, `${i}`);
+              } else if (kind === "delete") {
+                await db.delete(key);
+                model.delete(key);
+              } else if (kind === "deleteRange" && key < other) {
+                await db.deleteRange({ gte: key, lt: other });
+                for (const k of model.keys()) if (k >= key && k < other) model.delete(k);
+              } else if (kind === "flush") await db.flush();
+              else if (kind === "compact") await db.compact();
+            }
+            const { db, model } = of("/0");
+            expect(new Map(db.entries())).toEqual(model);
+            expect(db.count()).toBe(model.size);
+          }
+          await of("/0").db.verify();
+          for (const name of ["/0", "/1", "/2"]) {
+            const { db, model } = of(name);
+            await db.close();
+            const again = await open(name, { ...OPTIONS, fileSystem, background: "inline" });
+            expect(new Map(again.entries())).toEqual(model);
+            await again.close();
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
