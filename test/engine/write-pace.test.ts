@@ -10,6 +10,10 @@ import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { WalWriter } from "../../src/wal/writer.ts";
 
 describe("WritePace", () => {
+  /** Writes that take no time, one a millisecond. */
+  const quick = (from: number, count: number): [number, number][] =>
+    Array.from({ length: count }, (_, i) => [from + i, 0]);
+
   /** Writes as [start, duration], and whether one at `then` may block. */
   const cases: [string, readonly (readonly [number, number])[], number, boolean][] = [
     ["before any write", [], 0, true],
@@ -76,6 +80,20 @@ describe("WritePace", () => {
       26,
       false,
     ],
+    ["after three slow ones of 300", [...quick(0, 297), [300, 6], [310, 6], [320, 6]], 326, false],
+    ["after three slow ones of 301", [...quick(0, 298), [300, 6], [310, 6], [320, 6]], 326, true],
+    [
+      "after slow ones that took a quarter of a second, of many",
+      [...quick(0, 500), [500, 84], [600, 83], [700, 83]],
+      783,
+      false,
+    ],
+    [
+      "after slow ones that took a little less",
+      [...quick(0, 500), [500, 83], [600, 83], [700, 83]],
+      783,
+      true,
+    ],
     ["after one very slow write", [[0, 101]], 101, false],
     ["after one write that is not quite as slow", [[0, 100]], 100, true],
     ["a second after a stall", [[0, 101]], 1101, true],
@@ -96,6 +114,12 @@ describe("WritePace", () => {
         [600, 6],
       ],
       1606,
+      true,
+    ],
+    [
+      "a second after a stall in which one write of many was slow",
+      [[0, 101], ...quick(200, 300), [600, 6]],
+      1101,
       true,
     ],
     [
