@@ -8,7 +8,8 @@
  * So an update that touches 1% of the key space rewrites what it touches, not everything.
  *
  * Not carried over, though alone: a segment with tombstones that the merge may drop, one with expired
- * entries that are worth it, one with values in a value log that is to be left, and a small one
+ * entries that are worth it, one with values in a value log that is to be left, one that a flush coded
+ * quickly where that is to be made good, and a small one
  * (under a quarter of the target), since runs would crumble into many small files over time. Small
  * loners next to each other, or beside a merged unit, are merged with it.
  *
@@ -44,6 +45,8 @@ export interface PlanOptions {
   readonly leftLogs: ReadonlySet<number>;
   /** File numbers of segments with expired entries that are to go. Default: none. */
   readonly expired?: ReadonlySet<number>;
+  /** File numbers of segments that are to be coded anew. Default: none. */
+  readonly recoded?: ReadonlySet<number>;
   /** Of each run, newest first. Default: none. */
   readonly rangeTombstones?: readonly (Spans | undefined)[];
 }
@@ -84,12 +87,13 @@ function isWorthCarrying(segment: PlannedSegment, options: PlanOptions): boolean
   return segment.meta.fileBytes >= options.segmentBytes * SMALL_SHARE;
 }
 
-/** Whether something in the segment, or that it refers to, is to go. */
+/** Whether something in the segment, or that it refers to, is to go, or its coding. */
 function mustRewrite({ meta, isCut }: PlannedSegment, options: PlanOptions): boolean {
   return (
     isCut ||
     (options.dropTombstones && meta.tombstoneCount > 0) ||
     options.expired?.has(meta.fileNumber) === true ||
+    options.recoded?.has(meta.fileNumber) === true ||
     meta.valueLogs.some(({ fileNumber }) => options.leftLogs.has(fileNumber))
   );
 }

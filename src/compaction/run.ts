@@ -38,6 +38,8 @@ export interface CompactionJob {
   readonly dropTombstones: boolean;
   /** What has expired by then is a tombstone. */
   readonly time: number;
+  /** Whether what quick coders wrote is written anew, even where there is nothing to merge it with. */
+  readonly recodeQuick: boolean;
   readonly compression: ValueCompression;
   readonly output: OutputOptions;
   /** All value logs that the runs refer to, and perhaps others. */
@@ -102,11 +104,15 @@ function planOf(
   const garbage = garbageLogs(runs, valueLogs, job.maxGarbageShare);
   const leftLogs = new Set(garbage.map((log) => log.fileNumber));
   const clearable = inputs.runs.flat().filter((segment) => isWorthClearing(segment, job));
+  const quick = inputs.runs
+    .flat()
+    .filter(({ properties }) => job.recodeQuick && properties.isQuick);
   const units = planCompaction(runs, {
     dropTombstones: job.dropTombstones,
     segmentBytes: job.output.segmentBytes,
     leftLogs,
     expired: new Set(clearable.map((segment) => segment.meta.fileNumber)),
+    recoded: new Set(quick.map((segment) => segment.meta.fileNumber)),
     rangeTombstones: inputs.rangeTombstones,
   });
   const merged: SegmentMeta[] = [];

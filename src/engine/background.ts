@@ -199,7 +199,8 @@ export class Background {
 
   /**
    * Merges all runs into one, after whatever is being merged, if there is anything to gain within the
-   * bounds. What the merge drops is garbage in value logs afterwards, which takes a second compaction
+   * bounds. Where the bounds take in all segments, what flushes coded quickly is coded thoroughly now,
+   * once and for all. What the merge drops is garbage in value logs afterwards, which takes a second compaction
    * to clear: one that rewrites only what refers to such logs.
    */
   async compactAll(bounds: Bounds): Promise<void> {
@@ -216,11 +217,15 @@ export class Background {
         .flat()
         .some((meta) => meta.tombstoneCount + meta.rangeTombstoneCount > 0);
       const { time } = this.host;
-      const hasExpired = current.runs
-        .flat()
-        .some((segment) => touches(segment.meta, bounds) && segment.countExpired(time) > 0);
-      if (touched.length > 1 || hasTombstones || hasExpired) {
-        await this.compact({ start: 0, end: runs.length, reason: "manual" });
+      const segments = current.runs.flat();
+      const hasExpired = segments.some(
+        (segment) => touches(segment.meta, bounds) && segment.countExpired(time) > 0,
+      );
+      // A part is no reason: all runs would be merged for it.
+      const isWhole = segments.every(({ meta }) => touches(meta, bounds));
+      const recodeQuick = isWhole && segments.some(({ properties }) => properties.isQuick);
+      if (touched.length > 1 || hasTombstones || hasExpired || recodeQuick) {
+        await this.compact({ start: 0, end: runs.length, reason: "manual" }, recodeQuick);
       }
       const { version } = this.host.versions.current;
       const end = version.runs.length;
@@ -369,7 +374,7 @@ export class Background {
     return this.compacting;
   }
 
-  private async compact(choice: Choice): Promise<void> {
+  private async compact(choice: Choice, recodeQuick = false): Promise<void> {
     const { host } = this;
     const { signal } = this.cancellation;
     const inputs = host.versions.current;
@@ -395,6 +400,7 @@ export class Background {
         {
           time: host.time,
           dropTombstones: choice.end === inputs.version.runs.length,
+          recodeQuick,
           valueLogs: inputs.version.valueLogs,
           maxGarbageShare:
             choice.reason === "manual" ? MAX_GARBAGE_SHARE_MANUAL : MAX_GARBAGE_SHARE,

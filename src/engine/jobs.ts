@@ -53,6 +53,8 @@ export interface CompactionTask {
   readonly time: number;
   /** Whether no run older than those merged can hold any of their keys. */
   readonly dropTombstones: boolean;
+  /** Whether what flushes coded quickly is coded anew, even where nothing overlaps it. */
+  readonly recodeQuick: boolean;
   /** All value logs that the runs refer to, and perhaps others. */
   readonly valueLogs: readonly ValueLogMeta[];
   /** Value logs with a greater share of garbage are left, at any cost. */

@@ -36,6 +36,8 @@ export type ValueCompression = "auto" | "none" | "symbols" | "deflate";
 
 export interface SegmentCoders extends ValueCoders {
   readonly keySymbols: SymbolTable;
+  /** What they cost. Default `thorough`. */
+  readonly effort?: CodingEffort;
 }
 
 /**
@@ -92,6 +94,7 @@ export function trainCoders(
   const { compression, effort = "thorough" } = options;
   const raw: SegmentCoders = {
     keySymbols: trainKeySymbols(sample, expected.keyCount, effort),
+    effort,
     valueEncoding: BlockEncoding.raw,
     valueSymbols: undefined,
     dictionary: new Uint8Array(0),

@@ -296,6 +296,7 @@ export class SegmentWriter {
       valueBytes: this.valueBytes,
       firstSeqno: this.seqnos.firstSeqno,
       lastSeqno: this.seqnos.lastSeqno,
+      isQuick: this.coders.effort === "quick",
       firstKey: this.firstKey,
       lastKey,
       coverStart: this.coverStart ?? this.firstKey,

@@ -94,6 +94,17 @@ describe("planCompaction", () => {
     }
   });
 
+  test("rewrites a loner that is to be coded anew", () => {
+    const runs = [[segment("aa"), segment("cc", 1)], [segment("bb")]];
+    const planned = (recoded: readonly SegmentMeta[]): string[] => {
+      const numbers = new Set(recoded.map(({ fileNumber }) => fileNumber));
+      return planCompaction(runs, { ...optionsFor(true), recoded: numbers }).map(describeUnit);
+    };
+    expect(planned([])).toEqual(["carry aa", "carry bb", "carry cc"]);
+    expect(planned([runs[0][1]])).toEqual(["carry aa", "carry bb", "merge cc/0"]);
+    expect(planned(runs[1])).toEqual(["carry aa", "merge bb/1 cc/0"]);
+  });
+
   describe("with range tombstones of newer runs", () => {
     const covering = (range: string): Spans => {
       const [start, end] = [...range].map((letter) => Uint8Array.of(letter.charCodeAt(0)));

@@ -37,8 +37,9 @@ async function compact(
   runs: readonly (readonly SegmentMeta[])[],
   dropTombstones: boolean,
   time: number = BEFORE_EXPIRY,
+  recodeQuick = false,
 ): Promise<readonly SegmentMeta[]> {
-  return (await compactAll(files, runs, dropTombstones, [], time)).run;
+  return (await compactAll(files, runs, dropTombstones, [], time, recodeQuick)).run;
 }
 
 async function compactAll(
@@ -47,6 +48,7 @@ async function compactAll(
   dropTombstones: boolean,
   valueLogs: readonly ValueLogMeta[],
   time: number = BEFORE_EXPIRY,
+  recodeQuick = false,
 ): Promise<RunOutput> {
   return await runCompaction({
     runs: await Promise.all(runs.map((run) => files.openAll(run))),
@@ -55,6 +57,7 @@ async function compactAll(
     compression: "none",
     output: files.output(SEGMENT_BYTES),
     valueLogs,
+    recodeQuick,
     maxGarbageShare: 1 / 2,
     openValueLog: (meta) => files.openValueLog(meta),
   });
@@ -182,6 +185,18 @@ describe("runCompaction", () => {
     expect(found[10]).toEqual(newer[0]);
     expect(found[20]).toEqual(newer[1]);
     expect(found[30]).toEqual(old[30]);
+  });
+
+  test("writes anew what quick coders wrote, where that is asked for", async () => {
+    const files = new Files();
+    const entries = Array.from({ length: 8000 }, (_, i) => entryOf(i, 60));
+    const quick = await files.write(entries, SEGMENT_BYTES, [], "quick");
+    expect(await compact(files, [quick], true)).toEqual(quick);
+    const thorough = await compact(files, [quick], true, BEFORE_EXPIRY, true);
+    const before = new Set(quick.map(({ fileNumber }) => fileNumber));
+    expect(thorough.filter(({ fileNumber }) => before.has(fileNumber))).toEqual([]);
+    expect(await files.entriesOf(thorough)).toEqual(entries);
+    expect(await compact(files, [thorough], true, BEFORE_EXPIRY, true)).toEqual(thorough);
   });
 
   test("drops files that a range tombstone covers, and reads no value of them", async () => {

@@ -13,7 +13,7 @@ import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { trainCoders } from "../../src/segment/coders.ts";
+import { type CodingEffort, trainCoders } from "../../src/segment/coders.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
 import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
@@ -76,8 +76,9 @@ export class Files {
     entries: readonly ArrayEntry[],
     segmentBytes: number,
     deleted: readonly Span[] = [],
+    effort: CodingEffort = "thorough",
   ): Promise<readonly SegmentMeta[]> {
-    return (await this.writeAll(entries, segmentBytes, deleted)).run;
+    return (await this.writeAll(entries, segmentBytes, deleted, effort)).run;
   }
 
   /** As `write`: the run, and its value logs. */
@@ -85,9 +86,10 @@ export class Files {
     entries: readonly ArrayEntry[],
     segmentBytes: number,
     deleted: readonly Span[] = [],
+    effort: CodingEffort = "thorough",
   ): Promise<RunOutput> {
     const writer = new RunWriter(this.output(segmentBytes));
-    const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES } as const;
+    const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES, effort } as const;
     const keyCount = entries.length;
     const sample = sampleOf(new ArrayCursor(entries), keyCount, options);
     const coders = trainCoders(sample, { keyCount }, options);

@@ -460,6 +460,30 @@ async function contents(fileSystem: FileSystem, name: string): Promise<string> {
   return Buffer.from(bytes).toString("hex");
 }
 
+test("compact() codes what a flush coded quickly anew, once", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const database = await openText({ fileSystem, compression: "auto" });
+  const compactions: string[] = [];
+  database.on("compaction", ({ reason }) => compactions.push(reason));
+  const key = (i: number): string =>
+    `https://example.org/${noise(4, i % 50)}/${noise(6, i % 90)}/${i}`;
+  for (const first of [0, 4000]) {
+    for (let i = first; i < first + 4000; i++) void database.put(key(i), noise(12, i % 70));
+    await database.flush();
+    const flushed = database.stats().disk.total;
+    await database.compact();
+    expect(database.stats().disk.total).toBeLessThan(flushed);
+  }
+  expect(compactions).toEqual(["manual", "manual"]);
+  const compacted = await segmentsIn(fileSystem);
+  await database.compact();
+  expect(compactions).toHaveLength(2);
+  expect(await segmentsIn(fileSystem)).toEqual(compacted);
+  expect(database.count()).toBe(8000);
+  await database.verify();
+  await database.close();
+});
+
 test("a database in memory leaves nothing in the working directory", async () => {
   const before = readdirSync(".");
   const database = await openFor<string, string>(":memory:", SMALL);

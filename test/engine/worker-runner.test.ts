@@ -106,7 +106,13 @@ function longCompaction(run: readonly Segment[]): ReturnType<WorkerRunner["compa
   return runner.compact(runs, TASK, new JobControl());
 }
 
-const TASK = { time: BEFORE_EXPIRY, dropTombstones: true, valueLogs: [], maxGarbageShare: 1 };
+const TASK = {
+  time: BEFORE_EXPIRY,
+  dropTombstones: true,
+  recodeQuick: false,
+  valueLogs: [],
+  maxGarbageShare: 1,
+};
 
 describe("sections in shared memory", () => {
   test("come with what was written, which then needs no reading", async () => {

@@ -13,6 +13,7 @@ const VALID: Properties = {
   valueBytes: 2 ** 40,
   firstSeqno: 1,
   lastSeqno: MAX_SEQNO,
+  isQuick: false,
   firstKey: bytesOf("b"),
   lastKey: bytesOf("m"),
   coverStart: bytesOf(""),
@@ -49,6 +50,7 @@ describe("the properties of a segment", () => {
     ["with a wide cover", {}],
     ["without value logs", { valueLogs: [] }],
     ["of range tombstones", OF_RANGES],
+    ["of quick coders", { isQuick: true }],
     ["of one write", { firstSeqno: 9, lastSeqno: 9 }],
     ["with nothing but the empty key", { firstKey: bytesOf(""), lastKey: bytesOf("") }],
     [
