@@ -1,23 +1,27 @@
 /**
- * The whole table of the transducer, the key index and the values of a segment, with the bar of each.
+ * The figures of the transducer, the key index and the values of a segment, each with its bar, in one
+ * table.
  *
  *   npm run bench -- fst [--data DIR] [--rounds N] [--quick] [--json]
  *
  * It runs the benches that measure them (key-index, frozen-layer, values), one after the other, each
  * in a process of its own: what the compiler learns in one must not weigh on the next. Their headers
- * say how each figure is taken. The table of each is printed when it is done, and on the standard
- * error stream what it is at. With all keys (--data DIR) it takes six minutes of CPU time, with
- * --quick one; the bars are for all keys.
+ * say how each figure is taken; they print more of them, and so does --json. On the standard error
+ * stream is what it is at. With all keys (--data DIR) it takes six minutes of CPU time, with --quick
+ * one; the bars are for all keys.
  */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import {
+  barOf,
   describeMachine,
   type Figure,
   figureOf,
-  printFigures,
+  isMet,
   printProgress,
+  printTable,
   readOptions,
+  threeDigits,
 } from "./harness.ts";
 
 /** The columns of the values' bench that belong here, by set of values. */
@@ -32,6 +36,97 @@ const PARTS: readonly [name: string, figures: () => Figure[]][] = [
   ["key-index", () => keyFigures("key-index", "key index")],
   ["frozen-layer", () => keyFigures("frozen-layer", "fst")],
   ["values", valueFigures],
+];
+
+/** A line of the table: figures of one unit, by set and row. */
+interface Line {
+  readonly name: string;
+  readonly unit: string;
+  readonly figures: readonly (readonly [set: string, row: string | RegExp])[];
+}
+
+const SETS = ["urls", "names", "paths"];
+
+const LINES: readonly Line[] = [
+  {
+    name: "segment key index: URLs / names / paths",
+    unit: "% of keys",
+    figures: SETS.map((set) => [`key index, ${set}`, "size"]),
+  },
+  {
+    name: "pure FST, default registry: URLs / names / paths",
+    unit: "% of keys",
+    figures: SETS.map((set) => [`fst, ${set}`, "size"]),
+  },
+  {
+    name: "pure FST, large registry: URLs / names / paths",
+    unit: "% of keys",
+    figures: SETS.map((set) => [`fst, ${set}`, "size, large registry"]),
+  },
+  ...["", ", in batches", ", with filter"].map((way) => ({
+    name: `random hit / miss over all URLs, segment index${way}`,
+    unit: "x Map.get",
+    figures: ["hit", "miss"].map((row) => ["key index, urls", `${row}${way}`] as const),
+  })),
+  {
+    name: "forward scan of keys",
+    unit: "M/s",
+    figures: [["key index, urls", "scan forward"]],
+  },
+  {
+    name: "backward scan",
+    unit: "x forward",
+    figures: [["key index, urls", "scan backward"]],
+  },
+  {
+    name: "forward / backward scan",
+    unit: "x string[]",
+    figures: ["forward", "backward"].map((way) => ["key index, urls", `scan ${way}`]),
+  },
+  {
+    name: "build, training included: URLs / paths",
+    unit: "M keys/s",
+    figures: ["urls", "paths"].map((set) => [`key index, ${set}`, "build"]),
+  },
+  {
+    name: "build of the pure FST: URLs / names / paths",
+    unit: "M keys/s",
+    figures: SETS.map((set) => [`fst, ${set}`, "build"]),
+  },
+  { name: "keyAt, random", unit: "M/s", figures: [["key index, urls", "keyAt"]] },
+  {
+    name: "values of name -> URL pairs / documents of 1 KB",
+    unit: "% of values",
+    figures: [
+      ["values, texts", "size"],
+      ["values, documents", "size"],
+    ],
+  },
+  {
+    name: "get of such a URL, its block not cached",
+    unit: "x deflated 16 KiB",
+    figures: [["values, texts", "times faster"]],
+  },
+  {
+    name: "whole store of the pairs, compacted",
+    unit: "% of keys and values",
+    figures: [["values, texts", "store"]],
+  },
+  {
+    name: "opening a segment of all paths",
+    unit: "ms past reading",
+    figures: [["key index, paths", /^open/]],
+  },
+  {
+    name: "names: fuzzy distance 1 / 2",
+    unit: "of a scan",
+    figures: [1, 2].map((distance) => ["fst, names", `fuzzy distance ${distance}`]),
+  },
+  {
+    name: "names: regex, prefix of 4 bytes / .*abc.*",
+    unit: "of a scan",
+    figures: [", prefix of 4 bytes", " .*abc.*"].map((kind) => ["fst, names", `regex${kind}`]),
+  },
 ];
 
 const options = readOptions();
@@ -63,16 +158,37 @@ function valueFigures(): Figure[] {
   });
 }
 
+/** The line's figures as far as they were measured, with the bars that there are. */
+function cellsOf({ name, unit, figures }: Line): Record<string, string> | undefined {
+  const found = figures.flatMap(([set, row]) =>
+    all.filter(
+      (figure) =>
+        figure.set === set &&
+        figure.unit === unit &&
+        (typeof row === "string" ? row === figure.row : row.test(figure.row)),
+    ),
+  );
+  if (found.length === 0) return undefined;
+  const met = found.map(isMet).filter((isMet) => isMet !== undefined);
+  return {
+    figure: name,
+    unit,
+    bar: found.map(barOf).filter(Boolean).join(" / "),
+    median: found.map(({ median }) => threeDigits(median)).join(" / "),
+    met: met.map((isMet) => (isMet ? "met" : "missed")).join(" / "),
+  };
+}
+
 const all: Figure[] = [];
 for (const [name, figuresOf] of PARTS) {
   printProgress(`bench ${name}`);
-  const figures = figuresOf();
-  if (!options.json) {
-    printFigures(figures, options);
-    console.log();
-  }
-  all.push(...figures);
+  all.push(...figuresOf());
 }
+const machine = describeMachine();
 if (options.json) {
-  console.log(JSON.stringify({ machine: describeMachine(), options, figures: all }, null, 2));
+  console.log(JSON.stringify({ machine, options, figures: all }, null, 2));
+} else {
+  const { node, cpu, cpus } = machine;
+  console.log(`Node ${node}, ${cpus} x ${cpu}; medians of ${options.rounds} rounds\n`);
+  printTable(LINES.map(cellsOf).filter((cells) => cells !== undefined));
 }

@@ -262,20 +262,31 @@ export function printFigures(figures: readonly Figure[], options: BenchOptions):
   const { node, cpu, cpus } = describeMachine();
   console.log(`Node ${node}, ${cpus} x ${cpu}; medians of ${options.rounds} rounds\n`);
   printTable(
-    figures.map(({ set, row, unit, bar, isCeiling, median, least, greatest }) => ({
-      keys: set,
-      figure: row,
-      unit,
-      bar: bar === undefined ? "" : `${isCeiling ? "<=" : ">="} ${threeDigits(bar)}`,
-      median: threeDigits(median),
-      least: threeDigits(least),
-      greatest: threeDigits(greatest),
-      met: bar === undefined ? "" : (isCeiling ? median <= bar : median >= bar) ? "yes" : "no",
+    figures.map((figure) => ({
+      keys: figure.set,
+      figure: figure.row,
+      unit: figure.unit,
+      bar: barOf(figure),
+      median: threeDigits(figure.median),
+      least: threeDigits(figure.least),
+      greatest: threeDigits(figure.greatest),
+      met: { true: "yes", false: "no", undefined: "" }[`${isMet(figure)}`],
     })),
   );
 }
 
-function threeDigits(value: number): string {
+/** What a figure should reach; empty where nothing is asked. */
+export function barOf({ bar, isCeiling }: Figure): string {
+  return bar === undefined ? "" : `${isCeiling ? "<=" : ">="} ${threeDigits(bar)}`;
+}
+
+/** Whether it does; undefined where nothing is asked. */
+export function isMet({ bar, isCeiling, median }: Figure): boolean | undefined {
+  if (bar === undefined) return undefined;
+  return isCeiling ? median <= bar : median >= bar;
+}
+
+export function threeDigits(value: number): string {
   const digits = Math.max(0, Math.min(5, 2 - Math.floor(Math.log10(Math.abs(value) || 1))));
   return value.toFixed(digits);
 }

@@ -80,7 +80,7 @@ export function addFst(program: Command, context: Context, outcome: Outcome): vo
   ]);
   const stats = fst
     .command("stats <file>")
-    .description("print how many keys there are, and how large they would be")
+    .description("print how many keys there are, how large they would be, and where the bytes are")
     .option("--json", "as JSON")
     .action((file: string, options: { readonly json?: true }) =>
       printStats(file, options.json === true, context),
@@ -254,10 +254,14 @@ function printStats(file: string, isJson: boolean, context: Context): void {
   let keyBytes = 0;
   for (const key of layer.keys()) keyBytes += key.length;
   const { size, byteLength } = layer;
+  const { headerBytes, symbolBytes, stateBytes, valueBytes } = layer.stats();
+  const parts = { headerBytes, symbolBytes, stateBytes, valueBytes };
   context.stdout.write(
     isJson
-      ? `${JSON.stringify({ keys: size, keyBytes, fileBytes: byteLength })}\n`
+      ? `${JSON.stringify({ keys: size, keyBytes, fileBytes: byteLength, ...parts })}\n`
       : `${formatCount(size)} keys\n${formatBytes(keyBytes)} of keys\n` +
-          `${formatBytes(byteLength)} in the file (${formatShare(byteLength, keyBytes)})\n`,
+          `${formatBytes(byteLength)} in the file (${formatShare(byteLength, keyBytes)}): ` +
+          `header ${formatBytes(headerBytes)}, symbols ${formatBytes(symbolBytes)}, ` +
+          `states ${formatBytes(stateBytes)}, values ${formatBytes(valueBytes)}\n`,
   );
 }

@@ -39,10 +39,16 @@ describe("fst", () => {
   });
 
   test("stats and verify read the file", async () => {
-    expect(JSON.parse(await output(["fst", "stats", set, "--json"]))).toMatchObject({
-      keys: 4,
-      keyBytes: 19,
-    });
+    const stats = JSON.parse(await output(["fst", "stats", set, "--json"])) as Record<
+      string,
+      number
+    >;
+    const { keys, keyBytes, fileBytes, ...parts } = stats;
+    expect({ keys, keyBytes }).toEqual({ keys: 4, keyBytes: 19 });
+    expect(Object.keys(parts)).toEqual(["headerBytes", "symbolBytes", "stateBytes", "valueBytes"]);
+    expect(Object.values(parts).reduce((sum, bytes) => sum + bytes)).toBe(fileBytes);
+    expect(parts["valueBytes"]).toBe(0);
+    expect(await output(["fst", "stats", set])).toContain("4 keys\n");
     expect(await output(["fst", "verify", set])).toBe("sound: 4 keys\n");
   });
 
