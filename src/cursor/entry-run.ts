@@ -20,6 +20,8 @@ export class EntryRun {
   /** What is asked for: against the key order; with values. */
   isReverse: boolean;
   hasValues: boolean;
+  /** Whether what was read last ends a block of the source, so that the next run had better begin there. */
+  endsBlock: boolean;
   /** Key i is keys.buffer[keyStarts[i], keyEnds[i]). */
   readonly keys: ByteWriter;
   readonly keyStarts: Int32Array;
@@ -35,6 +37,7 @@ export class EntryRun {
     this.count = 0;
     this.isReverse = false;
     this.hasValues = false;
+    this.endsBlock = false;
     this.keys = new ByteWriter(0);
     this.keyStarts = new Int32Array(capacity);
     this.keyEnds = new Int32Array(capacity);
@@ -50,6 +53,7 @@ export class EntryRun {
 
   clear(): void {
     this.count = 0;
+    this.endsBlock = false;
     this.keys.reset();
     this.value.clear();
     this.value.decoded.reset();

@@ -17,8 +17,10 @@ import { decodeUtf8, type KeyCodec } from "./key-codec.ts";
 import type { Bound } from "./range.ts";
 import type { ValueCodec } from "./value-codec.ts";
 
-/** Most entries of a batch; what is beyond gains little. */
-export const MAX_BATCH_ENTRIES = 16;
+/** Most entries of a batch. */
+const MAX_BATCH_ENTRIES = 32;
+/** With values, fewer: of keys that were made, few are to have no room for their values. */
+const MAX_VALUE_ENTRIES = 16;
 /** A batch is closed when the texts of its keys, or of its values, have this size. */
 const MAX_TEXT_BYTES = 1024;
 /** A batch is closed when its keys and values have this size together. */
@@ -33,6 +35,11 @@ const NO_TEXT = -1;
 export interface Parts {
   readonly hasKeys: boolean;
   readonly hasValues: boolean;
+}
+
+/** The most entries to read ahead. */
+export function mostEntries({ hasValues }: Parts): number {
+  return hasValues ? MAX_VALUE_ENTRIES : MAX_BATCH_ENTRIES;
 }
 
 export class EntryBatch<K, V> {
@@ -64,6 +71,11 @@ export class EntryBatch<K, V> {
   /** Entries in the batch. */
   get count(): number {
     return this.run.count;
+  }
+
+  /** Whether the last entry ends a block: the next batch is read faster from there than this one is filled. */
+  get endsBlock(): boolean {
+    return this.run.endsBlock;
   }
 
   /** Whether nothing should be added, though there is room. */

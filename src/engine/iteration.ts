@@ -27,7 +27,7 @@ import {
   canTakeRuns,
   type EntryBatch,
   giveBackBatch,
-  MAX_BATCH_ENTRIES,
+  mostEntries,
   takeBatch,
 } from "./entry-batch.ts";
 import { toUserError } from "./io-error.ts";
@@ -113,8 +113,9 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   /** Entries read ahead, of which those before `taken` were yielded. */
   private readonly batch: EntryBatch<K, V>;
   private taken: number;
-  /** How many entries are read next. */
+  /** How many entries are read next, and at most. */
   private batchEntries: number;
+  private readonly mostEntries: number;
   /** What reading threw behind the entries of the batch. */
   private failure: unknown;
   /** Entries that may still be read. */
@@ -147,7 +148,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.filter = filter;
     this.batch = takeBatch();
     this.taken = 0;
-    this.batchEntries = iteration.limit === Number.POSITIVE_INFINITY ? 1 : MAX_BATCH_ENTRIES;
+    this.mostEntries = mostEntries(project);
+    this.batchEntries = iteration.limit === Number.POSITIVE_INFINITY ? 1 : this.mostEntries;
     this.failure = undefined;
     this.remaining = iteration.limit;
     this.passedCount = 0;
@@ -260,12 +262,13 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     this.taken = 0;
     // Who is to know how far the iteration went must not see it read ahead.
     const count = pin.observe === undefined ? this.batchEntries : 1;
-    this.batchEntries = Math.min(count * 2, MAX_BATCH_ENTRIES);
+    this.batchEntries = Math.min(count * 2, this.mostEntries);
     this.isReading = true;
     try {
       while (batch.count < count && !batch.isFull && !this.isDone && this.advance()) {
         const read = canRun ? this.readRun(count - batch.count) : 0;
         this.remaining -= read;
+        if (read > 0 && batch.endsBlock && this.remaining > count) break;
         if (read > 0) continue;
         this.remaining--;
         batch.add(cursor, codecs, hasKeys, hasValues);

@@ -174,6 +174,7 @@ export class KeyCursor {
     const moved = run.isReverse ? 1 - count : count - 1;
     this.ordinal += moved;
     this.position += moved;
+    run.endsBlock = this.position === (run.isReverse ? 0 : this.blockKeys - 1);
     const start = run.keyStarts[last];
     buffer.length = run.keyEnds[last] - start;
     buffer.write(0, run.keys.buffer, start, buffer.length);
