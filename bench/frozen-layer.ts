@@ -5,8 +5,9 @@
  *
  * For urls, names and paths: sizes in % of the keys' own bytes, for keys and ordinals, with the
  * default registry, with one of 2,097,152 cells, and with the default one but not packed; and the
- * build. For each SET (default: urls), lookups and scans: see key-workload.ts. Searches, in names,
- * are compared with a scan of all keys by the cursor: 0.01 is a search in a hundredth of its time.
+ * build. For each SET (default: urls), lookups and scans: see key-workload.ts. Searches, in URLs and
+ * names, are compared with a scan of all keys by the cursor: 0.01 is a search in a hundredth of its
+ * time. What is searched for are keys with one letter changed, and beginnings of keys.
  *
  * Every answer is checked. Figures are medians over the rounds, with least and greatest; one round
  * more comes first and is not counted. Only all keys (--data DIR) compare with the README's.
@@ -43,6 +44,13 @@ const LARGE_REGISTRY_CELLS = 2_097_152;
 
 /** Searches of one kind in a round. */
 const SEARCHES = 21;
+
+/** In which sets is searched: for what keys, and how many bytes of them a regex begins with. */
+const SEARCHED: Partial<Record<DataSet, { readonly words: RegExp; readonly prefixBytes: number }>> =
+  {
+    urls: { words: /^https:..github\.com.[a-z-]{6,12}.[a-z-]{6,12}$/, prefixBytes: 23 },
+    names: { words: /^[a-z-]{6,12}$/, prefixBytes: 4 },
+  };
 
 /** The bars, by set: with the default registry, and with a large one. */
 const SIZE_BARS: Record<DataSet, readonly [number, number]> = {
@@ -110,31 +118,38 @@ interface SearchKind {
   readonly patterns: readonly Automaton[];
 }
 
-/** Searches as people do them in names, with the bar of each. */
-function searches(keys: KeySet, random: Random): SearchKind[] {
+/** Searches as people do them, with the bar of each in names. */
+function searches(set: DataSet, keys: KeySet, random: Random): SearchKind[] {
+  const searched = SEARCHED[set];
+  if (searched === undefined) return [];
+  const { prefixBytes } = searched;
   const words: string[] = [];
   while (words.length < SEARCHES) {
     const text = Buffer.from(keyAt(keys, random.below(keyCount(keys)))).toString();
-    if (/^[a-z-]{6,12}$/.test(text)) words.push(text);
+    if (searched.words.test(text)) words.push(text);
   }
   const misspelt = words.map((word) => {
     const at = random.below(word.length);
     return `${word.slice(0, at)}q${word.slice(at + 1)}`;
   });
   const fuzzies = (distance: number): Automaton[] => misspelt.map((word) => fuzzy(word, distance));
-  const withPrefix = words.map((word) => regex(`${word.slice(0, 4)}.*${word.slice(-1)}`));
-  return [
+  const literal = (text: string): string => text.replaceAll(".", "\\.");
+  const withPrefix = words.map((word) =>
+    regex(`${literal(word.slice(0, prefixBytes))}.*${word.slice(-1)}`),
+  );
+  const kinds: SearchKind[] = [
     { row: "fuzzy distance 1", bar: 1 / 50, patterns: fuzzies(1) },
     { row: "fuzzy distance 2", bar: 1 / 5, patterns: fuzzies(2) },
     { row: "fuzzy distance 3", patterns: fuzzies(3) },
-    { row: "regex, prefix of 4 bytes", bar: 1 / 50, patterns: withPrefix },
+    { row: `regex, prefix of ${prefixBytes} bytes`, bar: 1 / 50, patterns: withPrefix },
     { row: "regex .*abc.*", bar: 2, patterns: [regex(".*abc.*")] },
   ];
+  return set === "names" ? kinds : kinds.map(({ row, patterns }) => ({ row, patterns }));
 }
 
 /** Searches and a scan of all keys, once a round; a search's time is the mean over its patterns. */
 function measureSearches(set: DataSet, keys: KeySet, layer: FrozenLayer): Figure[] {
-  const kinds = searches(keys, new Random(42));
+  const kinds = searches(set, keys, new Random(42));
   const found = kinds.map(() => 0);
   const micros: number[][] = kinds.map(() => []);
   const shares: number[][] = kinds.map(() => []);
@@ -172,13 +187,13 @@ for (const set of ["urls", "names", "paths"] as DataSet[]) {
   const keys = loadKeys(set, options);
   if (keys === undefined) continue;
   figures.push(...measureBuilds(set, keys));
-  if (!lookedUp.includes(set) && set !== "names") continue;
+  if (!lookedUp.includes(set) && SEARCHED[set] === undefined) continue;
   const layer = new FrozenLayer(build(keys));
   if (lookedUp.includes(set)) {
     const workload = prepareKeys(set, keys, options);
     figures.push(...measureKeySpeeds(workload, structureOf(layer), {}, options));
   }
-  if (set === "names") figures.push(...measureSearches(set, keys, layer));
+  if (SEARCHED[set] !== undefined) figures.push(...measureSearches(set, keys, layer));
 }
 if (options.json) {
   console.log(JSON.stringify({ machine: describeMachine(), options, figures }, null, 2));

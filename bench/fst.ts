@@ -127,6 +127,16 @@ const LINES: readonly Line[] = [
     unit: "of a scan",
     figures: [", prefix of 4 bytes", " .*abc.*"].map((kind) => ["fst, names", `regex${kind}`]),
   },
+  {
+    name: "URLs: fuzzy distance 1 / 2 / regex, prefix of 23 bytes / .*abc.*",
+    unit: "of a scan",
+    figures: [
+      ["fst, urls", "fuzzy distance 1"],
+      ["fst, urls", "fuzzy distance 2"],
+      ["fst, urls", "regex, prefix of 23 bytes"],
+      ["fst, urls", "regex .*abc.*"],
+    ],
+  },
 ];
 
 const options = readOptions();
