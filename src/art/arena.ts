@@ -89,6 +89,11 @@ export class Arena {
     return new Arena(buffer);
   }
 
+  /** A copy of all blocks, as another thread may attach it. */
+  copy(): SharedArrayBuffer {
+    return this.buffer.slice(0, Math.max(this.top, MIN_ARENA_BYTES) + MARGIN_BYTES);
+  }
+
   /** Bytes below `top` that no block takes. */
   get freeBytes(): number {
     return this.nodes.freeBytes + this.buckets.freeBytes;

@@ -4,18 +4,19 @@
  *
  * `JobRunner` is how the background asks for it. `InlineRunner` does it on the calling thread, giving
  * way to other work in between; `WorkerRunner` (worker-runner.ts) hands it to a worker thread, which
- * calls the same two functions. Both write the same bytes.
+ * calls the same two functions. Both write the same entries; the thread also learns how to code them while
+ * it has nothing else to do.
  */
 import { setImmediate } from "node:timers/promises";
 import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
 import { runCompaction, sampleOf } from "../compaction/run.ts";
 import { eachSpan } from "../cursor/spans.ts";
-import { MAX_SEQNO } from "../entry.ts";
+import { BEFORE_EXPIRY, MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
 import type { ValueLogMeta } from "../manifest/version.ts";
 import type { CoderMemory } from "../segment/coder-memory.ts";
-import type { ValueCompression } from "../segment/coders.ts";
+import type { SegmentCoders, ValueCompression } from "../segment/coders.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
 import { ValueLog } from "../segment/value-log.ts";
@@ -77,6 +78,11 @@ export interface JobRunner {
     task: CompactionTask,
     control: JobControl,
   ): Promise<JobOutput>;
+  /**
+   * Is told of a memtable that has begun to fill, and how many keys it will have about: who has nothing
+   * else to do may learn from it how to code what will be flushed.
+   */
+  foresee(memtable: Memtable, keyCount: number): void;
   /** No job is running, and none follows. */
   close(): Promise<void>;
 }
@@ -86,6 +92,25 @@ export type Pause = () => Promise<void>;
 
 const NO_BYTES = new Uint8Array(0);
 
+/**
+ * Learns the coders of a flush that is to come from the keys that a memtable has so far. `keyCount`
+ * is how many it will have about.
+ */
+export function foreseeFlush(memtable: Memtable, keyCount: number, context: JobContext): void {
+  codersFor(memtable, keyCount, BEFORE_EXPIRY, context);
+}
+
+function codersFor(
+  memtable: Memtable,
+  keyCount: number,
+  time: number,
+  context: JobContext,
+): SegmentCoders {
+  const { compression, flushCoders } = context;
+  const sample = sampleOf(memtable.cursor(MAX_SEQNO, time), memtable.keyCount, context);
+  return flushCoders.codersFor(sample, { keyCount }, { compression, effort: "quick" });
+}
+
 export async function flushMemtable(
   memtable: Memtable,
   { dropTombstones, time }: FlushTask,
@@ -94,11 +119,7 @@ export async function flushMemtable(
   control: JobControl,
 ): Promise<RunOutput> {
   if (memtable.isEmpty) return { run: [], valueLogs: [] };
-  const { keyCount } = memtable;
-  const sample = sampleOf(memtable.cursor(MAX_SEQNO, time), keyCount, context);
-  const { compression } = context;
-  const options = { compression, effort: "quick" } as const;
-  const coders = context.flushCoders.codersFor(sample, { keyCount }, options);
+  const coders = codersFor(memtable, memtable.keyCount, time, context);
   const writer = new RunWriter(outputOf(context, pause, control));
   const cursor = memtable.cursor(MAX_SEQNO, time);
   // Empty where a range tombstone deleted all that there is.
@@ -208,6 +229,9 @@ export class InlineRunner implements JobRunner {
   ): Promise<RunOutput> {
     return compactRuns(runs, task, this.context, () => setImmediate(), control);
   }
+
+  /** This thread has something else to do. */
+  foresee(): void {}
 
   close(): Promise<void> {
     return Promise.resolve();

@@ -186,6 +186,18 @@ export class Memtable {
     return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap, rangeTombstones };
   }
 
+  /**
+   * The same of a memtable that is still written to: a copy of the entries so far, without range
+   * tombstones. Copying takes about a tenth of a millisecond for each mebibyte.
+   */
+  shareCopy(): SharedMemtable {
+    const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
+    const arena = this.tree.arena.copy();
+    const heap = (this.heapBytes.buffer as SharedArrayBuffer).slice(0, this.heapTop * UNIT_BYTES);
+    const rangeTombstones = new RangeTombstones().share();
+    return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap, rangeTombstones };
+  }
+
   /** A memtable that another thread shared, for `find`, `cursor` and `deletedRanges` alone. */
   static from(shared: SharedMemtable): Memtable {
     return new Memtable(shared.capacityBytes, shared.reservedBytes, shared);

@@ -93,6 +93,13 @@ const MAX_LOGS_AT_OPEN = 8;
 /** Memtables above this size are flushed by `close`; smaller ones stay in the log. */
 const FLUSH_AT_CLOSE_BYTES = 2 ** 20;
 
+/**
+ * The first memtable is shown to the background when it has this size, or this part of what it may
+ * have: with so much, learning from it is as good as from all of it, and `close` would flush it.
+ */
+const FORESEE_BYTES: number = FLUSH_AT_CLOSE_BYTES;
+const FORESEE_PART = 1 / 8;
+
 export class Store implements CommitHost, BackgroundHost {
   readonly fileSystem: FileSystem;
   readonly directory: string;
@@ -110,6 +117,7 @@ export class Store implements CommitHost, BackgroundHost {
   visibleSeqno: number;
   /** Whether anything that was written, since the open or before, expires. */
   private hasExpiries: boolean;
+  private isFlushForeseen: boolean;
   private readonly events: StoreEvents;
   private readonly directoryLock: DirectoryLock;
   readonly logs: Logs;
@@ -150,6 +158,7 @@ export class Store implements CommitHost, BackgroundHost {
     this.visibleSeqno = recovered.lastSeqno;
     this.hasExpiries =
       versions.current.hasExpiries || memtables.some((memtable) => memtable.lastExpiry > 0);
+    this.isFlushForeseen = false;
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
     this.dead = new DeadRange();
@@ -430,6 +439,7 @@ export class Store implements CommitHost, BackgroundHost {
     }
     if (this.memtable.lastExpiry > 0) this.hasExpiries = true;
     this.visibleSeqno = lastSeqno;
+    if (!this.isFlushForeseen) this.foreseeFlush();
   }
 
   replaceSources(sources: Sources): void {
@@ -474,6 +484,15 @@ export class Store implements CommitHost, BackgroundHost {
   private nextMemtable(record?: RecordBuilder): Memtable {
     const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
     return createMemtable(this.options.memtableBytes, operationCount, keyBytes, valueBytes);
+  }
+
+  /** Shows the first memtable to the background, which is idle then, once there is enough of it. */
+  private foreseeFlush(): void {
+    const { memtable, options } = this;
+    const { byteLength, keyCount } = memtable;
+    if (byteLength < Math.min(FORESEE_BYTES, options.memtableBytes * FORESEE_PART)) return;
+    this.isFlushForeseen = true;
+    this.jobs.foresee(memtable, Math.floor((keyCount * options.memtableBytes) / byteLength));
   }
 
   /** Seals the memtable being written; `next` takes its place. */

@@ -34,6 +34,15 @@ export interface FlushRequest {
   readonly control: SharedArrayBuffer;
 }
 
+/** Not a job: nothing is answered. */
+export interface ForeseeRequest {
+  readonly kind: "foresee";
+  /** A copy of what there is of it. */
+  readonly memtable: SharedMemtable;
+  /** How many keys it will have, about. */
+  readonly keyCount: number;
+}
+
 export interface SharedSegment {
   readonly fileNumber: number;
   /** Read by the other thread; missing, they are read from the file. */
@@ -49,7 +58,8 @@ export interface CompactRequest {
   readonly control: SharedArrayBuffer;
 }
 
-export type WorkerRequest = FlushRequest | CompactRequest;
+export type JobRequest = FlushRequest | CompactRequest;
+export type WorkerRequest = JobRequest | ForeseeRequest;
 
 export type WorkerResponse =
   | { readonly id: number; readonly output: JobOutput }

@@ -1,7 +1,7 @@
 /**
  * WorkerRunner: runs jobs in a background thread (worker.ts).
  *
- * The thread is started by the first job and kept until the database is closed. If it dies, the jobs
+ * The thread is started by the first job, or by the memtable that is to be the first, and kept until the database is closed. If it dies, the jobs
  * it had fail, which the background reports and tries again when it is next woken, with a new thread;
  * what they had written is removed first. Nothing is lost: a job's sources stay until its result is installed.
  */
@@ -15,6 +15,7 @@ import type { CompactionTask, FlushTask, JobContext, JobOutput, JobRunner } from
 import type { Memtable } from "./memtable.ts";
 import {
   fromPortable,
+  type JobRequest,
   type WorkerRequest,
   type WorkerResponse,
   type WorkerSetup,
@@ -67,13 +68,23 @@ export class WorkerRunner implements JobRunner {
     return this.run({ kind: "compact", id, runs: shared, task, control });
   }
 
+  foresee(memtable: Memtable, keyCount: number): void {
+    const worker = this.worker ?? this.start();
+    worker.postMessage({
+      kind: "foresee",
+      memtable: memtable.shareCopy(),
+      keyCount,
+    } satisfies WorkerRequest);
+    if (this.pending.size === 0) worker.unref();
+  }
+
   async close(): Promise<void> {
     const worker = this.worker;
     this.worker = undefined;
     await worker?.terminate();
   }
 
-  private run(request: WorkerRequest): Promise<JobOutput> {
+  private run(request: JobRequest): Promise<JobOutput> {
     const worker = this.worker ?? this.start();
     const firstFileNumber = this.context.fileNumbers.upcoming;
     return new Promise<JobOutput>((resolve, reject) => {

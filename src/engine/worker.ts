@@ -21,11 +21,19 @@ import type { ValueLogSource } from "../segment/value-log.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
 import { JobControl } from "./job-control.ts";
-import { compactRuns, flushMemtable, type JobContext, type JobOutput } from "./jobs.ts";
+import {
+  compactRuns,
+  flushMemtable,
+  foreseeFlush,
+  type JobContext,
+  type JobOutput,
+} from "./jobs.ts";
 import { Memtable } from "./memtable.ts";
 import {
   type CompactRequest,
   type FlushRequest,
+  type ForeseeRequest,
+  type JobRequest,
   type SharedSegment,
   toPortable,
   type WorkerRequest,
@@ -135,7 +143,7 @@ async function flush(request: FlushRequest): Promise<JobOutput> {
   return await withSections(output, new Set());
 }
 
-async function run(request: WorkerRequest): Promise<JobOutput> {
+async function run(request: JobRequest): Promise<JobOutput> {
   if (request.kind === "compact") return await compact(request);
   const flushed = flush(request);
   flushes.add(flushed);
@@ -146,7 +154,7 @@ async function run(request: WorkerRequest): Promise<JobOutput> {
   }
 }
 
-async function answer(request: WorkerRequest): Promise<WorkerResponse> {
+async function answer(request: JobRequest): Promise<WorkerResponse> {
   const { id } = request;
   try {
     await loadChecksum();
@@ -156,7 +164,17 @@ async function answer(request: WorkerRequest): Promise<WorkerResponse> {
   }
 }
 
+/** What a flush would find wrong, it finds itself. */
+async function foresee({ memtable, keyCount }: ForeseeRequest): Promise<void> {
+  await loadChecksum();
+  foreseeFlush(Memtable.from(memtable), keyCount, context);
+}
+
 port.on("message", (request: WorkerRequest) => {
+  if (request.kind === "foresee") {
+    void foresee(request);
+    return;
+  }
   // `answer` never rejects.
   void answer(request).then((response) => port.postMessage(response));
 });

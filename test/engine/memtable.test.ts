@@ -328,3 +328,36 @@ describe("the period around a moment", () => {
     }
   });
 });
+
+it("a copy that is shared keeps what there was, however the memtable goes on", () => {
+  const memtable = createMemtable(2 ** 22, 0, 0, 0);
+  const random = new Random(5);
+  let seqno = 0;
+  const write = (count: number): void => {
+    for (let i = 0; i < count; i++) {
+      const key = encode(`key ${random.below(3000)} of some`);
+      const value = encode(`value ${seqno}`);
+      memtable.add(key, 0, key.length, ++seqno, EntryKind.put, value, 0, value.length);
+    }
+  };
+  const contentOf = (table: Memtable): string[] => {
+    const cursor = table.cursor(MAX_SEQNO, BEFORE_EXPIRY);
+    const content: string[] = [];
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+      content.push(
+        describeEntry(cursor.key.slice(0, cursor.keyLength), cursor.kind, cursor.value()),
+      );
+    }
+    return content;
+  };
+  write(2000);
+  const before = contentOf(memtable);
+  const copy = Memtable.from(structuredClone(memtable.shareCopy()));
+  expect(contentOf(copy)).toEqual(before);
+  expect(copy.keyCount).toBe(before.length);
+  write(5000);
+  memtable.deleteRange(encode("a"), encode("z"), ++seqno);
+  expect(contentOf(memtable)).toEqual([]);
+  expect(contentOf(copy)).toEqual(before);
+  expect(contentOf(Memtable.from(createMemtable(2 ** 20, 0, 0, 0).shareCopy()))).toEqual([]);
+});

@@ -6,13 +6,18 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
 import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { segmentFileName } from "../../src/engine/files.ts";
 import { JobControl } from "../../src/engine/job-control.ts";
-import type { JobContext, JobOutput } from "../../src/engine/jobs.ts";
-import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
+import {
+  flushMemtable,
+  foreseeFlush,
+  type JobContext,
+  type JobOutput,
+} from "../../src/engine/jobs.ts";
+import { createMemtable, Memtable } from "../../src/engine/memtable.ts";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import { BEFORE_EXPIRY, EntryKind } from "../../src/entry.ts";
 import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
@@ -169,6 +174,41 @@ describe("a thread that dies", () => {
     await flush(memtableOf(10));
     await killThread();
     expect((await flush(memtableOf(20)))[0].keyCount).toBe(20);
+  });
+});
+
+describe("a flush that was foreseen", () => {
+  /** Half of a memtable, and then all of it. */
+  function grow(): { early: Memtable; whole: Memtable } {
+    const early = memtableOf(2000);
+    nextSeqno = 1;
+    return { early, whole: memtableOf(4000) };
+  }
+
+  test("is coded by what was learnt from the memtable when there was less of it", async () => {
+    const { early, whole } = grow();
+    const asked: unknown[] = [];
+    const { flushCoders } = context;
+    vi.spyOn(flushCoders, "codersFor").mockImplementation((...args) => {
+      const coders = CoderMemory.prototype.codersFor.apply(flushCoders, args);
+      asked.push(coders);
+      return coders;
+    });
+    foreseeFlush(Memtable.from(early.shareCopy()), 4000, context);
+    const pause = (): Promise<void> => Promise.resolve();
+    const { run } = await flushMemtable(whole, FLUSH, context, pause, new JobControl());
+    expect(run).toMatchObject([{ keyCount: 4000 }]);
+    expect(asked).toHaveLength(2);
+    expect(asked[1]).toBe(asked[0]);
+  });
+
+  test("is done as any other by the thread, even one that died of looking", async () => {
+    const { early, whole } = grow();
+    runner.foresee(early, 4000);
+    expect(await flush(whole)).toMatchObject([{ keyCount: 4000 }]);
+    runner.foresee(early, 4000);
+    await killThread();
+    expect(await flush(whole)).toMatchObject([{ keyCount: 4000 }]);
   });
 });
 

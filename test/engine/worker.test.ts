@@ -5,7 +5,8 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import type { Database, DatabaseStats } from "../../src/index.ts";
 import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
 
@@ -148,4 +149,27 @@ describe("a background thread that dies", () => {
     expect(errors).toEqual([]);
     expect(database.count()).toBe(2);
   });
+});
+
+test("the thread is shown the first memtable once, when an eighth of it is full", async () => {
+  const foresee = vi.spyOn(WorkerRunner.prototype, "foresee");
+  onTestFinished(() => foresee.mockRestore());
+  const database: TextDatabase = await openFor(temporaryDirectory(), {
+    background: "worker",
+    durability: "os",
+    memtableBytes: 2 ** 20,
+  });
+  const value = "x".repeat(1000);
+  const write = (i: number): Promise<void> => database.put(`key ${i}`, value);
+  for (let i = 0; i < 50; i++) await write(i);
+  expect(foresee).not.toHaveBeenCalled();
+  for (let i = 50; i < 200; i++) await write(i);
+  expect(foresee).toHaveBeenCalledOnce();
+  for (let i = 200; i < 3000; i++) await write(i);
+  await database.flush();
+  expect(foresee).toHaveBeenCalledOnce();
+  const [, keyCount] = foresee.mock.calls[0];
+  expect(keyCount).toBeGreaterThan(700);
+  expect(keyCount).toBeLessThan(1100);
+  expect(database.get("key 2999")).toBe(value);
 });
