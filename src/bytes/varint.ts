@@ -6,6 +6,9 @@
  * reader run past `end`: `read` returns -1 where the bytes are no varint.
  */
 
+/** Bytes that a u53 takes at most. */
+export const MAX_VARINT_BYTES = 8;
+
 /** Bytes that `value` takes as a varint: 1 to 8. */
 export function varintSize(value: number): number {
   let size = 1;

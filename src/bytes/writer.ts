@@ -5,7 +5,10 @@
  * far; it is valid until the next append. `reset` keeps the buffer for reuse.
  */
 import { writeU16, writeU32, writeU53 } from "./fixed.ts";
-import { writeVarint } from "./varint.ts";
+import { MAX_VARINT_BYTES, writeVarint } from "./varint.ts";
+
+/** Fewer bytes are copied by a loop, which needs neither a view of them nor a call. */
+const LOOP_MAX_BYTES = 48;
 
 export class ByteWriter {
   /** The whole buffer, of which the first `length` bytes are written. Replaced when it grows. */
@@ -58,7 +61,7 @@ export class ByteWriter {
   }
 
   varint(value: number): void {
-    const pos = this.reserve(8);
+    const pos = this.reserve(MAX_VARINT_BYTES);
     this.length = writeVarint(this.buffer, pos, value);
   }
 
@@ -66,7 +69,15 @@ export class ByteWriter {
   append(bytes: Uint8Array, start = 0, end: number = bytes.length): void {
     const len = end - start;
     const pos = this.reserve(len);
-    this.buffer.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), pos);
+    if (len < LOOP_MAX_BYTES) {
+      const { buffer } = this;
+      for (let i = 0; i < len; i++) buffer[pos + i] = bytes[start + i];
+    } else {
+      this.buffer.set(
+        start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end),
+        pos,
+      );
+    }
     this.length = pos + len;
   }
 

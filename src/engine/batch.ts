@@ -17,7 +17,8 @@
  * Operation i of the record has sequence number first + i.
  */
 import { readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
-import { VarintReader } from "../bytes/varint.ts";
+import { MAX_BYTES_PER_UNIT, writeText } from "../bytes/text.ts";
+import { MAX_VARINT_BYTES, VarintReader, varintSize, writeVarint } from "../bytes/varint.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import type { Span } from "../cursor/spans.ts";
 import { EntryKind, MAX_KEY_BYTES, MAX_SEQNO, MAX_VALUE_BYTES, NEVER } from "../entry.ts";
@@ -49,6 +50,9 @@ const MAX_RECORD_BYTES: number = MAX_VALUE_BYTES + 2 ** 20;
 export const MAX_BATCH_OPERATIONS: number = 2 ** 22;
 export const MAX_BATCH_KEY_BYTES: number = 2 ** 28;
 
+/** Of a longer text its bytes are counted first: three times its units would be a lot of room. */
+const MAX_SHORT_UNITS = 2 ** 12;
+
 /** Operations being gathered into one commit record. */
 export class RecordBuilder {
   /** The record: room for the WAL's frame, then the payload. */
@@ -64,8 +68,11 @@ export class RecordBuilder {
     this.writer.length = RECORD_HEADER_BYTES + OPERATIONS_OFFSET;
   }
 
-  /** `expiry`: NEVER for a put that does not expire. */
-  put(key: Uint8Array, keyLength: number, value: Uint8Array, expiry: number): void {
+  /**
+   * A value that is a string is well-formed text, whose UTF-8 is stored. `expiry`: NEVER for a put
+   * that does not expire.
+   */
+  put(key: Uint8Array, keyLength: number, value: Uint8Array | string, expiry: number): void {
     if (expiry === NEVER) {
       this.appendKey(OperationKind.put, key, keyLength);
     } else {
@@ -73,9 +80,13 @@ export class RecordBuilder {
       this.writer.u53(expiry);
       this.valueBytes += EXPIRY_BYTES;
     }
-    this.writer.varint(value.length);
-    this.writer.append(value);
-    this.valueBytes += value.length;
+    if (typeof value === "string") {
+      this.appendText(value);
+    } else {
+      this.writer.varint(value.length);
+      this.writer.append(value);
+      this.valueBytes += value.length;
+    }
   }
 
   delete(key: Uint8Array, keyLength: number): void {
@@ -166,12 +177,29 @@ export class RecordBuilder {
   }
 
   private appendKey(kind: OperationKind, key: Uint8Array, keyLength: number): void {
-    const writer = this.writer;
-    writer.u8(kind);
-    writer.varint(keyLength);
+    const { writer } = this;
+    const pos = writer.reserve(1 + MAX_VARINT_BYTES);
+    writer.buffer[pos] = kind;
+    writer.length = writeVarint(writer.buffer, pos + 1, keyLength);
     writer.append(key, 0, keyLength);
     this.keyBytes += keyLength;
     this.operationCount++;
+  }
+
+  /** Appends a text with its length before it. How long that is, is known only once the text is there. */
+  private appendText(text: string): void {
+    const { writer } = this;
+    const isShort = text.length <= MAX_SHORT_UNITS;
+    const maxBytes = isShort ? text.length * MAX_BYTES_PER_UNIT : Buffer.byteLength(text, "utf8");
+    const pos = writer.reserve(MAX_VARINT_BYTES + maxBytes);
+    const { buffer } = writer;
+    const start = pos + varintSize(isShort ? text.length : maxBytes);
+    const length = writeText(buffer, start, text) - start;
+    const movedTo = pos + varintSize(length);
+    if (movedTo !== start) buffer.copyWithin(movedTo, start, start + length);
+    writeVarint(buffer, pos, length);
+    writer.length = movedTo + length;
+    this.valueBytes += length;
   }
 }
 

@@ -612,10 +612,11 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     time?: number,
   ): void {
     const { key: keyCodec, value: valueCodec } = this.codecs;
-    const bytes = valueCodec.encode(value);
+    // The value first, since that may run the user's code, which may read and so encode other keys.
+    const content = valueCodec.toAppend(value);
     // The length first: encoding a long key replaces the buffer.
     const length = keyCodec.encode(key);
-    record.put(keyCodec.buffer, length, bytes, this.store.expiryAfter(ttl, time));
+    record.put(keyCodec.buffer, length, content, this.store.expiryAfter(ttl, time));
   }
 
   private encodeDelete(record: RecordBuilder, key: K): void {

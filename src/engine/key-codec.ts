@@ -5,6 +5,7 @@
  * nothing: `encode` returns the length, `buffer` has the bytes, both good until the next `encode`.
  * Keys are compared as bytes; the encoding decides the order that users see.
  */
+import { MAX_BYTES_PER_UNIT, writeText } from "../bytes/text.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 
@@ -40,48 +41,41 @@ export function createKeyCodec<K>(option: Exclude<KeyEncodingOption<K>, "ordered
   return new CustomKeyCodec(option);
 }
 
-/** Up to this many UTF-16 units a loop over charCodeAt beats encodeInto (design measurement: ~24). */
-const LOOP_MAX_UNITS = 24;
-
-const textEncoder = new TextEncoder();
+/** No key of so few UTF-16 units needs more room than the codec's buffer has at first. */
+const SHORT_UNITS = 64;
 
 class Utf8KeyCodec implements KeyCodec<string> {
   readonly name = "utf8";
   readonly isText = true;
-  buffer: Uint8Array = new Uint8Array(256);
+  buffer: Uint8Array = new Uint8Array(SHORT_UNITS * MAX_BYTES_PER_UNIT);
 
   encode(key: string): number {
     if (typeof key !== "string") throw wrongType("a string", key);
     const units = key.length;
-    if (units <= LOOP_MAX_UNITS) {
-      const buffer = this.buffer;
-      let i = 0;
-      while (i < units) {
-        const unit = key.charCodeAt(i);
-        if (unit >= 0x80) break;
-        buffer[i++] = unit;
-      }
-      if (i === units) return units;
-    }
-    return this.encodeLong(key, units);
+    if (units > SHORT_UNITS) this.makeRoom(units);
+    const length = writeText(this.buffer, 0, key);
+    // What is as long as its units is ASCII. Of the rest, the native encoder replaces what has no form.
+    if (length !== units) this.check(key, length);
+    return length;
   }
 
   decode(bytes: Uint8Array, length: number): string {
     return decodeUtf8(bytes, 0, length);
   }
 
-  private encodeLong(key: string, units: number): number {
+  private makeRoom(units: number): void {
     if (units > MAX_KEY_BYTES) throw tooLong(`${units} characters`);
+    const needed = units * MAX_BYTES_PER_UNIT;
+    if (this.buffer.length < needed) this.buffer = new Uint8Array(needed);
+  }
+
+  private check(key: string, length: number): void {
     if (!isWellFormed(key)) {
       throw new InvalidArgumentError(
         'a utf8 key holds a lone surrogate, which has no UTF-8 form: use well-formed strings or keyEncoding: "binary"',
       );
     }
-    // A UTF-16 unit takes at most three bytes in UTF-8.
-    if (this.buffer.length < units * 3) this.buffer = new Uint8Array(units * 3);
-    const length = textEncoder.encodeInto(key, this.buffer).written;
     if (length > MAX_KEY_BYTES) throw tooLong(`${length} bytes`);
-    return length;
   }
 }
 

@@ -2,7 +2,8 @@
  * Values to bytes and back. The only importer of msgpackr.
  *
  * `encode` returns a view that is good until the next `encode`: the engine copies it into the
- * commit record at once. `decode` is given a view into a memtable or a cached block and must keep
+ * commit record at once. Where a value's bytes are a text in UTF-8, `toAppend` returns that text, so
+ * that the commit record is where it is encoded. `decode` is given a view into a memtable or a cached block and must keep
  * nothing of it.
  *
  * What msgpack cannot hold is refused before anything is written, nested values included: a value
@@ -11,6 +12,7 @@
  * all is refused.
  */
 import { Packr } from "msgpackr/pack";
+import { MAX_BYTES_PER_UNIT } from "../bytes/text.ts";
 import { MAX_VALUE_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { decodeUtf8, describe, isWellFormed } from "./key-codec.ts";
@@ -37,6 +39,8 @@ export interface ValueCodec<V> {
   readonly runsUserCode: boolean;
   /** A view good until the next `encode`. Throws InvalidArgumentError. */
   encode(value: V): Uint8Array;
+  /** What `encode` returns, or the text that it is in UTF-8, which is well-formed. Throws as it does. */
+  toAppend(value: V): Uint8Array | string;
   /** The value of bytes[start, end); keeps nothing of them. */
   decode(bytes: Uint8Array, start: number, end: number): V;
   /** Where the text begins, if the value of bytes[start, end) is the text at their end; or -1. */
@@ -79,6 +83,10 @@ class MsgpackCodec implements ValueCodec<unknown> {
     return bounded(encodeOrThrow(this.name, () => this.packr.pack(value)));
   }
 
+  toAppend(value: unknown): Uint8Array {
+    return this.encode(value);
+  }
+
   /** Many values are one whole string, and Node's own decoder needs a quarter of msgpackr's time. */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
     const textStart = this.textStart(bytes, start, end);
@@ -103,10 +111,14 @@ class JsonCodec implements ValueCodec<unknown> {
   readonly runsUserCode = false;
 
   encode(value: unknown): Uint8Array {
+    return Buffer.from(this.toAppend(value), "utf8");
+  }
+
+  toAppend(value: unknown): string {
     // undefined for what JSON has no form of, which the type of JSON.stringify does not say.
     const text: string | undefined = encodeOrThrow(this.name, () => JSON.stringify(value));
     if (text === undefined) throw cannotHold(this.name, describe(value));
-    return bounded(Buffer.from(text, "utf8"));
+    return boundedText(text);
   }
 
   decode(bytes: Uint8Array, start: number, end: number): unknown {
@@ -123,9 +135,13 @@ class Utf8Codec implements ValueCodec<string> {
   readonly runsUserCode = false;
 
   encode(value: string): Uint8Array {
+    return Buffer.from(this.toAppend(value), "utf8");
+  }
+
+  toAppend(value: string): string {
     if (typeof value !== "string") throw cannotHold(this.name, describe(value));
     if (!isWellFormed(value)) throw cannotHold(this.name, "a string with a lone surrogate");
-    return bounded(Buffer.from(value, "utf8"));
+    return boundedText(value);
   }
 
   decode(bytes: Uint8Array, start: number, end: number): string {
@@ -144,6 +160,10 @@ class BinaryCodec implements ValueCodec<Uint8Array> {
   encode(value: Uint8Array): Uint8Array {
     if (!(value instanceof Uint8Array)) throw cannotHold(this.name, describe(value));
     return bounded(value);
+  }
+
+  toAppend(value: Uint8Array): Uint8Array {
+    return this.encode(value);
   }
 
   decode(bytes: Uint8Array, start: number, end: number): Uint8Array {
@@ -172,6 +192,10 @@ class CustomValueCodec<V> implements ValueCodec<V> {
       throw new InvalidArgumentError(`valueEncoding "${this.name}" must encode to a Uint8Array`);
     }
     return bounded(bytes);
+  }
+
+  toAppend(value: V): Uint8Array {
+    return this.encode(value);
   }
 
   decode(bytes: Uint8Array, start: number, end: number): V {
@@ -245,8 +269,20 @@ function cannotHold(name: string, what: string): InvalidArgumentError {
 }
 
 function bounded(bytes: Uint8Array): Uint8Array {
-  if (bytes.length <= MAX_VALUE_BYTES) return bytes;
-  throw new InvalidArgumentError(
-    `a value is at most ${MAX_VALUE_BYTES} bytes long; this one has ${bytes.length}`,
+  if (bytes.length > MAX_VALUE_BYTES) throw tooLong(bytes.length);
+  return bytes;
+}
+
+/** The same of the text's bytes, which are counted only where there may be too many. */
+function boundedText(text: string): string {
+  if (text.length * MAX_BYTES_PER_UNIT <= MAX_VALUE_BYTES) return text;
+  const length = Buffer.byteLength(text, "utf8");
+  if (length > MAX_VALUE_BYTES) throw tooLong(length);
+  return text;
+}
+
+function tooLong(length: number): InvalidArgumentError {
+  return new InvalidArgumentError(
+    `a value is at most ${MAX_VALUE_BYTES} bytes long; this one has ${length}`,
   );
 }

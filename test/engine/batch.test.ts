@@ -222,3 +222,23 @@ describe("a commit record", () => {
     );
   });
 });
+
+describe("a text", () => {
+  const units = [
+    0, 1, 32, 33, 42, 43, 63, 64, 127, 128, 4095, 4096, 4097, 5461, 5462, 16_383, 16_384,
+  ];
+  test.each(units)("of %i units is stored as its UTF-8 is", (length) => {
+    for (const unit of ["x", "é", "€", "😀"]) {
+      const key = Uint8Array.of(1);
+      const text = unit.repeat(Math.ceil(length / unit.length));
+      const asText = new RecordBuilder();
+      const asBytes = new RecordBuilder();
+      for (const expiry of [NEVER, 7]) {
+        asText.put(key, 1, text, expiry);
+        asBytes.put(key, 1, Buffer.from(text, "utf8"), expiry);
+      }
+      expect(asText.valueBytes).toBe(asBytes.valueBytes);
+      expect(Buffer.from(asText.writer.bytes).equals(asBytes.writer.bytes)).toBe(true);
+    }
+  });
+});

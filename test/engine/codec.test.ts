@@ -215,3 +215,18 @@ describe("values of other encodings", () => {
     );
   });
 });
+
+test("what a codec has appended to a record is what it encodes", () => {
+  const values: [string, unknown][] = [
+    ["utf8", "grüße, 😀"],
+    ["json", { text: "grüße", lone: "\ud800" }],
+    ["msgpack", { text: "grüße" }],
+    ["binary", Uint8Array.of(1, 2)],
+  ];
+  for (const [name, value] of values) {
+    const codec = createValueCodec(name as "json");
+    const appended = codec.toAppend(value);
+    const bytes = typeof appended === "string" ? Buffer.from(appended, "utf8") : appended;
+    expect(Buffer.from(bytes).equals(codec.encode(value))).toBe(true);
+  }
+});
