@@ -13,7 +13,7 @@
  *   c  └─o─o─►  ───┘   ▒▒▒▒▒▒  ───┘   [.c.]
  */
 import type { Arena } from "./arena.ts";
-import { touchBucket } from "./bucket.ts";
+import { touchBuckets } from "./bucket.ts";
 import { Descent } from "./descent.ts";
 
 /** Of 8, 16, 32 and 64 all are about as fast. */
@@ -44,9 +44,7 @@ export class GroupLookup {
       refs[i - start] = descent.ref;
       known[i - start] = descent.known;
     }
-    let touched = 0;
-    for (let i = 0; i < end - start; i++) touched ^= touchBucket(arena.words, refs[i]);
-    this.touched = touched;
+    this.touched = touchBuckets(arena.words, refs, end - start);
   }
 }
 
