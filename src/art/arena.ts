@@ -34,6 +34,8 @@ export const HEADER_BUCKET_CHANGES = 4;
 export const HEADER_EPOCH = 5;
 /** 1 once the tree has moved to another arena, and this one is what it was at that moment. */
 export const HEADER_MOVED = 6;
+/** How many readers have a slot. */
+export const HEADER_READER_COUNT = 7;
 
 /** Readers' slots, each in a cache line of its own. */
 export const HEADER_READERS = 16;

@@ -19,10 +19,12 @@
  * reader never waits for the writer, the writer never waits for a reader, and what waits for readers
  * stays below EVICTION_BYTES and one epoch.
  *
+ * While no reader has a slot, nothing waits: a block is freed as soon as it is retired.
+ *
  * Why no block is freed too early: a reader stores its slot before it loads the root, and the writer
  * stores the new reference before it loads the slots, all four sequentially consistent. If the
  * writer saw the slot empty, then the reader's load of the root, and all after it, see the new
- * reference.
+ * reference. The same holds of the count of readers, which one raises before it first enters.
  *
  * Source: Fraser, "Practical lock-freedom" (Cambridge 2004), section 5.2.3; eviction in place of
  * waiting is DEBRA+'s neutralisation, Brown, "Reclaiming Memory for Lock-Free Data Structures"
@@ -32,6 +34,7 @@ import { assert } from "../assert.ts";
 import {
   type Arena,
   HEADER_EPOCH,
+  HEADER_READER_COUNT,
   HEADER_READERS,
   MAX_READERS,
   READER_STRIDE_WORDS,
@@ -52,29 +55,30 @@ const EVICTED = -1;
 const VACANT = 0;
 const TAKEN = 1;
 
+const ENTRY_WORDS = 4;
+const BUCKETS = 0;
+const NODES = 1;
+
 /** The writer's side: the blocks that wait. */
 export class RetiredBlocks {
   /** Bytes of blocks that wait. */
   byteLength: number;
 
   private readonly arena: Arena;
-  /** Parallel arrays, oldest first from `head` on. */
-  private readonly blocks: number[];
-  private readonly sizes: number[];
-  private readonly pools: Pool[];
-  private readonly epochs: number[];
+  /** ENTRY_WORDS for each block: its offset, its size, its epoch, its pool. Oldest first. */
+  private queue: Int32Array;
+  /** The blocks that wait are queue[head, tail). */
   private head: number;
+  private tail: number;
   private epoch: number;
   private epochBytes: number;
 
   constructor(arena: Arena) {
     this.byteLength = 0;
     this.arena = arena;
-    this.blocks = [];
-    this.sizes = [];
-    this.pools = [];
-    this.epochs = [];
+    this.queue = new Int32Array(256 * ENTRY_WORDS);
     this.head = 0;
+    this.tail = 0;
     this.epoch = 1;
     this.epochBytes = 0;
     Atomics.store(arena.words, HEADER_EPOCH, this.epoch);
@@ -82,10 +86,18 @@ export class RetiredBlocks {
 
   /** Takes a block that no slot refers to any more; frees it when no reader can be in it. */
   add(pool: Pool, block: number, size: number): void {
-    this.pools.push(pool);
-    this.blocks.push(block);
-    this.sizes.push(size);
-    this.epochs.push(this.epoch);
+    if (Atomics.load(this.arena.words, HEADER_READER_COUNT) === 0) {
+      if (this.byteLength > 0) this.freeBefore(this.epoch + 1);
+      pool.free(block, size);
+      return;
+    }
+    if (this.tail === this.queue.length) this.makeRoom();
+    const { queue, tail } = this;
+    queue[tail] = block;
+    queue[tail + 1] = size;
+    queue[tail + 2] = this.epoch;
+    queue[tail + 3] = pool === this.arena.nodes ? NODES : BUCKETS;
+    this.tail = tail + ENTRY_WORDS;
     this.byteLength += size;
     this.epochBytes += size;
     if (this.epochBytes >= EPOCH_BYTES) this.nextEpoch();
@@ -93,7 +105,19 @@ export class RetiredBlocks {
 
   /** The blocks that wait, for tests. */
   ranges(): { start: number; end: number }[] {
-    return this.blocks.map((start, i) => ({ start, end: start + this.sizes[i] })).slice(this.head);
+    const ranges: { start: number; end: number }[] = [];
+    for (let i = this.head; i < this.tail; i += ENTRY_WORDS) {
+      ranges.push({ start: this.queue[i], end: this.queue[i] + this.queue[i + 1] });
+    }
+    return ranges;
+  }
+
+  private makeRoom(): void {
+    const { queue, head, tail } = this;
+    if (head < queue.length / 2) this.queue = new Int32Array(2 * queue.length);
+    this.queue.set(queue.subarray(head, tail));
+    this.head = 0;
+    this.tail = tail - head;
   }
 
   private nextEpoch(): void {
@@ -129,15 +153,12 @@ export class RetiredBlocks {
   }
 
   private freeBefore(epoch: number): void {
-    const { blocks, sizes, pools, epochs } = this;
-    let head = this.head;
-    for (; head < blocks.length && epochs[head] < epoch; head++) {
-      pools[head].free(blocks[head], sizes[head]);
-      this.byteLength -= sizes[head];
-    }
-    if (head > 1024 || head === blocks.length) {
-      for (const queue of [blocks, sizes, pools, epochs]) queue.splice(0, head);
-      head = 0;
+    const { queue, tail, arena } = this;
+    let { head } = this;
+    for (; head < tail && queue[head + 2] < epoch; head += ENTRY_WORDS) {
+      const pool = queue[head + 3] === NODES ? arena.nodes : arena.buckets;
+      pool.free(queue[head], queue[head + 1]);
+      this.byteLength -= queue[head + 1];
     }
     this.head = head;
   }
@@ -157,6 +178,7 @@ export class EpochReader {
       if (taken === VACANT) this.slot = slotOf(i);
     }
     if (this.slot < 0) throw new RangeError(`an arena has at most ${MAX_READERS} readers`);
+    Atomics.add(words, HEADER_READER_COUNT, 1);
   }
 
   /** From here to `leave`, blocks that are reachable now stay as they are. */
@@ -173,6 +195,7 @@ export class EpochReader {
   /** Gives the slot back, for another reader. */
   close(): void {
     assert(Atomics.load(this.words, this.slot) === OUTSIDE, "a reader closes when it is outside");
+    Atomics.sub(this.words, HEADER_READER_COUNT, 1);
     Atomics.store(this.words, this.slot + 1, VACANT);
   }
 }

@@ -140,6 +140,36 @@ describe("A reader that stalls", () => {
   });
 });
 
+describe("A shared tree without readers", () => {
+  it("reuses blocks at once, retires them while there is one, and lets go once it has closed", () => {
+    const tree = Tree.create(2 ** 26, 8);
+    const keys = SHAPES["binary UUIDs"](2000, new Random(8));
+    for (const key of keys) set(tree, key, 1);
+    tree.share();
+    const setAll = (value: number) => {
+      for (const key of keys) set(tree, key, value);
+    };
+    setAll(2);
+    expect(tree.retiredBytes).toBe(0);
+    const first = new EpochReader(tree.arena.words);
+    const second = new EpochReader(tree.arena.words);
+    second.enter();
+    setAll(3);
+    const pinnedBytes = tree.retiredBytes;
+    expect(pinnedBytes).toBeGreaterThan(100_000);
+    expect(pinnedBytes).toBeLessThan(EVICTION_BYTES);
+    verifyTree(tree);
+    expect(second.leave()).toBe(true);
+    second.close();
+    set(tree, keys[0], 4);
+    expect(tree.retiredBytes).toBeGreaterThan(pinnedBytes);
+    first.close();
+    set(tree, keys[0], 5);
+    expect(tree.retiredBytes).toBe(0);
+    verifyTree(tree);
+  });
+});
+
 describe("A reader overtaken by the writer", () => {
   // The writer works at the very points between two loads of the reader where a key could be lost:
   // after the descent, before the bucket, and before the fallback is entered.
