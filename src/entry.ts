@@ -24,6 +24,9 @@ export interface SeqnoRange {
 /** The largest sequence number: numbers stay exact integers (u53). */
 export const MAX_SEQNO: number = Number.MAX_SAFE_INTEGER;
 
+/** Of what is written before it is numbered, as by an ingest: no write has this number. */
+export const UNNUMBERED: SeqnoRange = { firstSeqno: MAX_SEQNO, lastSeqno: MAX_SEQNO };
+
 /**
  * When an entry expires that never does. Expiries are whole milliseconds since 1970, u53 and at least
  * 1; an entry is there before its expiry, and gone at it and after.

@@ -27,7 +27,7 @@ import { compareBytes } from "../bytes/compare.ts";
 import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
 import { sampleOf } from "../compaction/run.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import type { SeqnoRange } from "../entry.ts";
+import { UNNUMBERED } from "../entry.ts";
 import type { Run, SegmentMeta } from "../manifest/version.ts";
 import { trainCoders } from "../segment/coders.ts";
 import { stampSegment } from "../segment/copy.ts";
@@ -142,7 +142,7 @@ class Ingest {
   }
 
   private async copy(segment: Segment): Promise<SegmentMeta> {
-    if (this.options.verify !== false) await segment.verify(() => this.store.checkOpen());
+    if (this.options.verify !== false) await segment.verify(() => this.store.checkWritable());
     const { fileSystem, databaseId } = this.store.jobContext;
     const fileNumber = this.takeFileNumber();
     const copied = await segment.copyTo({
@@ -208,7 +208,7 @@ class Ingest {
   private async pause(entryCount: number): Promise<void> {
     this.advance(entryCount);
     await giveWay();
-    this.store.checkOpen();
+    this.store.checkWritable();
   }
 
   private advance(entryCount: number): void {
@@ -218,9 +218,6 @@ class Ingest {
     this.options.onProgress?.({ entriesDone, entries });
   }
 }
-
-/** Until they are stamped, segments answer for any write. */
-const UNNUMBERED: SeqnoRange = { firstSeqno: 1, lastSeqno: 1 };
 
 function giveWay(): Promise<void> {
   return setImmediate();

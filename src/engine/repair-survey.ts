@@ -3,7 +3,7 @@
  * live, and in which order they were written.
  */
 import { compareBytes } from "../bytes/compare.ts";
-import type { FileIdentity } from "../entry.ts";
+import { type FileIdentity, UNNUMBERED } from "../entry.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
 import { MANIFEST_NAME, type Manifest, readManifest } from "../manifest/manifest.ts";
@@ -197,7 +197,12 @@ class Survey {
           valueLogs: this.valueLogs,
           onDamage: () => {},
         });
-        this.opened.set(fileNumber, segment);
+        if (segment.properties.lastSeqno === UNNUMBERED.lastSeqno) {
+          this.notes.ignored(segment.path, "an ingest was writing it");
+          await segment.close();
+        } else {
+          this.opened.set(fileNumber, segment);
+        }
       } catch (error) {
         if (!isDamage(error)) throw error;
         this.failures.set(fileNumber, error);

@@ -60,7 +60,7 @@
  * keyBytes        u53 LE   sum of the lengths of all keys
  * valueBytes      u53 LE   sum of the lengths of all values, as the engine gave them
  * ...Seqno        u53 LE   in 8 bytes: the writes that the entries come from are [first, last];
- *                          1 <= first <= last
+ *                          1 <= first <= last. Both 2^53 - 1 before an ingest has numbered them
  * effort          u8       what its coders cost: 0 thorough, 1 quick
  * ...Key, cover.. u32 LE length, and so many bytes; at most MAX_KEY_BYTES, coverEnd one more. Empty
  *                 where keyCount is 0

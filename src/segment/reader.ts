@@ -362,8 +362,8 @@ export class Segment {
    */
   async copyTo(target: CopyTarget): Promise<FinishedSegment> {
     assert(this.meta.valueLogs.length === 0, "a segment that is copied has its values");
-    await copySegment(this.file, this.sections, target);
-    return { ...this.meta, fileNumber: target.identity.fileNumber };
+    const fileBytes = await copySegment(this.file, this.sections, this.properties, target);
+    return { ...this.meta, fileNumber: target.identity.fileNumber, fileBytes };
   }
 
   /** Closes the file and takes its blocks out of the cache. */
