@@ -239,18 +239,21 @@ export class Background {
   /**
    * Installs runs that were written elsewhere, newest first, as newer than all that are there; their
    * newest write is `lastSeqno`. To be called while no memtable has any write, and no write can come.
-   * If it rejects, the files are removed, or the database is poisoned.
+   * `onInstalled` is called in the step that shows them to readers. If it rejects, the files are
+   * removed, or the database is poisoned.
    */
   async attach(
     runs: readonly Run[],
     valueLogs: readonly ValueLogMeta[],
     lastSeqno: number,
+    onInstalled: () => void,
   ): Promise<void> {
     await this.install(
       { run: runs.flat(), valueLogs },
       (older) => [...runs, ...older],
       { lastSeqno },
       (sources) => sources.memtables,
+      onInstalled,
     );
     this.ingestedBytes += total(runs.flat(), "fileBytes") + total(valueLogs, "fileBytes");
     this.wake();
@@ -445,6 +448,7 @@ export class Background {
     changeRuns: (runs: readonly Run[]) => readonly Run[],
     progress: { readonly oldestWal?: number; readonly lastSeqno?: number },
     remainingMemtables: (sources: Sources) => readonly Memtable[],
+    onInstalled: () => void = ignore,
   ): Promise<void> {
     const { host } = this;
     const added = { segments: run, valueLogs, sections };
@@ -459,6 +463,7 @@ export class Background {
         },
         (version) => {
           host.replaceSources({ memtables: remainingMemtables(host.sources), version });
+          onInstalled();
           this.reportSlowDown();
         },
       );
@@ -493,5 +498,5 @@ function total<F extends "keyCount" | "fileBytes">(
 }
 
 function ignore(): void {
-  // For failures that were reported where they arose.
+  // For failures that were reported where they arose, and where there is nothing to add.
 }

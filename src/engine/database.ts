@@ -402,7 +402,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * Where a source is one run, as after `compact()`, without expiries, its segments are copied as they are
    * (but for those with values in value logs); otherwise its entries are merged and written anew. Takes
    * time and disk space in proportion to that; reads and writes go on meanwhile, and writes wait only
-   * for a flush at the end. Transactions that began before are run again.
+   * at the end, for a flush and for a sync of each new segment. Transactions that began before are run again.
    *
    * @throws InvalidArgumentError for a source that is no database, is this one, or has other
    *   encodings, and for an empty list.
@@ -414,7 +414,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     this.store.checkWritable();
     checkIngest(sources, options);
     return withUserErrors("ingest", () =>
-      this.store.ingest(() => ingestInto(this.store, sources, options)),
+      this.store.ingest(() => ingestInto(this.store, [...sources], options)),
     );
   }
 
@@ -704,6 +704,7 @@ export async function open<K, V>(
           resolved.logger.error?.(String(error));
           emit("error", error);
         },
+        closed: () => publish("close", { directory }),
       },
     ),
   );

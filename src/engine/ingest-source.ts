@@ -32,17 +32,32 @@ export interface IngestSource {
 
 /** Throws what opening a database throws, or a segment; MEMKV_NOT_FOUND where there is nothing. */
 export async function openSource(store: Store, path: string): Promise<IngestSource> {
-  if (path === store.directory) throw new InvalidArgumentError("a database cannot ingest itself");
   const facts = await store.fileSystem.stat(path);
   if (facts === undefined) {
     const message = `there is no database and no segment file at ${path}: check the path`;
     throw new DatabaseError("MEMKV_NOT_FOUND", message);
   }
-  return facts.isDirectory ? await openDatabase(store, path) : await openSegment(store, path);
+  if (!facts.isDirectory) return await openSegment(store, path);
+  if (await isDirectoryOf(store, path)) {
+    throw new InvalidArgumentError("a database cannot ingest itself");
+  }
+  return await openDatabase(store, path);
+}
+
+async function isDirectoryOf({ fileSystem, directory }: Store, path: string): Promise<boolean> {
+  const realPath = async (each: string) => (await fileSystem.realPath?.(each)) ?? each;
+  return (await realPath(path)) === (await realPath(directory));
 }
 
 async function openDatabase(store: Store, path: string): Promise<IngestSource> {
-  const options = { ...store.options, readOnly: true, createIfMissing: false } as const;
+  const options = {
+    ...store.options,
+    readOnly: true,
+    createIfMissing: false,
+    // Of the options, these speak of the store alone: a source is there, and is not taken in part.
+    errorIfExists: false,
+    recovery: "tolerate-tail",
+  } as const;
   const source = await Store.open(store.fileSystem, path, options, NO_EVENTS);
   const { sources, visibleSeqno, time } = source;
   const { memtables, version } = sources;

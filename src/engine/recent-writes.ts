@@ -50,7 +50,7 @@ export class RecentWrites {
     if (memtable.lastSeqno <= this.oldestSeqno()) return;
     this.kept = [...this.kept, memtable];
     if (this.kept.length <= MAX_KEPT) return;
-    this.horizon = this.kept[0].lastSeqno;
+    this.overlook(this.kept[0].lastSeqno);
     this.kept = this.kept.slice(1);
   }
 
@@ -65,7 +65,8 @@ export class RecentWrites {
 
   /** What was written up to `seqno` is not in memtables: whoever began before it cannot be judged. */
   overlook(seqno: number): void {
-    this.horizon = seqno;
+    // Memtables that were kept before an ingest are given up after it.
+    this.horizon = Math.max(this.horizon, seqno);
   }
 
   private oldestSeqno(): number {

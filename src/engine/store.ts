@@ -33,7 +33,7 @@ import { Background, type BackgroundEvents, type BackgroundHost } from "./backgr
 import type { RecordBuilder } from "./batch.ts";
 import { type CommitHost, Committer } from "./commit.ts";
 import { DeadRange } from "./dead-range.ts";
-import { publish, writeChannel } from "./diagnostics.ts";
+import { writeChannel } from "./diagnostics.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
@@ -56,6 +56,7 @@ import { WorkerRunner } from "./worker-runner.ts";
 /** What the store tells of. */
 export interface StoreEvents extends BackgroundEvents {
   warning(event: WarningEvent): void;
+  closed(): void;
 }
 
 /** For a store whose every failure is thrown by a call that waits for it. */
@@ -65,6 +66,7 @@ export const NO_EVENTS: StoreEvents = {
   stall: ignore,
   warning: ignore,
   error: ignore,
+  closed: ignore,
 };
 
 function ignore(): void {
@@ -542,12 +544,13 @@ export class Store implements CommitHost, BackgroundHost {
     valueLogs: readonly ValueLogMeta[],
     lastSeqno: number,
   ): Promise<void> {
-    await this.background.attach(runs, valueLogs, lastSeqno);
-    if (this.sources.version.hasExpiries) this.hasExpiries = true;
-    // None of it was shown to those who follow what is written.
-    this.dead.forget();
-    this.recentWrites.overlook(lastSeqno);
-    this.committer.skipTo(lastSeqno);
+    await this.background.attach(runs, valueLogs, lastSeqno, () => {
+      if (this.sources.version.hasExpiries) this.hasExpiries = true;
+      // None of it was shown to those who follow what is written.
+      this.dead.forget();
+      this.recentWrites.overlook(lastSeqno);
+      this.committer.skipTo(lastSeqno);
+    });
   }
 
   removeLogsBelow(fileNumber: number): Promise<void> {
@@ -578,7 +581,7 @@ export class Store implements CommitHost, BackgroundHost {
     }
     await attempt(() => this.versions.close());
     await attempt(() => this.directoryLock.release());
-    publish("close", { directory: this.directory });
+    this.events.closed();
     if (failures.length > 0) throw failures[0];
   }
 

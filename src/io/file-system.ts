@@ -104,6 +104,12 @@ export interface FileSystem {
    */
   link?(existing: string, path: string): Promise<void>;
 
+  /**
+   * The path of an existing file or directory that all paths to it have in common, whatever links and
+   * spellings they use. Optional: where it is missing, each spelling counts as a path of its own.
+   */
+  realPath?(path: string): Promise<string>;
+
   /** Removes a file's name; handles that are open on it go on working. */
   remove(path: string): Promise<void>;
 

@@ -142,6 +142,10 @@ export class MemoryFileSystem implements FileSystem {
     this.#files.set(target, content);
   }
 
+  async realPath(path: string): Promise<string> {
+    return normalizePath(path);
+  }
+
   async remove(path: string): Promise<void> {
     const name = normalizePath(path);
     if (this.#directories.has(name)) throw systemError("EISDIR", "unlink", path);

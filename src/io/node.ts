@@ -50,6 +50,10 @@ export class NodeFileSystem implements FileSystem {
     await fsp.link(existing, filePath);
   }
 
+  realPath(target: string): Promise<string> {
+    return fsp.realpath(target);
+  }
+
   createSync(filePath: string): File {
     return new NodeFile(filePath, fs.openSync(filePath, OPEN_FLAGS.create, 0o644));
   }

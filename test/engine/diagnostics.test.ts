@@ -52,6 +52,19 @@ test("from open to close", async () => {
   expect(heard[6].message).toMatchObject({ event: { reason: "manual" } });
 });
 
+test("the store of a source that is ingested is no database that was opened", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const source = await open<string, number>("there", { fileSystem });
+  await source.put("a", 1);
+  await source.close();
+  const database = await open<string, number>("here", { fileSystem });
+  const heard = listen();
+  await database.ingest(["there"]);
+  await database.close();
+  const opened = heard.filter(({ name }) => name === "memkv:open" || name === "memkv:close");
+  expect(opened).toEqual([{ name: "memkv:close", message: { directory: "here" } }]);
+});
+
 test("failures of background work", async () => {
   const heard = listen();
   const fileSystem = new FaultFileSystem(new MemoryFileSystem());

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ import {
   FaultFileSystem,
   MemoryFileSystem,
 } from "../../src/testing/index.ts";
-import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
+import { gate, openFor, temporaryDirectory, withoutLock } from "./harness.ts";
 
 const LARGE = "large ".repeat(2000);
 const OPTIONS = {
@@ -306,6 +306,138 @@ describe("ingest", () => {
       }
     }
     expect(found).toEqual(new Set(["2 own own", "41 a 1 own"]));
+  });
+
+  test("ends with a database that takes no more writes", async () => {
+    const memory = new MemoryFileSystem();
+    await shard("/source", "a", memory);
+    await shard("/other", "b", memory);
+    const fileSystem = new FaultFileSystem(memory);
+    const db = await openFor<string, string>("/db", { ...OPTIONS, fileSystem });
+    let sources = 0;
+    let poisoning: Promise<unknown> | undefined;
+    const ingest = db.ingest(["/source", "/other"], {
+      onProgress: () => {
+        sources++;
+        fileSystem.inject({ kinds: ["sync"], path: /wal$/, effect: { kind: "fail", code: "EIO" } });
+        poisoning ??= db.put("own", "1", { durability: "sync" }).catch(() => {});
+      },
+    });
+    await expect(ingest).rejects.toMatchObject({ code: "MEMKV_POISONED" });
+    await poisoning;
+    expect(sources).toBe(1);
+    expect((await memory.list("/db")).filter((name) => name.endsWith(".seg"))).toEqual([]);
+  });
+
+  test("takes sources as they are found, however the database was opened", async () => {
+    const fileSystem = new MemoryFileSystem();
+    await shard("/source", "a", fileSystem);
+    const options = { ...OPTIONS, fileSystem, errorIfExists: true } as const;
+    const db = await openFor<string, string>("/db", options);
+    const paths = ["/source"];
+    const ingest = db.ingest(paths);
+    paths.push("/nowhere");
+    expect(await ingest).toMatchObject({ entries: 40 });
+  });
+
+  test("does not pass over damage in a source where the database would in its own", async () => {
+    const root = temporaryDirectory();
+    const source = await openTexts(join(root, "source"));
+    for (let i = 0; i < 40; i++) await source.put(`a${i}`, "a");
+    await source.close();
+    const names = readdirSync(join(root, "source")).filter((each) => each.endsWith(".wal"));
+    const path = join(root, "source", names.sort().slice(-1)[0]);
+    const bytes = readFileSync(path);
+    bytes[200] ^= 1;
+    writeFileSync(path, bytes);
+    const db = await openFor(join(root, "db"), { ...OPTIONS, recovery: "salvage" });
+    const damage = { code: "MEMKV_CORRUPTION", file: path };
+    await expect(db.ingest([join(root, "source")])).rejects.toMatchObject(damage);
+    expect(db.count()).toBe(0);
+  });
+
+  test("makes a transaction run again after other memtables were flushed", async () => {
+    // Memtables that were kept for another transaction were given up after the ingest, and with each
+    // the moment from which on transactions can be judged was set back to before the ingest.
+    const fileSystem = new MemoryFileSystem();
+    const source = await openTexts("/source", fileSystem);
+    await source.put("a", "ingested");
+    await source.close();
+    const db = await openTexts("/db", fileSystem);
+    await db.put("a", "own");
+    const { promise, resolve } = gate();
+    const older = db.transaction(() => promise);
+    await db.put("b", "1");
+    await db.flush();
+    await db.put("b", "2");
+    let runs = 0;
+    await db.transaction(async (tx) => {
+      const seen = tx.get("a");
+      if (runs++ === 0) {
+        await db.put("b", "3");
+        await db.ingest(["/source"]);
+        await db.put("b", "4");
+        await db.flush();
+      }
+      tx.put("copy", `${seen}`);
+    });
+    resolve();
+    await older;
+    expect([runs, db.get("copy")]).toEqual([2, "ingested"]);
+  });
+
+  test("is seen whole from the step on in which it is seen", async () => {
+    // Between the new Version and what goes with it lay some microtasks, in which a stretch of keys
+    // counted as deleted, and what expires as lasting.
+    for (let steps = 0; steps < 40; steps++) {
+      let now = 1000;
+      let onSync: (() => void) | undefined;
+      class WatchedFileSystem extends MemoryFileSystem {
+        override async syncDirectory(directory: string): Promise<void> {
+          await super.syncDirectory(directory);
+          onSync?.();
+        }
+      }
+      const fileSystem = new WatchedFileSystem();
+      const options = { ...OPTIONS, fileSystem, now: () => now };
+      const source = await openFor<string, string>("/source", options);
+      for (let i = 0; i < 5; i++) await source.put(`a${i}`, "");
+      await source.put("b", "", { ttl: 1000 });
+      await source.close();
+      const db = await openFor<string, string>("/db", options);
+      await db.put("c", "");
+      await db.flush();
+      for (let i = 0; i < 100; i++) await db.delete(`a${1000 + i}`);
+      await db.flush();
+      expect([...db.keys()]).toEqual(["c"]);
+      const looks: Promise<void>[] = [];
+      const look = async (): Promise<void> => {
+        for (let step = 0; step < steps; step++) await undefined;
+        const isThere = db.has("a1");
+        now = 3000;
+        expect([...db.keys()]).toEqual(isThere ? ["a0", "a1", "a2", "a3", "a4", "c"] : ["c"]);
+        now = 1000;
+      };
+      onSync = () => looks.push(look());
+      await db.ingest(["/source"]);
+      onSync = undefined;
+      await Promise.all(looks);
+      expect(looks.length).toBeGreaterThan(0);
+      await db.close();
+    }
+  });
+
+  test("knows its own directory by any path", async () => {
+    const root = temporaryDirectory();
+    symlinkSync(root, join(root, "link"), "junction");
+    const invalid = { code: "MEMKV_INVALID_ARGUMENT" };
+    const db = await openTexts(join(root, "db"));
+    for (const path of [`${root}/db/`, `${root}//db`, `${root}/./db`, join(root, "link/db")]) {
+      await expect(db.ingest([path])).rejects.toMatchObject(invalid);
+    }
+    await db.close();
+    const inMemory = await openTexts("/db", new MemoryFileSystem());
+    await expect(inMemory.ingest(["db/"])).rejects.toMatchObject(invalid);
   });
 
   test("refuses what is no source, and is then as it was", async () => {
