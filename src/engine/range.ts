@@ -61,26 +61,29 @@ export function toBounds<K>(
   checkFields(range, accepted);
   let lower: Bound | undefined;
   let upper: Bound | undefined;
-  const encode = (key: K): Uint8Array => {
-    // The length first: encoding may replace the buffer.
-    const length = codec.encode(key);
-    return codec.buffer.slice(0, length);
-  };
-  if (range.gte !== undefined) lower = { key: encode(range.gte), isInclusive: true };
-  if (range.gt !== undefined) {
-    lower = greaterLower(lower, { key: encode(range.gt), isInclusive: false });
+  const { gte, gt, lte, lt } = range;
+  if (gte !== undefined) lower = { key: encoded(gte, codec), isInclusive: true };
+  if (gt !== undefined) {
+    lower = greaterLower(lower, { key: encoded(gt, codec), isInclusive: false });
   }
-  if (range.lte !== undefined) upper = { key: encode(range.lte), isInclusive: true };
-  if (range.lt !== undefined) {
-    upper = lesserUpper(upper, { key: encode(range.lt), isInclusive: false });
+  if (lte !== undefined) upper = { key: encoded(lte, codec), isInclusive: true };
+  if (lt !== undefined) {
+    upper = lesserUpper(upper, { key: encoded(lt, codec), isInclusive: false });
   }
   if (range.prefix !== undefined) {
-    const prefix = encode(range.prefix);
+    const prefix = encoded(range.prefix, codec);
     lower = greaterLower(lower, { key: prefix, isInclusive: true });
     const end = prefixEnd(prefix);
     if (end !== undefined) upper = lesserUpper(upper, { key: end, isInclusive: false });
   }
   return { lower, upper };
+}
+
+/** The bytes of a key, as an array of its own. */
+function encoded<K>(key: K, codec: KeyCodec<K>): Uint8Array {
+  // The length first: encoding may replace the buffer.
+  const length = codec.encode(key);
+  return codec.buffer.slice(0, length);
 }
 
 /**

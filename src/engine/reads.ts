@@ -126,20 +126,22 @@ export function mergedCursor(
   const cursors: Cursor[] = [];
   /** Range tombstones of the sources so far: they hide what follows. */
   const hiding: Spans[] = [];
-  const add = (cursor: Cursor): void => {
-    cursors.push(hiding.length === 0 ? cursor : new MaskedCursor(cursor, new Mask([...hiding])));
-  };
   for (const memtable of memtables) {
-    if (memtable.keyCount > 0) add(memtable.cursor(seqno, time));
+    if (memtable.keyCount > 0) cursors.push(masked(memtable.cursor(seqno, time), hiding));
     const deleted = memtable.deletedRanges(seqno);
     if (deleted !== undefined) hiding.push(deleted);
   }
   for (let i = 0; i < runs.length; i++) {
-    if (runs[i].length > 0) add(runCursor(runs[i], time));
+    if (runs[i].length > 0) cursors.push(masked(runCursor(runs[i], time), hiding));
     const deleted = rangeTombstones[i];
     if (deleted !== undefined) hiding.push(deleted);
   }
   return cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
+}
+
+/** The cursor without what is hidden now. */
+function masked(cursor: Cursor, hiding: readonly Spans[]): Cursor {
+  return hiding.length === 0 ? cursor : new MaskedCursor(cursor, new Mask([...hiding]));
 }
 
 function runCursor(run: readonly Segment[], time: number): Cursor {

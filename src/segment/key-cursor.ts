@@ -5,7 +5,7 @@
  * the rest is decoded behind them. Backward, the bytes that it shares with the one after it stay, and
  * the rest comes from the chain of keys that have them (coded-entries.ts).
  */
-import { compareRanges } from "../bytes/compare.ts";
+import { commonPrefixLength, compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryRun } from "../cursor/entry-run.ts";
 import { blockKeys, KeyBlock, type KeyPages } from "./key-block.ts";
@@ -112,7 +112,9 @@ export class KeyCursor {
    * entries of the run: at most `count`, which is 1 or more, and only keys of this block. Returns how
    * many; `finishRun` is to follow.
    *
-   * Either way the keys are made in their order, each from the one before it.
+   * Either way the keys are made in their order, each from the one before it. Forward, the bytes that
+   * both share tell of most keys whether they are within the bound: where they are more than the bound
+   * shares with the one before, the key lies where that does; where they are fewer, it is above.
    */
   appendRun(
     run: EntryRun,
@@ -134,16 +136,25 @@ export class KeyCursor {
     keyStarts[slot] = start;
     keyEnds[slot] = keys.length;
     const order = isBoundInclusive ? 0 : -1;
+    const isBounded = bound !== undefined && !isReverse;
+    // Bytes that the key made last, which is within the bound, has in common with it.
+    let matched = isBounded
+      ? commonPrefixLength(keys.buffer, start, keys.length, bound, 0, boundLength)
+      : 0;
     for (let i = 1; i < wanted; i++) {
       const end = keys.length;
       if (!isReverse && end >= maxBytes) return i;
+      const shared = block.sharedBytes(first + i);
+      if (isBounded && shared < matched) return i;
       block.appendNext(first + i, keys, start);
       start = end;
-      if (!isReverse && bound !== undefined) {
-        if (compareRanges(keys.buffer, start, keys.length, bound, 0, boundLength) > order) {
+      if (isBounded && shared === matched) {
+        const from = start + matched;
+        if (compareRanges(keys.buffer, from, keys.length, bound, matched, boundLength) > order) {
           keys.length = start;
           return i;
         }
+        matched += commonPrefixLength(keys.buffer, from, keys.length, bound, matched, boundLength);
       }
       slot += step;
       keyStarts[slot] = start;
