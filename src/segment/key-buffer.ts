@@ -10,6 +10,11 @@ import { MAX_KEY_BYTES } from "../entry.ts";
 import { IS_LITTLE_ENDIAN, KEY_TOKEN, MAX_SYMBOL_BYTES, ONE_BYTE_CODES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
 
+/** Constants of this module, which V8 need not load: see symbols.ts. */
+const IS_LITTLE: boolean = IS_LITTLE_ENDIAN;
+const TWO_BYTE_START: number = ONE_BYTE_CODES;
+const TOKEN_START: number = KEY_TOKEN;
+
 const SLACK_BYTES = MAX_SYMBOL_BYTES;
 const INITIAL_BYTES = 256;
 
@@ -43,9 +48,9 @@ export class KeyBuffer {
     let limit = view.byteLength - SLACK_BYTES;
     while (pos < end) {
       let code = codes[pos++];
-      if (code >= ONE_BYTE_CODES) {
-        if (code === KEY_TOKEN || pos === end) return -1;
-        code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + codes[pos++];
+      if (code >= TWO_BYTE_START) {
+        if (code === TOKEN_START || pos === end) return -1;
+        code = TWO_BYTE_START + ((code - TWO_BYTE_START) << 8) + codes[pos++];
       }
       if (code >= count) return -1;
       if (length > limit) {
@@ -56,11 +61,11 @@ export class KeyBuffer {
       }
       const symbolLength = lengths[code];
       const word = code << 2;
-      view.setInt32(length, words[word], IS_LITTLE_ENDIAN);
-      view.setInt32(length + 4, words[word + 1], IS_LITTLE_ENDIAN);
+      view.setInt32(length, words[word], IS_LITTLE);
+      view.setInt32(length + 4, words[word + 1], IS_LITTLE);
       if (symbolLength > 8) {
-        view.setInt32(length + 8, words[word + 2], IS_LITTLE_ENDIAN);
-        view.setInt32(length + 12, words[word + 3], IS_LITTLE_ENDIAN);
+        view.setInt32(length + 8, words[word + 2], IS_LITTLE);
+        view.setInt32(length + 12, words[word + 3], IS_LITTLE);
       }
       length += symbolLength;
     }
