@@ -40,6 +40,7 @@ import { type Condition, ConditionalWrite, decide } from "./group-writes.ts";
 import { toUserError } from "./io-error.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
+import type { RowCache } from "./row-cache.ts";
 import { WritePace } from "./write-pace.ts";
 
 /** What the group commit needs of the store. */
@@ -48,6 +49,8 @@ export interface CommitHost {
   readonly memtable: Memtable;
   /** Shown every write that is applied. */
   readonly dead: DeadRange;
+  /** As `dead`; undefined where there is no row cache. */
+  readonly rows: RowCache | undefined;
   readonly wal: WalWriter;
   /** False until the first write since the open, before which `prepareLog` must be awaited. */
   readonly isLogReady: boolean;
@@ -532,10 +535,11 @@ export class Committer {
     const { record } = group;
     const payload = record.writer.bytes.subarray(RECORD_HEADER_BYTES);
     try {
-      const { memtable, dead, wal } = this.host;
+      const { memtable, dead, rows, wal } = this.host;
       const reader = new RecordReader(payload, wal.path, 0);
       reader.apply(memtable);
       if (dead.isKnown) reader.apply(dead);
+      if (rows !== undefined && !rows.isEmpty) reader.apply(rows);
     } catch (error) {
       // A bug of ours. Nothing was published, so readers stay right.
       return this.settle(group, this.poisonWith(error));

@@ -10,6 +10,7 @@ import { ValueView } from "../cursor/value-view.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
+import { keyHash } from "../segment/filter.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { type CheckpointProgress, type CheckpointReport, checkpointStore } from "./checkpoint.ts";
@@ -40,7 +41,7 @@ import {
 import type { PinKind, WarningEvent } from "./pins.ts";
 import { type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { type Moment, ReadView } from "./read-view.ts";
-import { findValue, hasKey } from "./reads.ts";
+import { Found, findValue, hasKey } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
@@ -570,7 +571,9 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
         return actual !== undefined && compareBytes(expected, actual) === 0;
       }
       const found = new ValueView();
-      if (!findValue(sources, visibleSeqno, time, bytes, length, found)) return false;
+      const hash = keyHash(bytes, length);
+      const outcome = findValue(sources, visibleSeqno, time, bytes, length, hash, found);
+      if (outcome === Found.nothing) return false;
       return compareRanges(expected, 0, expected.length, found.bytes, found.start, found.end) === 0;
     };
   }

@@ -60,6 +60,11 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly memtableBytes?: number | undefined;
   /** Hard budget for decoded value blocks. Default 32 MiB; 0 for none. */
   readonly blockCacheBytes?: number | undefined;
+  /**
+   * Hard budget for values that `get` and `getMany` found lately, of keys that never expire: rows of
+   * up to 4 KiB, key and value. Default 16 MiB; 0 for none.
+   */
+  readonly rowCacheBytes?: number | undefined;
   /** Bytes at which a run is cut into segments, and value logs are cut. Default 64 MiB; at least 64 KiB. */
   readonly segmentBytes?: number | undefined;
   /**
@@ -177,6 +182,7 @@ export interface ResolvedOptions<K, V> {
   readonly recovery: RecoveryMode;
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
+  readonly rowCacheBytes: number;
   readonly segmentBytes: number;
   readonly largeValueBytes: number;
   readonly compactionTrigger: number;
@@ -268,6 +274,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   recovery: oneOf("tolerate-tail", "absolute", "point-in-time", "salvage"),
   memtableBytes: wholeNumber(2 ** 17, 2 ** 30),
   blockCacheBytes: wholeNumber(0, 2 ** 40),
+  rowCacheBytes: wholeNumber(0, 2 ** 30),
   segmentBytes: wholeNumber(2 ** 16, 2 ** 30),
   largeValueBytes: wholeNumber(64, VALUE_LIMIT_BYTES),
   compactionTrigger: wholeNumber(2, MAX_MERGE_WIDTH),
@@ -306,6 +313,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     recovery: options.recovery ?? "tolerate-tail",
     memtableBytes: options.memtableBytes ?? 64 * MEBIBYTE,
     blockCacheBytes: options.blockCacheBytes ?? 32 * MEBIBYTE,
+    rowCacheBytes: options.rowCacheBytes ?? 16 * MEBIBYTE,
     segmentBytes: options.segmentBytes ?? 64 * MEBIBYTE,
     largeValueBytes: options.largeValueBytes ?? 4096,
     compactionTrigger,

@@ -7,6 +7,7 @@
 import { ValueView } from "../cursor/value-view.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
+import { keyHash } from "../segment/filter.ts";
 import type { Codecs } from "./codecs.ts";
 import { toUserError } from "./io-error.ts";
 import { EntryIterable, type Pin, type Projection } from "./iteration.ts";
@@ -22,7 +23,8 @@ import {
 } from "./order-statistics.ts";
 import type { PinKind } from "./pins.ts";
 import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
-import { findStoredValue, findValue, hasKey } from "./reads.ts";
+import { Found, findStoredValue, findValue, hasKey } from "./reads.ts";
+import type { RowCache } from "./row-cache.ts";
 import type { ReadSources } from "./sources.ts";
 import { valueStream } from "./value-stream.ts";
 
@@ -36,6 +38,8 @@ export interface Moment {
   readonly visibleSeqno: number;
   /** In milliseconds since 1970; what has expired by then is not seen. */
   readonly time: number;
+  /** Values found lately, for who reads at its `seqno`. A moment of the past has none. */
+  readonly rows?: RowCache | undefined;
 }
 
 export abstract class ReadView<K, V> {
@@ -69,8 +73,8 @@ export abstract class ReadView<K, V> {
    * @throws DatabaseError MEMKV_IO if it cannot be read.
    */
   get(key: K): V | undefined {
-    const { sources, visibleSeqno, time } = this.moment();
-    return this.read(key, sources, visibleSeqno, time);
+    const { sources, visibleSeqno, time, rows } = this.moment();
+    return this.read(key, sources, visibleSeqno, time, rows);
   }
 
   /**
@@ -78,11 +82,11 @@ export abstract class ReadView<K, V> {
    * at one moment. Errors as for `get`.
    */
   getMany(keys: readonly K[]): (V | undefined)[] {
-    const { sources, visibleSeqno, time } = this.moment();
+    const { sources, visibleSeqno, time, rows } = this.moment();
     if (!Array.isArray(keys)) {
       throw new InvalidArgumentError(`getMany takes an array of keys, not ${describe(keys)}`);
     }
-    return keys.map((key) => this.read(key, sources, visibleSeqno, time));
+    return keys.map((key) => this.read(key, sources, visibleSeqno, time, rows));
   }
 
   /**
@@ -250,14 +254,29 @@ export abstract class ReadView<K, V> {
     );
   }
 
-  private read(key: K, sources: ReadSources, seqno: number, time: number): V | undefined {
+  private read(
+    key: K,
+    sources: ReadSources,
+    seqno: number,
+    time: number,
+    rows: RowCache | undefined,
+  ): V | undefined {
     const { key: keyCodec, value: valueCodec } = this.codecs;
     const length = keyCodec.encode(key);
-    found.decoded.reset();
-    try {
-      if (!findValue(sources, seqno, time, keyCodec.buffer, length, found)) return undefined;
-    } catch (error) {
-      throw toUserError(error, "read");
+    const { buffer } = keyCodec;
+    const hash = keyHash(buffer, length);
+    // An encoding of the user's own may have written since the moment was taken.
+    const mayUseRows = rows !== undefined && rows.seqno === seqno;
+    if (!mayUseRows || !rows.find(buffer, length, hash, found)) {
+      found.decoded.reset();
+      let outcome: Found;
+      try {
+        outcome = findValue(sources, seqno, time, buffer, length, hash, found);
+      } catch (error) {
+        throw toUserError(error, "read");
+      }
+      if (outcome === Found.nothing) return undefined;
+      if (mayUseRows && outcome === Found.lasting) rows.insert(buffer, length, hash, found);
     }
     const { bytes, start, end } = found;
     // Decoding may read another value; and what may be large must not be kept.

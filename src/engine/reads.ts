@@ -13,43 +13,49 @@ import { MaskedCursor } from "../cursor/masked.ts";
 import { MergeCursor } from "../cursor/merge.ts";
 import { Mask, type Spans } from "../cursor/spans.ts";
 import type { ValueView } from "../cursor/value-view.ts";
-import { EntryKind } from "../entry.ts";
+import { EntryKind, NEVER } from "../entry.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ChunkReader } from "../segment/value-log.ts";
 import { type NewestEntries, type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 
-/** Points `view` at the value's bytes, until the next read; false where the key is absent. */
+/** What `findValue` found: nothing, a value that never expires, or one that will. */
+export const Found = { nothing: 0, lasting: 1, expiring: 2 } as const;
+export type Found = (typeof Found)[keyof typeof Found];
+
+/**
+ * Points `view` at the value's bytes, until the next read, unless the key is absent. `hash` is the
+ * key's `keyHash`.
+ */
 export function findValue(
   sources: ReadSources,
   seqno: number,
   time: number,
   key: Uint8Array,
   length: number,
+  hash: number,
   view: ValueView,
-): boolean {
+): Found {
   for (const memtable of sources.memtables) {
     const ref = memtable.find(key, length, seqno);
     if (ref >= 0) {
-      if (memtable.kindOf(ref, time) !== EntryKind.put) return false;
+      if (memtable.kindOf(ref, time) !== EntryKind.put) return Found.nothing;
       memtable.viewValue(ref, view);
-      return true;
+      return memtable.expiryOf(ref) === NEVER ? Found.lasting : Found.expiring;
     }
   }
   const { runs, rangeTombstones } = sources.version;
-  if (runs.length === 0) return false;
-  const hash = keyHash(key, length);
   for (let i = 0; i < runs.length; i++) {
     const segment = segmentFor(runs[i], key, length);
     const ordinal = segment === undefined ? -1 : segment.find(key, length, hash);
     if (segment !== undefined && ordinal >= 0) {
-      if (segment.kindAt(ordinal, time) !== EntryKind.put) return false;
+      if (segment.kindAt(ordinal, time) !== EntryKind.put) return Found.nothing;
       segment.viewValue(ordinal, key, length, view);
-      return true;
+      return segment.expiryAt(ordinal) === NEVER ? Found.lasting : Found.expiring;
     }
-    if (rangeTombstones[i]?.covers(key, length)) return false;
+    if (rangeTombstones[i]?.covers(key, length)) return Found.nothing;
   }
-  return false;
+  return Found.nothing;
 }
 
 /**

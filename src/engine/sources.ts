@@ -32,6 +32,8 @@ export interface NewestEntries {
   find(key: Uint8Array, length: number, seqno: number): number;
   /** What the entry is at a moment: a tombstone, if it has expired by then. */
   kindOf(ref: number, time: number): EntryKind;
+  /** When the entry expires, or NEVER. */
+  expiryOf(ref: number): number;
   /** A period around a moment in which no entry expires, be it one that newer ones hide. */
   expiryPeriodAt(time: number): Period;
   valueOf(ref: number): Uint8Array;

@@ -22,6 +22,14 @@ export interface RunStats {
   readonly fileBytes: number;
 }
 
+/** A cache: what it may hold, what it holds, and how often it was asked with and without success. */
+export interface CacheStats {
+  readonly capacityBytes: number;
+  readonly bytes: number;
+  readonly hits: number;
+  readonly misses: number;
+}
+
 export interface DatabaseStats {
   /** Newest first. Each entry is in one run; a key may be in several, the newest of which counts. */
   readonly runs: readonly RunStats[];
@@ -34,6 +42,7 @@ export interface DatabaseStats {
     readonly filter: number;
     readonly valueIndex: number;
     readonly blockCache: number;
+    readonly rowCache: number;
     readonly total: number;
   };
   /** Bytes of files, by part; `other` is what the segments hold beside the parts named. */
@@ -64,12 +73,8 @@ export interface DatabaseStats {
     /** Bytes of values that segments refer to; the rest is garbage, which compactions clear. */
     readonly usedBytes: number;
   };
-  readonly blockCache: {
-    readonly capacityBytes: number;
-    readonly bytes: number;
-    readonly hits: number;
-    readonly misses: number;
-  };
+  readonly blockCache: CacheStats;
+  readonly rowCache: CacheStats;
   /** Bytes written since the open. */
   readonly written: {
     /** Keys and values of acknowledged writes. */
@@ -130,12 +135,14 @@ export function readStats(store: Store): DatabaseStats {
     parts.codes += sizes.codes;
     disk.segments += segment.meta.fileBytes;
   }
-  const { blockCache } = store;
+  const blockCache = statsOfCache(store.blockCache);
+  const rowCache = store.rows === undefined ? NO_CACHE : statsOfCache(store.rows);
+  const caches = { blockCache: blockCache.bytes, rowCache: rowCache.bytes };
   const valueLogs = statsOfValueLogs(version.version);
   return {
     runs: version.version.runs.map(statsOfRun),
     memtableKeyCount: memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0),
-    memory: { ...memory, blockCache: blockCache.bytes, total: sum(memory) + blockCache.bytes },
+    memory: { ...memory, ...caches, total: sum(memory) + sum(caches) },
     disk: {
       log: store.logs.bytes,
       keyIndex: disk.keyIndex,
@@ -147,12 +154,8 @@ export function readStats(store: Store): DatabaseStats {
       total: store.logs.bytes + disk.segments + valueLogs.fileBytes,
     },
     valueLogs,
-    blockCache: {
-      capacityBytes: blockCache.capacityBytes,
-      bytes: blockCache.bytes,
-      hits: blockCache.hits,
-      misses: blockCache.misses,
-    },
+    blockCache,
+    rowCache,
     written: writtenBytes(store),
     amplification: {
       write: writeAmplification(store),
@@ -167,6 +170,12 @@ export function readStats(store: Store): DatabaseStats {
     pinned: store.pins.stats(store.sources),
     lastSeqno: store.visibleSeqno,
   };
+}
+
+const NO_CACHE: CacheStats = { capacityBytes: 0, bytes: 0, hits: 0, misses: 0 };
+
+function statsOfCache({ capacityBytes, bytes, hits, misses }: CacheStats): CacheStats {
+  return { capacityBytes, bytes, hits, misses };
 }
 
 function statsOfValueLogs({ runs, valueLogs }: Version): DatabaseStats["valueLogs"] {

@@ -49,6 +49,7 @@ import {
   type RecoveryReport,
   recover,
 } from "./recovery.ts";
+import { RowCache } from "./row-cache.ts";
 import type { Sources } from "./sources.ts";
 import { isPoisoning, VersionStore } from "./versions.ts";
 import { WorkerRunner } from "./worker-runner.ts";
@@ -114,6 +115,7 @@ export class Store implements CommitHost, BackgroundHost {
   readonly committer: Committer;
   readonly recentWrites: RecentWrites;
   readonly dead: DeadRange;
+  readonly rows: RowCache | undefined;
   readonly pins: Pins;
   sources: Sources;
   visibleSeqno: number;
@@ -164,6 +166,10 @@ export class Store implements CommitHost, BackgroundHost {
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
     this.dead = new DeadRange();
+    this.rows =
+      options.rowCacheBytes > 0
+        ? new RowCache(options.rowCacheBytes, recovered.lastSeqno)
+        : undefined;
     this.pins = new Pins(
       options.now,
       () => this.checkOpen(),
@@ -441,6 +447,7 @@ export class Store implements CommitHost, BackgroundHost {
     }
     if (this.memtable.lastExpiry > 0) this.hasExpiries = true;
     this.visibleSeqno = lastSeqno;
+    if (this.rows !== undefined) this.rows.seqno = lastSeqno;
     if (!this.isFlushForeseen) this.foreseeFlush();
   }
 
@@ -548,6 +555,7 @@ export class Store implements CommitHost, BackgroundHost {
       if (this.sources.version.hasExpiries) this.hasExpiries = true;
       // None of it was shown to those who follow what is written.
       this.dead.forget();
+      this.rows?.deleteRange();
       this.recentWrites.overlook(lastSeqno);
       this.committer.skipTo(lastSeqno);
     });

@@ -104,6 +104,10 @@ export class WriteSet implements NewestEntries {
     return kindAt(this.writes[ref], time);
   }
 
+  expiryOf(ref: number): number {
+    return this.writes[ref].expiry;
+  }
+
   expiryPeriodAt(time: number): Period {
     let { from, until } = ALWAYS;
     for (const { expiry } of this.writes) {

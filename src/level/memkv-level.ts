@@ -66,6 +66,7 @@ const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
   recovery: true,
   memtableBytes: true,
   blockCacheBytes: true,
+  rowCacheBytes: true,
   segmentBytes: true,
   largeValueBytes: true,
   compactionTrigger: true,

@@ -244,6 +244,8 @@ describe("an option", () => {
     ["memtableBytes", 2 ** 20 + 0.5, /whole number/],
     ["memtableBytes", "64MB", /whole number.*, not string 64MB/],
     ["blockCacheBytes", -1, /whole number from 0/],
+    ["rowCacheBytes", -1, /whole number from 0/],
+    ["rowCacheBytes", 2 ** 31, /whole number from 0/],
     ["segmentBytes", Number.NaN, /whole number/],
     ["largeValueBytes", 63, /whole number from 64 to 8192/],
     ["largeValueBytes", 8193, /whole number from 64 to 8192/],

@@ -2,8 +2,13 @@ import { describe, expect, test } from "vitest";
 import { type Database, type DatabaseStats, open } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 
-async function fill(fileSystem: MemoryFileSystem): Promise<Database> {
-  const database = await open("db", { fileSystem, durability: "os", compactionTrigger: 8 });
+async function fill(fileSystem: MemoryFileSystem, rowCacheBytes?: number): Promise<Database> {
+  const database = await open("db", {
+    fileSystem,
+    durability: "os",
+    compactionTrigger: 8,
+    rowCacheBytes,
+  });
   for (let i = 0; i < 500; i++) await database.put(`key ${i}`, `https://example.org/${i}`);
   await database.flush();
   for (let i = 0; i < 20; i++) await database.delete(`key ${i}`);
@@ -48,12 +53,26 @@ describe("stats", () => {
   });
 
   test("count what the block cache did", async () => {
-    const database = await fill(new MemoryFileSystem());
+    const database = await fill(new MemoryFileSystem(), 0);
     database.get("key 100");
     database.get("key 100");
-    const { blockCache } = database.stats();
+    const { blockCache, rowCache } = database.stats();
     expect(blockCache).toMatchObject({ misses: 1, hits: 1 });
     expect(blockCache.bytes).toBeLessThanOrEqual(blockCache.capacityBytes);
+    expect(rowCache).toEqual({ capacityBytes: 0, bytes: 0, hits: 0, misses: 0 });
+    await database.close();
+  });
+
+  test("count what the row cache did", async () => {
+    const database = await fill(new MemoryFileSystem(), 2 ** 16);
+    database.get("key 100");
+    expect(database.getMany(["key 100", "key 101", "absent"])).toHaveLength(3);
+    const { blockCache, rowCache, memory } = database.stats();
+    expect(rowCache).toMatchObject({ capacityBytes: 2 ** 16, misses: 3, hits: 1 });
+    expect(blockCache).toMatchObject({ misses: 1, hits: 1 });
+    expect(rowCache.bytes).toBeGreaterThan(0);
+    expect(rowCache.bytes).toBeLessThanOrEqual(rowCache.capacityBytes);
+    expect(memory.rowCache).toBe(rowCache.bytes);
     await database.close();
   });
 });

@@ -192,6 +192,7 @@ test("a stalled disk does not stall the thread, and is tried again later", async
   const host: CommitHost = {
     memtable,
     dead: new DeadRange(),
+    rows: undefined,
     wal,
     isLogReady: true,
     prepareLog: () => Promise.resolve(),

@@ -92,6 +92,7 @@ export const anyOptions: fc.Arbitrary<SystemOptions> = fc.record({
   compression: fc.constantFrom("auto", "deflate", "none", "none"),
   compactionTrigger: fc.integer({ min: 2, max: 4 }),
   blockCacheBytes: fc.constantFrom(0, 2 ** 14, 2 ** 16),
+  rowCacheBytes: fc.constantFrom(undefined, undefined, 0, 2 ** 10, 2 ** 12, 2 ** 15),
   memtableBytes: fc.constant(2 ** 17),
   segmentBytes: fc.constant(2 ** 16),
   largeValueBytes: fc.constantFrom(64, 1000, 8192),

@@ -16,9 +16,13 @@ export class DeleteRange implements AsyncCommand<Model, System> {
   }
 
   async run({ content }: Model, { database }: System): Promise<void> {
+    // What was just read must not be remembered.
+    const keys = [...database.keys(this.range)];
+    expect(database.getMany(keys)).toEqual(keys.map((key) => content.get(key)));
     await database.deleteRange(this.range);
     content.deleteRange(this.range);
     expect([...database.keys(this.range)]).toEqual([]);
+    expect(database.getMany(keys)).toEqual(keys.map(() => undefined));
     expect(database.count(this.range)).toBe(0);
   }
 

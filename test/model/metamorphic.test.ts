@@ -32,6 +32,8 @@ const VARIANTS: readonly (() => Options)[] = [
   () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), durability: "os", compactionTrigger: 2 }),
   () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), compression: "none", blockCacheBytes: 0 }),
   () => ({ ...SMALL, background: "inline", compression: "symbols", largeValueBytes: 8192 }),
+  () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), rowCacheBytes: 0 }),
+  () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), rowCacheBytes: 2 ** 10 }),
   () => ({ ...SMALL, background: "worker", compression: "deflate", largeValueBytes: 64 }),
 ];
 
@@ -39,7 +41,8 @@ type Step =
   | Operation
   | { readonly type: "reopen" }
   | { readonly type: "advance"; readonly milliseconds: number }
-  | { readonly type: "read"; readonly at: number };
+  | { readonly type: "read"; readonly at: number }
+  | { readonly type: "look up"; readonly keys: readonly string[] };
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -66,6 +69,13 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ type: fc.constantFrom("flush", "compact", "sync", "reopen") }),
   },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("read"), at: fc.nat(2) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      type: fc.constant("look up"),
+      keys: fc.array(anyKey, { minLength: 1 }),
+    }),
+  },
 );
 
 const anySteps = fc.array(anyStep, { minLength: 30, maxLength: 60 });
@@ -87,6 +97,8 @@ async function answers(
       if (step.type === "read") {
         const range = ranges[step.at];
         seen.push(digest([...database.entries(range)]), [...database.keys(range)]);
+      } else if (step.type === "look up") {
+        seen.push(step.keys.map((key) => database.get(key)));
       } else if (step.type === "reopen") {
         await database.close();
         database = await open<string, string>(directory, timed);

@@ -12,7 +12,8 @@ export const store: StoreModule = {
       valueEncoding: options.values === "string" ? "utf8" : "msgpack",
       durability: options.durability,
       memtableBytes: options.writeBufferBytes,
-      blockCacheBytes: options.cacheBytes,
+      blockCacheBytes: options.cacheBytes / 4,
+      rowCacheBytes: (options.cacheBytes * 3) / 4,
     })) as Database<string, unknown>;
     return new MemkvStore(database);
   },

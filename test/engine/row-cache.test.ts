@@ -1,0 +1,388 @@
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { ValueView } from "../../src/cursor/value-view.ts";
+import { RowCache } from "../../src/engine/row-cache.ts";
+import {
+  ClosedError,
+  type Database,
+  type KeyEncoding,
+  type OpenOptions,
+  open,
+} from "../../src/index.ts";
+import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { keyHash } from "../../src/segment/filter.ts";
+import { Random } from "../../src/testing/random.ts";
+import { parameters } from "../model/parameters.ts";
+import { openFor, temporaryDirectory } from "./harness.ts";
+
+const found = new ValueView();
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function insert(cache: RowCache, key: string, value: string): void {
+  const bytes = bytesOf(key);
+  const view = new ValueView();
+  // Not at the beginning, as in a block.
+  view.set(bytesOf(`--${value}--`), 2, 2 + bytesOf(value).length);
+  cache.insert(bytes, bytes.length, keyHash(bytes, bytes.length), view);
+}
+
+function find(cache: RowCache, key: string): string | undefined {
+  const bytes = bytesOf(key);
+  if (!cache.find(bytes, bytes.length, keyHash(bytes, bytes.length), found)) return undefined;
+  return new TextDecoder().decode(found.bytes.slice(found.start, found.end));
+}
+
+/** As a reader does: the value, after a look-up in `content` where the cache does not have it. */
+function read(cache: RowCache, content: ReadonlyMap<string, string>, key: string): void {
+  const cached = find(cache, key);
+  if (cached !== undefined) {
+    expect(cached).toBe(content.get(key));
+    return;
+  }
+  const value = content.get(key);
+  if (value !== undefined) insert(cache, key, value);
+}
+
+function write(cache: RowCache, key: string): void {
+  const bytes = bytesOf(`--${key}--`);
+  cache.add(bytes, 2, bytes.length - 2);
+}
+
+describe("a row cache", () => {
+  test("has what was put in, of any length up to its limit", () => {
+    const cache = new RowCache(2 ** 20, 0);
+    const lengths = [0, 1, 2, 3, 4, 5, 63, 64, 65, 500, 2000];
+    for (const length of lengths) insert(cache, "k".repeat(length), "v".repeat(length + 1));
+    for (const length of lengths) {
+      expect(find(cache, "k".repeat(length))).toBe("v".repeat(length + 1));
+    }
+    expect(find(cache, "k".repeat(6))).toBeUndefined();
+    expect(cache).toMatchObject({ hits: lengths.length, misses: 1 });
+  });
+
+  test("does not take rows that are too large", () => {
+    const cache = new RowCache(2 ** 20, 0);
+    insert(cache, "key", "v".repeat(4096 - 4 - 3));
+    insert(cache, "larger", "v".repeat(4096));
+    insert(cache, "k".repeat(5000), "value");
+    expect(find(cache, "key")).toHaveLength(4089);
+    expect(find(cache, "larger")).toBeUndefined();
+    expect(find(cache, "k".repeat(5000))).toBeUndefined();
+    const small = new RowCache(2 ** 10, 0);
+    insert(small, "key", "v".repeat(120));
+    expect(find(small, "key")).toBeUndefined();
+  });
+
+  test("lets keys in at their first miss as long as there is room, then at their second", () => {
+    const cache = new RowCache(2 ** 12, 0);
+    let count = 0;
+    for (; ; count++) {
+      insert(cache, `key ${count}`, "value");
+      if (find(cache, `key ${count}`) === undefined) break;
+    }
+    expect(count).toBeGreaterThan(100);
+    insert(cache, `key ${count}`, "value");
+    expect(find(cache, `key ${count}`)).toBe("value");
+    // What a write took out was wanted.
+    write(cache, `key ${count}`);
+    expect(find(cache, `key ${count}`)).toBeUndefined();
+    insert(cache, `key ${count}`, "other");
+    expect(find(cache, `key ${count}`)).toBe("other");
+  });
+
+  test("keeps what is found again and again, whatever else is read", () => {
+    const cache = new RowCache(2 ** 14, 0);
+    const content = new Map<string, string>();
+    for (let i = 0; i < 5000; i++) content.set(`key ${i}`, `value ${i}`);
+    for (let i = 0; i < 20; i++) read(cache, content, `key ${i}`);
+    const random = new Random(1);
+    let hits = 0;
+    for (let i = 0; i < 20_000; i++) {
+      if (find(cache, `key ${i % 20}`) !== undefined) hits++;
+      else insert(cache, `key ${i % 20}`, `value ${i % 20}`);
+      const other = `key ${random.below(5000)}`;
+      read(cache, content, other);
+      read(cache, content, other);
+    }
+    expect(hits).toBeGreaterThan(19_000);
+  });
+
+  test("forgets a key that is written to, and everything when a range is deleted", () => {
+    const cache = new RowCache(2 ** 16, 0);
+    for (const key of ["a", "b", "c"]) insert(cache, key, key);
+    write(cache, "b");
+    expect(["a", "b", "c"].map((key) => find(cache, key))).toEqual(["a", undefined, "c"]);
+    cache.deleteRange();
+    expect(["a", "b", "c"].map((key) => find(cache, key))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    expect(cache.isEmpty).toBe(true);
+    expect(cache.bytes).toBe(0);
+    insert(cache, "b", "2");
+    expect(find(cache, "b")).toBe("2");
+  });
+
+  test("tells keys with one hash apart, and forgets them together", () => {
+    const cache = new RowCache(2 ** 16, 0);
+    const hash = 12_345;
+    for (const key of ["one", "two"]) {
+      found.set(bytesOf(key), 0, key.length);
+      cache.insert(bytesOf(key), key.length, hash, found);
+    }
+    for (const key of ["one", "two"]) {
+      expect(cache.find(bytesOf(key), key.length, hash, found)).toBe(true);
+      expect(new TextDecoder().decode(found.bytes.slice(found.start, found.end))).toBe(key);
+    }
+    expect(cache.find(bytesOf("ten"), 3, hash, found)).toBe(false);
+  });
+
+  test("is right, and within its budget, whatever is read and written", () => {
+    const anyKey = fc.nat(40).map((i) => `${i}`.repeat(1 + (i % 7)));
+    const anyStep = fc.oneof(
+      { weight: 40, arbitrary: fc.record({ type: fc.constant("read"), key: anyKey }) },
+      {
+        weight: 10,
+        arbitrary: fc.record({
+          type: fc.constantFrom("put", "delete"),
+          key: anyKey,
+          length: fc.nat(200),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ type: fc.constant("delete range"), key: anyKey }) },
+    );
+    const anySizes = fc.constantFrom(1, 64, 200, 600, 1000, 3000, 2 ** 14);
+    fc.assert(
+      fc.property(
+        anySizes,
+        fc.constantFrom(1, 2 ** 32 - 2 ** 16 - 500),
+        fc.array(anyStep, { minLength: 200, maxLength: 600 }),
+        (capacityBytes, firstPosition, steps) => {
+          const cache = new RowCache(capacityBytes, 0, firstPosition);
+          const content = new Map<string, string>();
+          for (const [i, step] of steps.entries()) {
+            if (step.type === "read") {
+              read(cache, content, step.key);
+            } else if (step.type === "delete range") {
+              for (const key of content.keys()) if (key >= step.key) content.delete(key);
+              cache.deleteRange();
+            } else {
+              if (step.type === "delete") content.delete(step.key);
+              else content.set(step.key, `${i}`.padEnd("length" in step ? step.length : 0));
+              write(cache, step.key);
+            }
+            expect(cache.bytes).toBeLessThanOrEqual(capacityBytes);
+          }
+        },
+      ),
+      parameters(300),
+    );
+  });
+
+  test("goes on where positions come to their end", () => {
+    const content = new Map<string, string>();
+    for (let i = 0; i < 300; i++) content.set(`key ${i}`, `value ${i}`.padEnd(i));
+    const cache = new RowCache(2 ** 14, 0, 2 ** 32 - 2 ** 17);
+    const random = new Random(2);
+    for (let i = 0; i < 50_000; i++) {
+      const key = `key ${random.below(300)}`;
+      read(cache, content, key);
+      read(cache, content, key);
+    }
+    expect(cache.hits).toBeGreaterThan(20_000);
+  });
+});
+
+/** Every way to write to the key "b" of a database with "a", "b" and "c". */
+const WRITES: Record<string, (database: Database<string, string>) => unknown> = {
+  put: (database) => database.put("b", "new"),
+  "put, synced": (database) => database.put("b", "new", { durability: "sync" }),
+  "put with a ttl": (database) => database.put("b", "new", { ttl: 1000 }),
+  "put, if absent": (database) => database.put("b", "new", { ifAbsent: true }),
+  "put, if a value": (database) => database.put("b", "new", { ifValue: "b" }),
+  putSync: (database) => database.putSync("b", "new"),
+  "putSync, synced": (database) => database.putSync("b", "new", { durability: "sync" }),
+  delete: (database) => database.delete("b"),
+  "delete, if a value": (database) => database.delete("b", { ifValue: "b" }),
+  deleteSync: (database) => database.deleteSync("b"),
+  batch: (database) =>
+    database.batch([
+      { type: "delete", key: "b" },
+      { type: "put", key: "b", value: "new" },
+    ]),
+  batchSync: (database) => database.batchSync([{ type: "put", key: "b", value: "new" }]),
+  deleteRange: (database) => database.deleteRange({ gt: "a", lt: "c" }),
+  "deleteRange in a batch": (database) =>
+    database.batch([{ type: "deleteRange", gte: "b", lte: "b" }]),
+  transaction: (database) =>
+    database.transaction((tx) => {
+      expect(tx.get("b")).toBe("b");
+      tx.put("b", "new");
+      expect(tx.get("b")).toBe("new");
+      expect(database.get("b")).toBe("b");
+    }),
+  "many puts that rotate": (database) =>
+    Promise.all(
+      Array.from({ length: 300 }, (_, i) =>
+        database.put(i % 2 ? "b" : `x${i}`, `${i}`.padEnd(900)),
+      ),
+    ),
+  "put and flush": async (database) => {
+    await database.put("b", "new");
+    await database.flush();
+  },
+};
+
+async function openText(options: OpenOptions<string, string> = {}) {
+  const database = await openFor<string, string>(":memory:", {
+    durability: "os",
+    memtableBytes: 2 ** 17,
+    ...options,
+  });
+  for (const key of ["a", "b", "c"]) await database.put(key, key);
+  return database;
+}
+
+describe("after a write readers see it, though the row was in the cache:", () => {
+  for (const [name, run] of Object.entries(WRITES)) {
+    for (const rowCacheBytes of [2 ** 9, 2 ** 24]) {
+      test(`${name}, ${rowCacheBytes} bytes`, async () => {
+        const cached = await openText({ rowCacheBytes });
+        const plain = await openText({ rowCacheBytes: 0 });
+        const keys = ["a", "b", "c", "b"];
+        for (const database of [cached, plain]) {
+          expect(database.getMany(keys)).toEqual(keys);
+          const pending = run(database);
+          // Until it has settled a reader may see the one or the other, but what it saw must go.
+          expect(["b", "new", undefined]).toContain(database.get("b"));
+          await pending;
+        }
+        expect(cached.stats().rowCache.hits).toBeGreaterThan(0);
+        expect(cached.getMany(keys)).toEqual(plain.getMany(keys));
+        expect(cached.getMany(keys)).toEqual(plain.getMany(keys));
+      });
+    }
+  }
+});
+
+describe("the row cache of a database", () => {
+  test("knows nothing of before an ingest", async () => {
+    const directory = temporaryDirectory();
+    const other = await openFor<string, string>(join(directory, "other"));
+    await other.put("b", "new");
+    await other.close();
+    const database = await openFor<string, string>(join(directory, "own"));
+    await database.batch(["a", "b"].map((key) => ({ type: "put", key, value: key })));
+    expect(database.getMany(["a", "b"])).toEqual(["a", "b"]);
+    await database.ingest([join(directory, "other")]);
+    expect(database.getMany(["a", "b"])).toEqual(["a", "new"]);
+    await database.put("a", "newer");
+    expect(database.getMany(["a", "b"])).toEqual(["newer", "new"]);
+  });
+
+  test("is not asked by snapshots and transactions, and does not take what they read", async () => {
+    const database = await openText();
+    const before = database.snapshot();
+    await database.put("b", "new");
+    expect(database.get("b")).toBe("new");
+    expect(before.get("b")).toBe("b");
+    expect(before.getMany(["b"])).toEqual(["b"]);
+    expect(database.get("b")).toBe("new");
+    before.close();
+  });
+
+  test("does not keep what expires", async () => {
+    let time = 1000;
+    const database = await openText({ now: () => time });
+    await database.put("b", "for a while", { ttl: 10 });
+    for (const place of ["memtable", "run"]) {
+      expect(database.getMany(["a", "b", "a", "b"]), place).toEqual([
+        "a",
+        "for a while",
+        "a",
+        "for a while",
+      ]);
+      await database.flush();
+    }
+    time += 10;
+    expect(database.getMany(["a", "b"])).toEqual(["a", undefined]);
+  });
+
+  test("gives each reader a value of its own", async () => {
+    const objects = await openFor<string, { list: number[] }>(":memory:");
+    await objects.put("key", { list: [1] });
+    objects.get("key")?.list.push(2);
+    expect(objects.get("key")).toEqual({ list: [1] });
+    const binary = await openFor<string, Uint8Array>(":memory:", { valueEncoding: "binary" });
+    await binary.put("key", bytesOf("value"));
+    binary.get("key")?.fill(0);
+    binary.get("key")?.fill(0);
+    expect(binary.get("key")).toEqual(bytesOf("value"));
+    expect(binary.stats().rowCache.hits).toBe(2);
+  });
+
+  test("serves every encoding", async () => {
+    const database = await openText({ valueEncoding: "utf8" });
+    const binary = database.withEncodings({ keyEncoding: "binary", valueEncoding: "binary" });
+    expect(database.get("b")).toBe("b");
+    expect(binary.get(bytesOf("b"))).toEqual(bytesOf("b"));
+    await binary.put(bytesOf("b"), bytesOf("new"));
+    expect(database.get("b")).toBe("new");
+    expect(database.stats().rowCache.hits).toBe(1);
+  });
+
+  test("takes nothing that was read at a moment which has passed", async () => {
+    let write: (() => void) | undefined;
+    const keyEncoding: KeyEncoding<string> = {
+      name: "writes while it encodes",
+      encode(key) {
+        const run = write;
+        write = undefined;
+        run?.();
+        return bytesOf(key);
+      },
+      decode: (bytes) => new TextDecoder().decode(bytes),
+    };
+    const database = await openFor<string, string>(":memory:", { keyEncoding, durability: "os" });
+    await database.put("a", "a");
+    await database.put("b", "b");
+    write = () => database.putSync("b", "new");
+    // All of one call are read at one moment: that of its beginning.
+    expect(database.getMany(["a", "b"])).toEqual(["a", "b"]);
+    expect(database.get("b")).toBe("new");
+    write = () => database.putSync("b", "newer");
+    expect(database.get("b")).toBe("new");
+    expect(database.get("b")).toBe("newer");
+  });
+
+  test("has no answer once the database is closed", async () => {
+    const database = await openText();
+    expect(database.getMany(["b", "b"])).toEqual(["b", "b"]);
+    await database.close();
+    expect(() => database.get("b")).toThrow(ClosedError);
+    expect(() => database.getMany(["b"])).toThrow(ClosedError);
+  });
+
+  test("is right after a write that failed", async () => {
+    const fileSystem = new MemoryFileSystem();
+    const database = await open<string, string>("db", { fileSystem, durability: "os" });
+    await database.put("b", "b");
+    expect(database.get("b")).toBe("b");
+    await expect(
+      database.batch([
+        { type: "put", key: "b", value: "new" },
+        { type: "put", key: "c", value: undefined as never },
+      ]),
+    ).rejects.toThrow(/undefined/);
+    expect(database.get("b")).toBe("b");
+    await database.close();
+    const again = await open<string, string>("db", { fileSystem });
+    expect(again.get("b")).toBe("b");
+    await again.close();
+  });
+});
