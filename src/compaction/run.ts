@@ -65,7 +65,8 @@ export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
         writer.carry(unit.segment);
         continue;
       }
-      coders ??= trainOn(mergedSegments(units, inputs), job);
+      const { largeValueBytes } = job.output;
+      coders ??= trainOn(mergedSegments(units, inputs), { ...job, largeValueBytes });
       const source = sourceOf(unit.segments, inputs, job.time);
       await writer.writeAll(source, coders, dropTombstones, openLogs);
     }
@@ -195,13 +196,22 @@ const SAMPLE_STRIDE = 4;
 /** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
 const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 
-function trainOn(segments: readonly Segment[], job: CompactionJob): SegmentCoders {
+export interface TrainingOptions {
+  readonly compression: ValueCompression;
+  /** Values of this length and more are not coded with the rest. */
+  readonly largeValueBytes: number;
+  /** What has expired by then is a tombstone. */
+  readonly time: number;
+}
+
+/** Learns from a uniform sample of all entries. Takes no longer for many than for some. */
+export function trainOn(segments: readonly Segment[], options: TrainingOptions): SegmentCoders {
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
-  const sample = new EntrySample(job.output.largeValueBytes);
+  const sample = new EntrySample(options.largeValueBytes);
   // A small input is taken about once, not again and again.
   const all = Math.ceil(keyCount / WINDOW_ENTRIES);
   const windows = Math.min(all, Math.max(SAMPLE_WINDOWS, Math.ceil(all / SAMPLE_STRIDE)));
-  const cursors = segments.map((segment) => segment.cursor(job.time));
+  const cursors = segments.map((segment) => segment.cursor(options.time));
   for (let i = 0; i < windows && !sample.isFull; i++) {
     let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
     let at = 0;
@@ -210,10 +220,10 @@ function trainOn(segments: readonly Segment[], job: CompactionJob): SegmentCoder
     sample.takeWindow(cursors[at], WINDOW_ENTRIES);
   }
   for (const cursor of cursors) cursor.close();
-  return trainCoders(sample, { keyCount }, { compression: job.compression });
+  return trainCoders(sample, { keyCount }, { compression: options.compression });
 }
 
-/** Samples a source that has no ordinals, in one pass: windows evenly spread over `keyCount`. */
+/** Samples a source that has no ordinals, in one pass: windows evenly spread over `keyCount`. It blocks the thread. */
 export function sampleOf(
   cursor: Cursor,
   keyCount: number,

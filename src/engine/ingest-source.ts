@@ -2,11 +2,13 @@
  * What `ingest` reads: a database, or a segment file of one, in parts that follow each other in key
  * order. Nothing is locked, and nothing is changed.
  */
+import { sampleOf, type TrainingOptions, trainOn } from "../compaction/run.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { FileIdentity } from "../entry.ts";
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
+import { type SegmentCoders, trainCoders } from "../segment/coders.ts";
 import { HEADER_BYTES, identityOf, readWhole } from "../segment/format.ts";
 import { Segment } from "../segment/reader.ts";
 import { ValueLog, type ValueLogSource } from "../segment/value-log.ts";
@@ -21,7 +23,11 @@ export interface IngestPart {
   /** Where they are the entries of one segment, and no others. */
   readonly segment: Segment | undefined;
   cursor(): Cursor;
+  /** Learns from a part of them how to code them. */
+  train(options: IngestTrainingOptions): SegmentCoders;
 }
+
+export type IngestTrainingOptions = Omit<TrainingOptions, "time">;
 
 export interface IngestSource {
   readonly parts: readonly IngestPart[];
@@ -61,21 +67,26 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
   const source = await Store.open(store.fileSystem, path, options, NO_EVENTS);
   const { sources, visibleSeqno, time } = source;
   const { memtables, version } = sources;
-  const { runs, valueLogs } = version;
-  const isOneRun = runs.length <= 1 && memtables.every((memtable) => memtable.isEmpty);
-  const parts = isOneRun
-    ? runs.flat().map((segment) => segmentPart(segment, time))
-    : [
-        {
-          keyCount: [...memtables, ...runs.flat().map(({ meta }) => meta)].reduce(
-            (total, { keyCount }) => total + keyCount,
-            0,
-          ),
-          segment: undefined,
-          cursor: () => cursorOver(sources, visibleSeqno, time),
-        },
-      ];
-  return { parts, valueLogs, close: () => source.close() };
+  const { valueLogs } = version;
+  const segments = version.runs.flat();
+  const close = (): Promise<void> => source.close();
+  if (version.runs.length <= 1 && memtables.every((memtable) => memtable.isEmpty)) {
+    return { parts: segments.map((segment) => segmentPart(segment, time)), valueLogs, close };
+  }
+  const flushedCount = countKeys(segments.map(({ meta }) => meta));
+  const unflushedCount = countKeys(memtables);
+  const keyCount = flushedCount + unflushedCount;
+  const cursor = (): Cursor => cursorOver(sources, visibleSeqno, time);
+  // All entries are gone through only where most of them are in memory.
+  const train = (options: IngestTrainingOptions): SegmentCoders =>
+    flushedCount >= unflushedCount
+      ? trainOn(segments, { ...options, time })
+      : trainCoders(sampleOf(cursor(), keyCount, options), { keyCount }, options);
+  return { parts: [{ keyCount, segment: undefined, cursor, train }], valueLogs, close };
+}
+
+function countKeys(parts: readonly { readonly keyCount: number }[]): number {
+  return parts.reduce((total, { keyCount }) => total + keyCount, 0);
 }
 
 /** A segment file by itself, with the value logs beside it that it refers to. */
@@ -106,7 +117,12 @@ async function openSegment(store: Store, path: string): Promise<IngestSource> {
 }
 
 function segmentPart(segment: Segment, time: number): IngestPart {
-  return { keyCount: segment.meta.keyCount, segment, cursor: () => segment.cursor(time) };
+  return {
+    keyCount: segment.meta.keyCount,
+    segment,
+    cursor: () => segment.cursor(time),
+    train: (options) => trainOn([segment], { ...options, time }),
+  };
 }
 
 /** Who the file says that it is. Throws InvalidArgumentError where that is no segment. */

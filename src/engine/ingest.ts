@@ -25,15 +25,12 @@
 import { setImmediate } from "node:timers/promises";
 import { compareBytes } from "../bytes/compare.ts";
 import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
-import { sampleOf } from "../compaction/run.ts";
-import type { Cursor } from "../cursor/cursor.ts";
 import { UNNUMBERED } from "../entry.ts";
 import type { Run, SegmentMeta } from "../manifest/version.ts";
-import { trainCoders } from "../segment/coders.ts";
 import { stampSegment } from "../segment/copy.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
-import { type IngestSource, openSource } from "./ingest-source.ts";
+import { type IngestPart, type IngestSource, openSource } from "./ingest-source.ts";
 import { JobControl } from "./job-control.ts";
 import { outputOf } from "./jobs.ts";
 import type { IngestOptions } from "./options.ts";
@@ -126,12 +123,13 @@ class Ingest {
   private async write({ parts, valueLogs }: IngestSource): Promise<RunOutput> {
     const writer = new RunWriter(this.output);
     try {
-      for (const { segment, keyCount, cursor } of parts) {
+      for (const part of parts) {
+        const { segment, keyCount } = part;
         if (segment !== undefined && isPlain(segment)) {
           writer.adopt(await this.copy(segment));
           this.advance(keyCount);
         } else {
-          await this.rewrite(cursor(), keyCount, valueLogs, writer);
+          await this.rewrite(part, valueLogs, writer);
         }
       }
       return await writer.finish();
@@ -155,21 +153,19 @@ class Ingest {
     return copied;
   }
 
-  /** Writes what the cursor has that is not deleted, with values out of the source's value logs. */
+  /** Writes what is not deleted of a part, with values out of the source's value logs. */
   private async rewrite(
-    cursor: Cursor,
-    keyCount: number,
+    part: IngestPart,
     valueLogs: ValueLogSource,
     writer: RunWriter,
   ): Promise<void> {
+    const cursor = part.cursor();
     cursor.seekToLast();
     if (!cursor.isValid) return;
     const lastKey = cursor.key.slice(0, cursor.keyLength);
     cursor.seekToFirst();
     const firstKey = cursor.key.slice(0, cursor.keyLength);
-    const { jobContext } = this.store;
-    const sample = sampleOf(cursor, keyCount, jobContext);
-    const coders = trainCoders(sample, { keyCount }, jobContext);
+    const coders = part.train(this.store.jobContext);
     const source = { cursor, seqnos: UNNUMBERED, firstKey, lastKey };
     await writer.writeAll(source, coders, true, valueLogs);
   }

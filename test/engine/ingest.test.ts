@@ -112,6 +112,28 @@ describe("ingest", () => {
     await db.verify();
   });
 
+  test("codes what it merges as a compaction does", async () => {
+    // It learnt from one pass over all entries, on the calling thread, and from 16,384 keys at most.
+    const fileSystem = new MemoryFileSystem();
+    const options = {
+      ...OPTIONS,
+      fileSystem,
+      memtableBytes: 2 ** 22,
+      compression: "auto",
+    } as const;
+    const source = await openFor<string, string>("/source", options);
+    for (let i = 0; i < 20_000; i++) {
+      const hash = createHash("sha1").update(`${i}`).digest("hex");
+      void source.put(`${hash.slice(0, 8)}/${i}`, hash.slice(8, 8 + (i % 8)));
+      if (i % 10_000 === 9_999) await source.flush();
+    }
+    expect(source.stats().runs.length).toBe(2);
+    const db = await openFor<string, string>("/db", options);
+    const { bytes } = await db.ingest(["/source"]);
+    await source.compact();
+    expect(source.stats().runs).toMatchObject([{ segmentCount: 1, fileBytes: bytes }]);
+  });
+
   test("of a segment file takes that segment, with its large values", async () => {
     const root = temporaryDirectory();
     await shard(join(root, "source"), "a");
