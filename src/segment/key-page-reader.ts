@@ -39,6 +39,16 @@ import type { SymbolTable } from "./symbols.ts";
 /** A byte below all others, for the key's end: what goes on is above it. */
 const END = -1;
 
+/** Constants of this module, which V8 need not load in its loops: see symbols.ts. */
+const ESCAPE: number = HEADER_ESCAPE;
+const TWO_BYTE_START: number = ONE_BYTE_CODES;
+const RECORD_LENGTH: number = RECORD_BYTES;
+const ESCAPE_U8: number = RECORD_ESCAPE_U8;
+const ESCAPE_U16: number = RECORD_ESCAPE_U16;
+const BYTE_OFFSET: number = RECORD_BYTE_OFFSET;
+const CODES_OFFSET: number = RECORD_CODES_OFFSET;
+const BLOCK_OFFSET: number = RECORD_BLOCK_OFFSET;
+
 export class KeyPageReader {
   /**
    * Bytes that the key sought shares with the last separator or key below it. `findKey` goes on from
@@ -91,9 +101,9 @@ export class KeyPageReader {
     const { bytes } = this;
     let blockStart = pageStart + readU32(bytes, pageStart + BLOCKS_OFFSET_OFFSET);
     let record = pageStart + RECORDS_OFFSET;
-    let pos = record + blockCount * RECORD_BYTES;
-    let blockLength = readU16(bytes, record + RECORD_BLOCK_OFFSET);
-    if (blockLength === RECORD_ESCAPE_U16) {
+    let pos = record + blockCount * RECORD_LENGTH;
+    let blockLength = readU16(bytes, record + BLOCK_OFFSET);
+    if (blockLength === ESCAPE_U16) {
       this.pos = pos;
       blockLength = this.readVarint();
       pos = this.pos;
@@ -101,24 +111,20 @@ export class KeyPageReader {
     let wanted = matched < length ? key[matched] : END;
     let i = 1;
     for (; i < blockCount; i++) {
-      record += RECORD_BYTES;
+      record += RECORD_LENGTH;
       let shared = bytes[record];
-      let codeLength = bytes[record + RECORD_CODES_OFFSET];
-      let nextLength = readU16(bytes, record + RECORD_BLOCK_OFFSET);
-      if (
-        shared === RECORD_ESCAPE_U8 ||
-        codeLength === RECORD_ESCAPE_U8 ||
-        nextLength === RECORD_ESCAPE_U16
-      ) {
+      let codeLength = bytes[record + CODES_OFFSET];
+      let nextLength = readU16(bytes, record + BLOCK_OFFSET);
+      if (shared === ESCAPE_U8 || codeLength === ESCAPE_U8 || nextLength === ESCAPE_U16) {
         this.pos = pos;
-        if (shared === RECORD_ESCAPE_U8) shared = this.readVarint();
-        if (codeLength === RECORD_ESCAPE_U8) codeLength = this.readVarint();
-        if (nextLength === RECORD_ESCAPE_U16) nextLength = this.readVarint();
+        if (shared === ESCAPE_U8) shared = this.readVarint();
+        if (codeLength === ESCAPE_U8) codeLength = this.readVarint();
+        if (nextLength === ESCAPE_U16) nextLength = this.readVarint();
         pos = this.pos;
       }
       if (shared <= matched) {
         if (shared < matched) break;
-        const byte = bytes[record + RECORD_BYTE_OFFSET];
+        const byte = bytes[record + BYTE_OFFSET];
         if (byte >= wanted) {
           if (byte > wanted) break;
           if (this.compareCodes(pos, pos + codeLength, key, length, matched) > 0) break;
@@ -159,8 +165,8 @@ export class KeyPageReader {
     for (let i = 0; i < keyCount; i++) {
       const header = bytes[headers + i];
       let shared = base + (header >> 4);
-      let codeLength = header & HEADER_ESCAPE;
-      if (header >= HEADER_ESCAPE << 4) {
+      let codeLength = header & ESCAPE;
+      if (header >= ESCAPE << 4) {
         byte = bytes[pos++];
         shared = byte & 127;
         for (let shift = 7; byte > 127; shift += 7) {
@@ -168,7 +174,7 @@ export class KeyPageReader {
           shared += (byte & 127) << shift;
         }
       }
-      if (codeLength === HEADER_ESCAPE) {
+      if (codeLength === ESCAPE) {
         byte = bytes[pos++];
         codeLength += byte & 127;
         for (let shift = 7; byte > 127; shift += 7) {
@@ -195,8 +201,8 @@ export class KeyPageReader {
       let order = 0;
       while (pos < end && order === 0) {
         let code = bytes[pos++];
-        if (code >= ONE_BYTE_CODES) {
-          code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + bytes[pos++];
+        if (code >= TWO_BYTE_START) {
+          code = TWO_BYTE_START + ((code - TWO_BYTE_START) << 8) + bytes[pos++];
         }
         const head = heads[code];
         order = (head & 255) - wanted;
@@ -249,16 +255,16 @@ export class KeyPageReader {
     const separatorLength = readU32(bytes, pageStart + SEPARATOR_LENGTH_OFFSET);
     this.separatorStart = blockStart - separatorLength;
     let record = pageStart + RECORDS_OFFSET;
-    this.pos = record + Math.ceil(pageKeys / BLOCK_KEYS) * RECORD_BYTES;
+    this.pos = record + Math.ceil(pageKeys / BLOCK_KEYS) * RECORD_LENGTH;
     let blockLength = 0;
-    for (let i = 0; i <= blockIndex; i++, record += RECORD_BYTES) {
+    for (let i = 0; i <= blockIndex; i++, record += RECORD_LENGTH) {
       let sharedHere = bytes[record];
-      let codeLength = bytes[record + RECORD_CODES_OFFSET];
+      let codeLength = bytes[record + CODES_OFFSET];
       blockStart += blockLength;
-      blockLength = readU16(bytes, record + RECORD_BLOCK_OFFSET);
-      if (sharedHere === RECORD_ESCAPE_U8) sharedHere = this.readVarint();
-      if (codeLength === RECORD_ESCAPE_U8) codeLength = this.readVarint();
-      if (blockLength === RECORD_ESCAPE_U16) blockLength = this.readVarint();
+      blockLength = readU16(bytes, record + BLOCK_OFFSET);
+      if (sharedHere === ESCAPE_U8) sharedHere = this.readVarint();
+      if (codeLength === ESCAPE_U8) codeLength = this.readVarint();
+      if (blockLength === ESCAPE_U16) blockLength = this.readVarint();
       shared[i] = sharedHere;
       codeStarts[i] = this.pos;
       this.pos += codeLength;
@@ -282,11 +288,11 @@ export class KeyPageReader {
     for (let i = 0; i < entryCount; i++) {
       const header = bytes[headers + i];
       let sharedHere = base + (header >> 4);
-      let codeLength = header & HEADER_ESCAPE;
-      if (header >= HEADER_ESCAPE << 4 || codeLength === HEADER_ESCAPE) {
+      let codeLength = header & ESCAPE;
+      if (header >= ESCAPE << 4 || codeLength === ESCAPE) {
         this.pos = pos;
-        if (header >= HEADER_ESCAPE << 4) sharedHere = this.readVarint();
-        if (codeLength === HEADER_ESCAPE) codeLength += this.readVarint();
+        if (header >= ESCAPE << 4) sharedHere = this.readVarint();
+        if (codeLength === ESCAPE) codeLength += this.readVarint();
         pos = this.pos;
       }
       shared[i] = sharedHere;
@@ -337,8 +343,8 @@ export class KeyPageReader {
     const { bytes, heads } = this.symbols;
     while (pos < end) {
       let code = codes[pos++];
-      if (code >= ONE_BYTE_CODES) {
-        code = ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + codes[pos++];
+      if (code >= TWO_BYTE_START) {
+        code = TWO_BYTE_START + ((code - TWO_BYTE_START) << 8) + codes[pos++];
       }
       const head = heads[code];
       const symbolLength = head >> 24;
