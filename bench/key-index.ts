@@ -17,6 +17,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadChecksum } from "../src/bytes/checksum.ts";
+import { ValueView } from "../src/cursor/value-view.ts";
 import { EntryKind } from "../src/entry.ts";
 import { NodeFileSystem } from "../src/io/node.ts";
 import { BlockCache } from "../src/segment/block-cache.ts";
@@ -224,7 +225,7 @@ async function writeSegment(
   };
   const seqnos = { firstSeqno: 1, lastSeqno: keyCount(keys) };
   const writer = await SegmentWriter.create({ ...place, coders, seqnos });
-  const noValue = new Uint8Array(0);
+  const noValue = new ValueView();
   for (let i = 0; i < keyCount(keys); i++) {
     const key = keyAt(keys, i);
     writer.add(key, key.length, EntryKind.put, noValue);

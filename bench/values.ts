@@ -175,8 +175,10 @@ async function writeSegment(
   const coders = trainCoders(sample, { keyCount: entries.length }, { compression });
   const seqnos = { firstSeqno: 1, lastSeqno: entries.length };
   const writer = await SegmentWriter.create({ fileSystem, path, identity, coders, seqnos });
+  const view = new ValueView();
   for (const { key, value } of entries) {
-    writer.add(key, key.length, EntryKind.put, value);
+    view.set(value, 0, value.length);
+    writer.add(key, key.length, EntryKind.put, view);
     if (writer.pendingBytes > 1 << 20) await writer.drain();
   }
   await writer.finish();
@@ -348,8 +350,8 @@ class EntryCursor implements Cursor {
     view.set(value, 0, value.length);
   }
 
-  storedValue(): Uint8Array {
-    return this.value();
+  viewStored(view: ValueView): undefined {
+    this.viewValue(view);
   }
 
   next(): void {

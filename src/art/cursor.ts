@@ -72,6 +72,16 @@ export class TreeCursor {
     return isReverse ? this.index : this.count - 1 - this.index;
   }
 
+  get isFirstInBucket(): boolean {
+    return this.index === 0;
+  }
+
+  /** The value of the key that is `count` after the current one in its bucket. */
+  valueAfter(count: number): number {
+    const { tree, valuesEnd, index } = this;
+    return readValue(tree.arena.words, valuesEnd, index + count, tree.valueBytes);
+  }
+
   seekToFirst(): void {
     this.walk.start();
     this.descent.first(this.tree.arena);
@@ -113,6 +123,18 @@ export class TreeCursor {
     }
     this.nextPos = decodeEntry(this.tree.arena, this.nextPos, this.buffer);
     this.index++;
+  }
+
+  /** Moves on as `next` does so many times, bucket by bucket as far as that goes. */
+  skip(count: number): void {
+    if (count <= 0 || !this.isValid) return;
+    this.next();
+    let left = count - 1;
+    while (this.isValid && left > this.leftInBucket(false)) {
+      left -= this.leftInBucket(false) + 1;
+      this.enterFirst(this.walk.next(this.tree.arena));
+    }
+    for (; this.isValid && left > 0; left--) this.next();
   }
 
   /**

@@ -16,6 +16,7 @@
 import { successor } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { Span } from "../cursor/spans.ts";
+import { ValueView } from "../cursor/value-view.ts";
 import { EntryKind, type SeqnoRange, type ValuePlace } from "../entry.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import { type SegmentCoders, untrainedCoders } from "../segment/coders.ts";
@@ -100,6 +101,7 @@ export class RunWriter {
   ): Promise<void> {
     const { largeValueBytes } = this.options;
     const { cursor, seqnos, firstKey, lastKey } = source;
+    const view = new ValueView();
     let coverStart: Uint8Array | undefined = firstKey;
     let work = 0;
     let entryCount = 0;
@@ -114,13 +116,15 @@ export class RunWriter {
           await this.cut(coverStart);
         }
         this.writer ??= await this.options.create(coders, seqnos, coverStart);
-        const value = cursor.storedValue();
-        if (value.length < largeValueBytes && value instanceof Uint8Array) {
-          this.writer.add(cursor.key, cursor.keyLength, kind, value, cursor.expiry);
-          work += value.length;
+        view.decoded.reset();
+        const place = cursor.viewStored(view);
+        const valueLength = view.end - view.start;
+        if (place === undefined && valueLength < largeValueBytes) {
+          this.writer.add(cursor.key, cursor.keyLength, kind, view, cursor.expiry);
+          work += valueLength;
         } else {
-          const place = await this.placeOf(value, leftLogs);
-          this.writer.addPlaced(cursor.key, cursor.keyLength, place, cursor.expiry);
+          const newPlace = await this.placeOf(place ?? view, leftLogs);
+          this.writer.addPlaced(cursor.key, cursor.keyLength, newPlace, cursor.expiry);
         }
       }
       if (work >= PAUSE_BYTES) {
@@ -183,10 +187,13 @@ export class RunWriter {
 
   /** Where a large value lies from now on. */
   private async placeOf(
-    value: Uint8Array | ValuePlace,
+    value: ValueView | ValuePlace,
     leftLogs: ValueLogSource,
   ): Promise<ValuePlace> {
-    if (value instanceof Uint8Array) return await (await this.openLog()).append(value);
+    if (value instanceof ValueView) {
+      const { bytes, start, end } = value;
+      return await (await this.openLog()).append(bytes.subarray(start, end));
+    }
     const left = leftLogs.get(value.fileNumber);
     return left === undefined ? value : await (await this.openLog()).copy(left, value);
   }

@@ -223,9 +223,15 @@ export function trainOn(segments: readonly Segment[], options: TrainingOptions):
   return trainCoders(sample, { keyCount }, { compression: options.compression });
 }
 
+/** A cursor over a source without ordinals. */
+export interface SampledCursor extends Cursor {
+  /** Moves on as `next` does so many times, if that can be done sooner. */
+  skip?(count: number): void;
+}
+
 /** Samples a source that has no ordinals, in one pass: windows evenly spread over `keyCount`. It blocks the thread. */
 export function sampleOf(
-  cursor: Cursor,
+  cursor: SampledCursor,
   keyCount: number,
   options: { readonly largeValueBytes: number },
 ): EntrySample {
@@ -234,7 +240,9 @@ export function sampleOf(
   cursor.seekToFirst();
   while (cursor.isValid && !sample.isFull) {
     sample.takeWindow(cursor, WINDOW_ENTRIES);
-    for (let i = WINDOW_ENTRIES; i < stride && cursor.isValid; i++) cursor.next();
+    const skipped = stride - WINDOW_ENTRIES;
+    if (cursor.skip !== undefined) cursor.skip(skipped);
+    else for (let i = 0; i < skipped && cursor.isValid; i++) cursor.next();
   }
   return sample;
 }

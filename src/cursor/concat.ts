@@ -65,8 +65,8 @@ export class ConcatCursor implements Cursor {
     this.position().viewValue(view);
   }
 
-  storedValue(): Uint8Array | ValuePlace {
-    return this.position().storedValue();
+  viewStored(view: ValueView): ValuePlace | undefined {
+    return this.position().viewStored(view);
   }
 
   seekToFirst(): void {

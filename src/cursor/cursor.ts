@@ -50,10 +50,10 @@ export interface Cursor {
   viewValue(view: ValueView): void;
 
   /**
-   * The value as `value()` gives it, or where it lies if it is kept in a value log, which is then not
-   * read. For those who pass values on without looking at them.
+   * As `viewValue`; but a value that is kept in a value log is not read: the answer is where it lies.
+   * For those who pass values on without looking at them.
    */
-  storedValue(): Uint8Array | ValuePlace;
+  viewStored(view: ValueView): ValuePlace | undefined;
 
   /**
    * Appends the entry that the cursor is at, and those that follow in the run's direction, to `run`, and

@@ -63,8 +63,8 @@ export class MaskedCursor implements Cursor {
     this.source.viewValue(view);
   }
 
-  storedValue(): Uint8Array | ValuePlace {
-    return this.source.storedValue();
+  viewStored(view: ValueView): ValuePlace | undefined {
+    return this.source.viewStored(view);
   }
 
   seekToFirst(): void {

@@ -87,8 +87,8 @@ export class MergeCursor implements Cursor {
     this.sources[this.heap[0]].viewValue(view);
   }
 
-  storedValue(): Uint8Array | ValuePlace {
-    return this.sources[this.heap[0]].storedValue();
+  viewStored(view: ValueView): ValuePlace | undefined {
+    return this.sources[this.heap[0]].viewStored(view);
   }
 
   seekToFirst(): void {

@@ -380,6 +380,11 @@ export class Memtable {
     view.set(this.heapBytes, start, start + this.heapWords[ref * UNIT_WORDS + 3]);
   }
 
+  /** Loads from the entry. What it returns has no meaning. */
+  touch(ref: number): number {
+    return this.heapWords[ref * UNIT_WORDS];
+  }
+
   /** The unit behind the entry: the reference of the one that was written next. */
   private endOf(ref: number): number {
     const end = this.valueStart(ref) + this.heapWords[ref * UNIT_WORDS + 3];
@@ -396,7 +401,7 @@ export class Memtable {
    * range tombstones deleted. What has expired at the moment `time` is a tombstone. It stays right
    * while there are writes between its moves.
    */
-  cursor(seqno: number, time: number): Cursor {
+  cursor(seqno: number, time: number): MemtableCursor {
     const keys = new TreeCursor(this.tree);
     return new MemtableCursor(this, keys, seqno, time, this.deletedRanges(seqno));
   }
@@ -450,7 +455,7 @@ function bytesFor(operationCount: number, keyBytes: number, valueBytes: number):
   );
 }
 
-class MemtableCursor implements Cursor {
+export class MemtableCursor implements Cursor {
   private readonly memtable: Memtable;
   private readonly keys: TreeCursor;
   private readonly seqno: number;
@@ -459,6 +464,8 @@ class MemtableCursor implements Cursor {
   /** That of the last key that was asked about. */
   private piece: Piece | undefined;
   private ref: number;
+  /** Some use must be made of what is touched, or the loads would be left out. */
+  touched: number;
 
   constructor(
     memtable: Memtable,
@@ -474,6 +481,7 @@ class MemtableCursor implements Cursor {
     this.deleted = deleted;
     this.piece = undefined;
     this.ref = NO_VERSION;
+    this.touched = 0;
   }
 
   get isValid(): boolean {
@@ -515,8 +523,8 @@ class MemtableCursor implements Cursor {
     else view.clear();
   }
 
-  storedValue(): Uint8Array {
-    return this.value();
+  viewStored(view: ValueView): undefined {
+    this.viewValue(view);
   }
 
   seekToFirst(): void {
@@ -540,13 +548,33 @@ class MemtableCursor implements Cursor {
   }
 
   next(): void {
-    this.keys.next();
+    const { keys } = this;
+    keys.next();
+    if (keys.isValid && keys.isFirstInBucket) this.touchVersions();
+    this.skipForwards();
+  }
+
+  /** Moves on by so many keys, and from there to one that has a version to be seen. */
+  skip(count: number): void {
+    this.keys.skip(count);
     this.skipForwards();
   }
 
   prev(): void {
     this.keys.prev();
     this.skipBackwards();
+  }
+
+  /**
+   * Looks at the versions of all keys of the bucket, which lie anywhere in the heap, so that they are
+   * fetched side by side and not one after the other.
+   */
+  private touchVersions(): void {
+    const { keys, memtable } = this;
+    let touched = 0;
+    for (let i = keys.leftInBucket(false); i > 0; i--)
+      touched ^= memtable.touch(keys.valueAfter(i));
+    this.touched = touched;
   }
 
   /** Moves on to a key that has a version to be seen, from the current one. */

@@ -242,8 +242,8 @@ class WriteSetCursor implements Cursor {
     view.set(value, 0, value.length);
   }
 
-  storedValue(): Uint8Array {
-    return this.value();
+  viewStored(view: ValueView): undefined {
+    this.viewValue(view);
   }
 
   seekToFirst(): void {

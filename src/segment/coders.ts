@@ -61,6 +61,8 @@ const EFFORT_BYTES = { quick: 1 << 18, thorough: MAX_SAMPLE_BYTES };
 
 /** Sample values that are encoded to compare encodings. */
 const TRIAL_BYTES = 256 << 10;
+/** Of keys and of values each, what is encoded to see how coders do. */
+const RATE_BYTES = 64 << 10;
 /**
  * What symbols may take more than deflate and still be chosen, since a point read decodes one value
  * and inflates no block. Where values are short, that is 20 times faster and worth much: symbols are
@@ -135,10 +137,10 @@ export function codingRates(
   return { keys: keyRate(sample, coders.keySymbols), values: values.trialRate(coders) };
 }
 
-/** Sees suffixes all over the sample, as far as TRIAL_BYTES go. */
+/** Sees suffixes all over the sample, as far as RATE_BYTES go. */
 function keyRate(sample: EntrySample, symbols: SymbolTable): number {
   const { suffixBuffer } = sample;
-  const stride = Math.max(1, Math.floor(sample.suffixBytes / TRIAL_BYTES));
+  const stride = Math.max(1, Math.floor(sample.suffixBytes / RATE_BYTES));
   const target = new Uint8Array(2 * MAX_KEY_BYTES);
   let bytes = 0;
   let coded = 0;
@@ -249,32 +251,36 @@ class SampleValues {
 
   /** Bytes that the sample's values take with these coders. */
   trialBytes(coders: SegmentCoders): number {
-    return this.trial(coders).coded;
+    return this.trial(coders, TRIAL_BYTES).coded;
   }
 
   /** The same for each byte of them; 1 if there are none. */
   trialRate(coders: SegmentCoders): number {
-    const { bytes, coded } = this.trial(coders);
+    const { bytes, coded } = this.trial(coders, RATE_BYTES);
     return bytes === 0 ? 1 : coded / bytes;
   }
 
   /**
-   * Bytes of values of the sample, and what they take with these coders, their share of the stored
+   * Bytes of values of the sample, `limit` at most, and what they take with these coders, their share of the stored
    * table and dictionary included. Values that may be in the dictionary are left out: they would take
    * next to nothing.
    */
-  private trial(coders: SegmentCoders): { readonly bytes: number; readonly coded: number } {
+  private trial(
+    coders: SegmentCoders,
+    limit: number,
+  ): { readonly bytes: number; readonly coded: number } {
     const { sample, entries, dictionaryStride } = this;
     const output = new ByteWriter();
     const block = new ValueBlockBuilder(coders);
     let valueBytes = 0;
     // Every n-th value, so that the trial sees the whole sample.
-    const stride = Math.max(1, Math.floor((this.meanBytes * entries.length) / TRIAL_BYTES));
+    const stride = Math.max(1, Math.floor((this.meanBytes * entries.length) / limit));
     for (let at = 0; at < entries.length; at += stride) {
       const i = entries[at];
       const value = at % dictionaryStride === 0 ? undefined : sample.value(i);
       if (value === undefined) continue;
-      block.add(value, sample.keyBytes.subarray(sample.keyStart(i)), keyLength(sample, i));
+      const keyFrom = sample.keyBytes.subarray(sample.keyStart(i));
+      block.add(value, 0, value.length, keyFrom, keyLength(sample, i));
       if (block.isFull) block.finish(output);
       valueBytes += value.length;
     }

@@ -16,8 +16,6 @@ import type { OrdinalSet } from "./ordinal-set.ts";
 import type { ValueReader } from "./value-reader.ts";
 import { ValueScanner } from "./value-scanner.ts";
 
-const NO_VALUE = new Uint8Array(0);
-
 export class SegmentCursor implements Cursor {
   private readonly keys: KeyCursor;
   private readonly keyCount: number;
@@ -157,10 +155,13 @@ export class SegmentCursor implements Cursor {
     else this.values.viewValue(keys.ordinal, keys.key, keys.keyLength, view);
   }
 
-  storedValue(): Uint8Array | ValuePlace {
+  viewStored(view: ValueView): ValuePlace | undefined {
     const { keys } = this;
-    if (this.isHidden()) return NO_VALUE;
-    return this.values.storedValueAt(keys.ordinal, keys.key, keys.keyLength);
+    if (!this.isHidden()) {
+      return this.values.viewStored(keys.ordinal, keys.key, keys.keyLength, view);
+    }
+    view.clear();
+    return undefined;
   }
 
   /** How many entries from `ordinal` on, at most `count`, are puts. */

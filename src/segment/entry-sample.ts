@@ -16,6 +16,7 @@
 import { commonPrefixLength } from "../bytes/compare.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import { ValueView } from "../cursor/value-view.ts";
 import { EntryKind, MAX_KEY_BYTES } from "../entry.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { MAX_SAMPLE_BYTES } from "./symbol-training.ts";
@@ -47,6 +48,7 @@ export class EntrySample {
   private readonly valueLengths: number[];
   /** The key seen last. */
   private readonly lastKey: KeyBuffer;
+  private readonly view: ValueView;
 
   /** Values of `largeValueBytes` and more are left out. */
   constructor(largeValueBytes: number = VALUE_LIMIT_BYTES) {
@@ -62,6 +64,7 @@ export class EntrySample {
     this.valueStarts = [];
     this.valueLengths = [];
     this.lastKey = new KeyBuffer();
+    this.view = new ValueView();
   }
 
   /** Whether more windows would add nothing. */
@@ -125,12 +128,15 @@ export class EntrySample {
     this.keys.append(key, 0, keyLength);
     this.keyStarts.push(this.keys.length);
     this.bytes += keyLength;
-    const value = cursor.kind === EntryKind.put ? cursor.storedValue() : undefined;
-    if (value instanceof Uint8Array && value.length < this.largeValueBytes) {
-      this.bytes += value.length;
+    const { view } = this;
+    view.decoded.reset();
+    const isInline = cursor.kind === EntryKind.put && cursor.viewStored(view) === undefined;
+    const length = view.end - view.start;
+    if (isInline && length < this.largeValueBytes) {
+      this.bytes += length;
       this.valueStarts.push(this.values.length);
-      this.valueLengths.push(value.length);
-      this.values.append(value);
+      this.valueLengths.push(length);
+      this.values.append(view.bytes, view.start, view.end);
     } else {
       this.valueStarts.push(NO_VALUE);
       this.valueLengths.push(0);

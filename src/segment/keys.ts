@@ -416,7 +416,7 @@ export class KeyIndexBuilder {
   private readonly chunks: Uint8Array[];
   private chunk: ByteWriter;
   private chunkBytes: number;
-  private lastKey: Uint8Array;
+  private lastBytes: Uint8Array;
   private lastKeyLength: number;
 
   /** `symbols` codes the keys, and is stored with them. */
@@ -429,7 +429,7 @@ export class KeyIndexBuilder {
     this.chunks = [];
     this.chunk = new ByteWriter(CHUNK_BYTES / 16);
     this.chunkBytes = 0;
-    this.lastKey = new Uint8Array(256);
+    this.lastBytes = new Uint8Array(256);
     this.lastKeyLength = 0;
   }
 
@@ -440,16 +440,21 @@ export class KeyIndexBuilder {
     return top + this.symbols.count * 4 + pages;
   }
 
+  /** The key added last, or no bytes: a view, valid until the next. */
+  get lastKey(): Uint8Array {
+    return this.lastBytes.subarray(0, this.lastKeyLength);
+  }
+
   /** Adds key[0, length), which must sort after all before it. */
   add(key: Uint8Array, length: number): void {
     assert(length <= MAX_KEY_BYTES, "a key is within its limit");
-    const { lastKey, lastKeyLength } = this;
+    const { lastBytes, lastKeyLength } = this;
     const limit = Math.min(length, lastKeyLength);
     let shared = 0;
-    while (shared < limit && key[shared] === lastKey[shared]) shared++;
+    while (shared < limit && key[shared] === lastBytes[shared]) shared++;
     const isFirst = this.keyCount === 0;
     if (!isFirst) {
-      const isAbove = shared < limit ? key[shared] > lastKey[shared] : length > lastKeyLength;
+      const isAbove = shared < limit ? key[shared] > lastBytes[shared] : length > lastKeyLength;
       assert(isAbove, "keys of an index ascend");
     }
     const separatorLength = isFirst ? 0 : shared + 1;
@@ -501,13 +506,13 @@ export class KeyIndexBuilder {
   }
 
   private keepLastKey(key: Uint8Array, shared: number, length: number): void {
-    if (length > this.lastKey.length) {
+    if (length > this.lastBytes.length) {
       const grown = new Uint8Array(length * 2);
-      grown.set(this.lastKey);
-      this.lastKey = grown;
+      grown.set(this.lastBytes);
+      this.lastBytes = grown;
     }
-    const { lastKey } = this;
-    for (let i = shared; i < length; i++) lastKey[i] = key[i];
+    const { lastBytes } = this;
+    for (let i = shared; i < length; i++) lastBytes[i] = key[i];
     this.lastKeyLength = length;
   }
 }

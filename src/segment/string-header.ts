@@ -16,19 +16,24 @@ const STRING_16 = 0xda;
 /** Longest header there is. */
 export const MAX_STRING_HEADER_BYTES = 3;
 
-/** Length of the header if `value` is a whole msgpack string with the shortest header, or 0. */
-export function stringHeaderBytes(value: Uint8Array): number {
-  const total = value.length;
+/** Length of the header if value[start, end) is a whole msgpack string with the shortest header, or 0. */
+export function stringHeaderBytes(
+  value: Uint8Array,
+  start = 0,
+  end: number = value.length,
+): number {
+  const total = end - start;
   if (total === 0) return 0;
-  const first = value[0];
+  const first = value[start];
   if (first >= FIX_STRING && first <= FIX_STRING + FIX_STRING_MAX) {
     return first - FIX_STRING === total - 1 ? 1 : 0;
   }
   if (first === STRING_8 && total >= 2) {
-    return value[1] > FIX_STRING_MAX && value[1] === total - 2 ? 2 : 0;
+    const length = value[start + 1];
+    return length > FIX_STRING_MAX && length === total - 2 ? 2 : 0;
   }
   if (first === STRING_16 && total >= 3) {
-    const length = (value[1] << 8) | value[2];
+    const length = (value[start + 1] << 8) | value[start + 2];
     return length > 0xff && length === total - 3 ? 3 : 0;
   }
   return 0;

@@ -32,6 +32,9 @@ import {
 const TARGET_BYTES = 4096;
 const DEFLATE_TARGET_BYTES = 8192;
 
+/** Shorter values are copied by a loop: to call `set` takes longer. */
+const LOOP_BYTES = 64;
+
 /** Gathers values until the block is full, then appends it to the output. */
 export class ValueBlockBuilder {
   /** Values added since the last `finish`. */
@@ -77,31 +80,31 @@ export class ValueBlockBuilder {
     return this.bytes >= this.targetBytes;
   }
 
-  /** Adds a value shorter than VALUE_LIMIT_BYTES, of the entry with key[0, keyLength). */
-  add(value: Uint8Array, key: Uint8Array, keyLength: number): void {
+  /** Adds source[start, end), shorter than VALUE_LIMIT_BYTES, of the entry with key[0, keyLength). */
+  add(source: Uint8Array, start: number, end: number, key: Uint8Array, keyLength: number): void {
     const { symbols } = this;
-    if (this.encoding === BlockEncoding.integers) this.addInteger(integerOf(value));
+    if (this.encoding === BlockEncoding.integers) {
+      this.addInteger(integerOf(source.subarray(start, end)));
+    }
     // The first of a group is stored even if it repeats, so that a look-up never leaves its group.
     const isFirstOfGroup = (this.count & GROUP_MASK) === 0;
     this.count++;
-    if (!isFirstOfGroup && this.isSameAsPrevious(value)) {
+    if (!isFirstOfGroup && this.isSameAsPrevious(source, start, end)) {
       if (symbols !== undefined && !this.isPreviousPlain) {
         // Key tokens mean the key of the entry that is read, which is another one from here on.
         this.coded.dropLast();
-        this.addCoded(symbols, value, key, 0);
+        this.addCoded(symbols, source, start, end, key, 0);
         this.isPreviousPlain = true;
       }
       this.raw.addSame();
       this.coded.addSame();
       return;
     }
-    const target = this.raw.reserve(value.length);
-    this.raw.buffer.set(value, target);
-    this.raw.addStored(value.length, false);
+    this.raw.addCopy(source, start, end);
     this.previousEnd = this.raw.valuesEnd;
-    this.previousStart = this.previousEnd - value.length;
+    this.previousStart = this.previousEnd - (end - start);
     this.isPreviousPlain = false;
-    if (symbols !== undefined) this.addCoded(symbols, value, key, keyLength);
+    if (symbols !== undefined) this.addCoded(symbols, source, start, end, key, keyLength);
   }
 
   /** Adds a place for an entry without a value. */
@@ -140,12 +143,12 @@ export class ValueBlockBuilder {
     this.coded.reset();
   }
 
-  private isSameAsPrevious(value: Uint8Array): boolean {
+  private isSameAsPrevious(source: Uint8Array, start: number, end: number): boolean {
     const { previousStart, previousEnd } = this;
-    if (previousStart < 0 || previousEnd - previousStart !== value.length) return false;
+    if (previousStart < 0 || previousEnd - previousStart !== end - start) return false;
     const { buffer } = this.raw;
-    for (let i = 0; i < value.length; i++) {
-      if (buffer[previousStart + i] !== value[i]) return false;
+    for (let i = start; i < end; i++) {
+      if (buffer[previousStart + i - start] !== source[i]) return false;
     }
     return true;
   }
@@ -153,18 +156,20 @@ export class ValueBlockBuilder {
   /** Codes with tokens for stretches of key[0, keyLength). */
   private addCoded(
     symbols: SymbolTable,
-    value: Uint8Array,
+    source: Uint8Array,
+    sourceStart: number,
+    sourceEnd: number,
     key: Uint8Array,
     keyLength: number,
   ): void {
     const isText = this.encoding === BlockEncoding.text;
-    const headerBytes = isText ? stringHeaderBytes(value) : 0;
-    const start = this.coded.reserve(value.length * 2);
+    const headerBytes = isText ? stringHeaderBytes(source, sourceStart, sourceEnd) : 0;
+    const start = this.coded.reserve((sourceEnd - sourceStart) * 2);
     const target = this.coded.buffer;
     const end = symbols.encodeWithKeyInto(
-      value,
-      headerBytes,
-      value.length,
+      source,
+      sourceStart + headerBytes,
+      sourceEnd,
       key,
       keyLength,
       target,
@@ -276,6 +281,17 @@ class BodyBuilder {
     writeU16(this.buffer, start, isBare ? length | LONG_BARE : length);
     this.addSize(SIZE_LONG);
     this.valuesEnd = start + 2 + length;
+  }
+
+  /** Adds a copy of source[start, end). */
+  addCopy(source: Uint8Array, start: number, end: number): void {
+    const length = end - start;
+    const target = this.reserve(length);
+    const { buffer } = this;
+    if (length < LOOP_BYTES)
+      for (let i = 0; i < length; i++) buffer[target + i] = source[start + i];
+    else buffer.set(source.subarray(start, end), target);
+    this.addStored(length, false);
   }
 
   addSame(): void {

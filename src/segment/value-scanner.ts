@@ -9,7 +9,7 @@
  * nothing and does not read block by block.
  */
 import type { EntryRun } from "../cursor/entry-run.ts";
-import { ValueView } from "../cursor/value-view.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { BlockEncoding } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
@@ -28,8 +28,6 @@ const IS_OWN = -1;
 export class ValueScanner {
   private readonly reader: ValueReader;
   private readonly decoder: ValueDecoder;
-  /** For who wants an array of the value. */
-  private readonly own: ValueView;
   /** The block whose image the decoder has, or -1, and its ordinals [firstOrdinal, endOrdinal). */
   private block: number;
   private firstOrdinal: number;
@@ -48,7 +46,6 @@ export class ValueScanner {
   constructor(reader: ValueReader) {
     this.reader = reader;
     this.decoder = new ValueDecoder(reader.symbols);
-    this.own = new ValueView();
     this.block = -1;
     this.firstOrdinal = 0;
     this.endOrdinal = 0;
@@ -71,14 +68,15 @@ export class ValueScanner {
   }
 
   /**
-   * The value as bytes of their own, valid as long as with `viewValue`; but a value in a value log is
-   * not read: the answer is where it lies.
+   * As `viewValue`; but a value in a value log is not read: the answer is where it lies.
    */
-  storedValueAt(ordinal: number, key: Uint8Array, keyLength: number): Uint8Array | ValuePlace {
-    const { own } = this;
-    own.decoded.reset();
-    if (!this.viewInline(ordinal, key, keyLength, own)) return this.decoder.place;
-    return own.bytes.subarray(own.start, own.end);
+  viewStored(
+    ordinal: number,
+    key: Uint8Array,
+    keyLength: number,
+    view: ValueView,
+  ): ValuePlace | undefined {
+    return this.viewInline(ordinal, key, keyLength, view) ? undefined : this.decoder.place;
   }
 
   /**

@@ -8,6 +8,7 @@
 
 import { assert } from "../assert.ts";
 import { ByteWriter } from "../bytes/writer.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import { EntryKind, type ValueLogUse, type ValuePlace } from "../entry.ts";
 import { appendBlockEntry } from "./block-index.ts";
 import type { SegmentCoders } from "./coders.ts";
@@ -45,11 +46,12 @@ export class ValueWriter {
     return this.end + this.block.bytes + this.entries.length;
   }
 
-  add(key: Uint8Array, keyLength: number, kind: EntryKind, value: Uint8Array): void {
+  add(key: Uint8Array, keyLength: number, kind: EntryKind, view: ValueView): void {
     const { block } = this;
-    assert(value.length < VALUE_LIMIT_BYTES, "a value in a block is within its limit");
+    const { bytes, start, end } = view;
+    assert(end - start < VALUE_LIMIT_BYTES, "a value in a block is within its limit");
     if (kind === EntryKind.tombstone) block.addNothing();
-    else block.add(value, key, keyLength);
+    else block.add(bytes, start, end, key, keyLength);
     if (block.isFull) this.finishBlock();
   }
 

@@ -6,6 +6,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
+import { ValueView } from "../cursor/value-view.ts";
 import { EntryKind, NEVER, type ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import type { File } from "../io/file-system.ts";
@@ -45,6 +46,7 @@ export async function verifyEntries(
   const { file, keys, filter, tombstones, expiries, values, properties } = parts;
   const cursor = new SegmentCursor(keys, tombstones, expiries, values);
   const { index } = values;
+  const view = new ValueView();
   let previous: Uint8Array = new Uint8Array(0);
   let count = 0;
   let keyBytes = 0;
@@ -69,14 +71,15 @@ export async function verifyEntries(
     expectFact(keys.find(key, keyLength) === count, "to find each key", file);
     expectFact(filter.mayContain(keyHash(key, keyLength)), "a filter that passes each key", file);
     keyBytes += keyLength;
-    const value = cursor.storedValue();
-    valueBytes += value.length;
-    if (!(value instanceof Uint8Array)) {
+    view.decoded.reset();
+    const place = cursor.viewStored(view);
+    valueBytes += place?.length ?? view.end - view.start;
+    if (place !== undefined) {
       const report = (bytes: number): void =>
         onProgress(index.offsets[block] + allLogBytes + bytes);
-      await verifyLarge(values, value, report);
-      logBytes.set(value.fileNumber, (logBytes.get(value.fileNumber) ?? 0) + value.storedLength);
-      allLogBytes += value.storedLength;
+      await verifyLarge(values, place, report);
+      logBytes.set(place.fileNumber, (logBytes.get(place.fileNumber) ?? 0) + place.storedLength);
+      allLogBytes += place.storedLength;
     }
     if (cursor.expiry !== NEVER) {
       expectFact(cursor.kind === EntryKind.put, "no tombstone that expires", file);

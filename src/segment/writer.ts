@@ -14,6 +14,7 @@ import { checksum } from "../bytes/checksum.ts";
 import { successor } from "../bytes/compare.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import type { Span } from "../cursor/spans.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import {
   EntryKind,
   type FileIdentity,
@@ -99,8 +100,6 @@ export class SegmentWriter {
   private keyBytes: number;
   private valueBytes: number;
   private firstKey: Uint8Array;
-  private lastKey: Uint8Array;
-  private lastKeyLength: number;
 
   /** Creates the file, which must not exist. */
   static async create(options: SegmentWriterOptions): Promise<SegmentWriter> {
@@ -131,8 +130,6 @@ export class SegmentWriter {
     this.keyBytes = 0;
     this.valueBytes = 0;
     this.firstKey = new Uint8Array(0);
-    this.lastKey = new Uint8Array(256);
-    this.lastKeyLength = 0;
   }
 
   get keyCount(): number {
@@ -154,20 +151,20 @@ export class SegmentWriter {
 
   /**
    * Adds the entry of key[0, keyLength), which must sort after all before it (the key index asserts
-   * it), with a value shorter than VALUE_LIMIT_BYTES. A tombstone's value is not kept, and its expiry
-   * is NEVER. Both arrays may change after the call.
+   * it), with the value that `view` shows, shorter than VALUE_LIMIT_BYTES. A tombstone's value is not
+   * kept, and its expiry is NEVER. Both arrays may change after the call.
    */
   add(
     key: Uint8Array,
     keyLength: number,
     kind: EntryKind,
-    value: Uint8Array,
+    view: ValueView,
     expiry: number = NEVER,
   ): void {
     this.addKey(key, keyLength, expiry);
-    this.values.add(key, keyLength, kind, value);
+    this.values.add(key, keyLength, kind, view);
     if (kind === EntryKind.tombstone) this.tombstones.add(this.count - 1);
-    else this.valueBytes += value.length;
+    else this.valueBytes += view.end - view.start;
   }
 
   /** As `add`, for a put whose value lies in a value log. */
@@ -245,7 +242,7 @@ export class SegmentWriter {
       tombstoneCount: this.tombstones.count,
       rangeTombstoneCount: this.rangeTombstoneCount,
       firstKey: this.firstKey,
-      lastKey: this.lastKey.slice(0, this.lastKeyLength),
+      lastKey: this.keys.lastKey.slice(),
       valueLogs: values.valueLogs,
     };
   }
@@ -286,7 +283,7 @@ export class SegmentWriter {
   }
 
   private properties(coverEnd: Uint8Array | undefined): Properties {
-    const lastKey = this.lastKey.subarray(0, this.lastKeyLength);
+    const { lastKey } = this.keys;
     const lastCovered = this.count === 0 ? lastKey : successor(lastKey);
     return {
       keyCount: this.count,
@@ -314,7 +311,6 @@ export class SegmentWriter {
     this.keyBytes += keyLength;
     if (expiry !== NEVER) this.expiries.add(this.count, expiry);
     this.count++;
-    this.keepLastKey(key, keyLength);
   }
 
   /** Zeros up to where a section may begin. */
@@ -322,12 +318,5 @@ export class SegmentWriter {
     const { values } = this;
     const padding = alignSection(values.end) - values.end;
     for (let i = 0; i < padding; i++) values.output.u8(0);
-  }
-
-  private keepLastKey(key: Uint8Array, keyLength: number): void {
-    if (keyLength > this.lastKey.length) this.lastKey = new Uint8Array(keyLength * 2);
-    const { lastKey } = this;
-    for (let i = 0; i < keyLength; i++) lastKey[i] = key[i];
-    this.lastKeyLength = keyLength;
   }
 }

@@ -58,8 +58,8 @@ export class ArrayCursor implements Cursor {
     view.set(value, 0, value.length);
   }
 
-  storedValue(): Uint8Array {
-    return this.value();
+  viewStored(view: ValueView): undefined {
+    this.viewValue(view);
   }
 
   seekToFirst(): void {

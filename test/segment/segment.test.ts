@@ -31,6 +31,7 @@ import {
   sorted,
   VALUE_LOG_NUMBER,
   VALUE_LOG_PATH,
+  viewOf,
   write,
 } from "./segments.ts";
 
@@ -501,8 +502,8 @@ describe("SegmentWriter", () => {
     ["a prefix of the last", ""],
   ])("refuses %s", async (_, key) => {
     const writer = await create(new MemoryFileSystem());
-    writer.add(bytesOf("b"), 1, EntryKind.put, bytesOf("v"));
-    expect(() => writer.add(bytesOf(key), key.length, EntryKind.put, bytesOf("v"))).toThrow(
+    writer.add(bytesOf("b"), 1, EntryKind.put, viewOf(bytesOf("v")));
+    expect(() => writer.add(bytesOf(key), key.length, EntryKind.put, viewOf(bytesOf("v")))).toThrow(
       DatabaseError,
     );
   });
@@ -510,7 +511,7 @@ describe("SegmentWriter", () => {
   test("abandons its file", async () => {
     const fileSystem = new MemoryFileSystem();
     const writer = await create(fileSystem);
-    writer.add(bytesOf("k"), 1, EntryKind.put, bytesOf("v"));
+    writer.add(bytesOf("k"), 1, EntryKind.put, viewOf(bytesOf("v")));
     await writer.drain();
     await writer.abandon();
     expect(await fileSystem.list("db")).toEqual([]);
@@ -536,7 +537,7 @@ describe("SegmentWriter", () => {
     for (const [i, { key, value }] of entries.entries()) {
       const kind = value ? EntryKind.put : EntryKind.tombstone;
       const expiry = value && 2 ** 48 + i * 2 ** 34;
-      writer.add(key, key.length, kind, value ?? bytesOf(""), expiry);
+      writer.add(key, key.length, kind, viewOf(value ?? bytesOf("")), expiry);
     }
     const estimated = writer.estimatedBytes;
     const { fileBytes } = await writer.finish();

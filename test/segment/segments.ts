@@ -125,9 +125,16 @@ export class EntryCursor implements Cursor {
     view.set(value, 0, value.length);
   }
 
-  storedValue(): Uint8Array {
-    return this.value();
+  viewStored(view: ValueView): undefined {
+    this.viewValue(view);
   }
+}
+
+/** What a source would show of a value. */
+export function viewOf(value: Uint8Array): ValueView {
+  const view = new ValueView();
+  view.set(value, 0, value.length);
+  return view;
 }
 
 export interface BuildOptions {
@@ -175,7 +182,7 @@ export async function write(
       });
       writer.addPlaced(key, key.length, await log.append(value), expiry);
     } else {
-      writer.add(key, key.length, kind, value ?? NO_BYTES, expiry);
+      writer.add(key, key.length, kind, viewOf(value ?? NO_BYTES), expiry);
     }
     if (writer.pendingBytes > 1 << 16) await writer.drain();
   }

@@ -44,7 +44,8 @@ function store(encoding: BlockEncoding, entries: readonly Entry[]): [Uint8Array,
   });
   for (const [key, value] of entries) {
     if (builder.isFull) break;
-    if (value instanceof Uint8Array) builder.add(value, bytesOf(key), bytesOf(key).length);
+    if (value instanceof Uint8Array)
+      builder.add(value, 0, value.length, bytesOf(key), bytesOf(key).length);
     else builder.addPointer(value);
   }
   const { count } = builder;
@@ -195,7 +196,7 @@ describe("a block of integers", () => {
       [pack(5), pack(6)],
     ].map((values) => {
       const output = new ByteWriter();
-      for (const value of values) builder.add(value, bytesOf("k"), 1);
+      for (const value of values) builder.add(value, 0, value.length, bytesOf("k"), 1);
       builder.finish(output);
       expect(
         load(
@@ -216,9 +217,9 @@ describe("a block of integers", () => {
       dictionary: new Uint8Array(0),
     });
     builder.addNothing();
-    builder.add(pack(500), bytesOf("k"), 1);
+    builder.add(pack(500), 0, pack(500).length, bytesOf("k"), 1);
     builder.addNothing();
-    builder.add(pack(600), bytesOf("l"), 1);
+    builder.add(pack(600), 0, pack(600).length, bytesOf("l"), 1);
     const output = new ByteWriter();
     builder.finish(output);
     const image = blockImage(output.take(), dictionary, "file", 0);
