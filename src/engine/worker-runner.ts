@@ -12,7 +12,7 @@ import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
 import type { JobControl } from "./job-control.ts";
 import type { CompactionTask, FlushTask, JobContext, JobOutput, JobRunner } from "./jobs.ts";
-import type { Memtable } from "./memtable.ts";
+import type { Memtable, SharedMemtable } from "./memtable.ts";
 import {
   fromPortable,
   type JobRequest,
@@ -69,12 +69,15 @@ export class WorkerRunner implements JobRunner {
   }
 
   foresee(memtable: Memtable, keyCount: number): void {
+    let copy: SharedMemtable;
+    try {
+      copy = memtable.shareCopy();
+    } catch {
+      // No memory for a copy: the flush learns by itself, and the write that came here is done.
+      return;
+    }
     const worker = this.worker ?? this.start();
-    worker.postMessage({
-      kind: "foresee",
-      memtable: memtable.shareCopy(),
-      keyCount,
-    } satisfies WorkerRequest);
+    worker.postMessage({ kind: "foresee", memtable: copy, keyCount } satisfies WorkerRequest);
     if (this.pending.size === 0) worker.unref();
   }
 
