@@ -50,6 +50,7 @@ const directory = mkdtempSync(join(flags.directory, "memkv-compare-"));
 const pairsFile = join(directory, "pairs.tsv");
 try {
   writeFileSync(pairsFile, formatPairs(makePairs(pairCount, flags.data)));
+  mkdirSync(flags.out, { recursive: true });
   const results = new Results(flags.out, pairCount, flags.data === undefined ? "made up" : "real");
   await prepare(workloads, stores);
   for (let round = 0; round < rounds; round++) {
@@ -65,11 +66,13 @@ try {
           results.add(row, store, round, outcome.numbers[k]);
         }
       }
+      // A run of hours that is cut short keeps what it has measured.
+      results.save();
+      console.error(
+        `round ${round + 1} of ${rounds}: ${i + 1} of ${workloads.length} workloads (${workload.name})`,
+      );
     }
-    console.error(`round ${round + 1} of ${rounds} is done`);
   }
-  mkdirSync(flags.out, { recursive: true });
-  results.save();
   const ran = workloads.flatMap(({ rows }) => rows.map(({ name }) => name));
   console.log(formatTable(results.rows.filter(({ name }) => ran.includes(name))));
 } finally {
