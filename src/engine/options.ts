@@ -62,7 +62,7 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly blockCacheBytes?: number | undefined;
   /**
    * Hard budget for values that `get` and `getMany` found lately, of keys that never expire: rows of
-   * up to 4 KiB, key and value. Default 16 MiB; 0 for none.
+   * up to 4 KiB, key and value, and an eighth of the budget. Default 16 MiB; 0 for none.
    */
   readonly rowCacheBytes?: number | undefined;
   /** Bytes at which a run is cut into segments, and value logs are cut. Default 64 MiB; at least 64 KiB. */

@@ -24,7 +24,8 @@
  *
  * Positions are counted in units of 4 bytes and only grow; a row's offset in the ring is its position
  * less that of the lap's start. So a row that leaves need not be looked for in the table: its slot has
- * a position before the tail. Nothing is ever rehashed or walked whole, so that no read pauses.
+ * a position before the tail. Nothing is rehashed or walked whole, so that no read pauses; but once in
+ * 16 GiB of rows positions come to their end, and all is forgotten.
  *
  * Invariants:
  * 1. A row has the value that readers see at the write `seqno`, the newest, and one that never
@@ -291,7 +292,7 @@ export class RowCache implements OperationTarget {
     assert(this.head - this.tail <= this.ringUnits, "rows lie within the ring");
   }
 
-  /** Takes out everything, and counts positions from the beginning: once in 16 GiB of rows. */
+  /** Takes out everything, and counts positions from the beginning. */
   private restart(): void {
     this.table.fill(NOWHERE);
     this.tail = NOWHERE + 1;

@@ -18,6 +18,13 @@ import { openFor, temporaryDirectory } from "./harness.ts";
 
 const found = new ValueView();
 
+/** Pairs of keys with one hash, of one length and of two. */
+const COLLIDING = [
+  ["0qprhg1mx243", "0mfo430h0u0m"],
+  ["05xrdo0qpew1", "1rl0kh0ysc7j"],
+  ["k94515", "k167820"],
+] as const;
+
 function bytesOf(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
@@ -128,7 +135,7 @@ describe("a row cache", () => {
     expect(find(cache, "b")).toBe("2");
   });
 
-  test("tells keys with one hash apart, and forgets them together", () => {
+  test("tells keys with one hash apart, also where one begins with the other", () => {
     const cache = new RowCache(2 ** 16, 0);
     const hash = 12_345;
     for (const key of ["one", "two"]) {
@@ -139,49 +146,108 @@ describe("a row cache", () => {
       expect(cache.find(bytesOf(key), key.length, hash, found)).toBe(true);
       expect(new TextDecoder().decode(found.bytes.slice(found.start, found.end))).toBe(key);
     }
-    expect(cache.find(bytesOf("ten"), 3, hash, found)).toBe(false);
+    for (const key of ["ten", "on", "ones", ""]) {
+      expect(cache.find(bytesOf(key), key.length, hash, found), key).toBe(false);
+    }
+  });
+
+  test.each(COLLIDING)("forgets %s and %s together, as they have one hash", (one, other) => {
+    const hash = keyHash(bytesOf(one), one.length);
+    expect(keyHash(bytesOf(other), other.length)).toBe(hash);
+    for (const written of [one, other]) {
+      const cache = new RowCache(2 ** 16, 0);
+      for (const key of [one, other]) insert(cache, key, `value of ${key}`);
+      for (const key of [one, other]) expect(find(cache, key)).toBe(`value of ${key}`);
+      write(cache, written);
+      for (const key of [one, other]) expect(find(cache, key)).toBeUndefined();
+    }
+  });
+
+  test("forgets a key wherever in its set it is", () => {
+    // One set, so that these fill it.
+    const keys = Array.from({ length: 7 }, (_, i) => `key ${i}`);
+    for (const written of keys) {
+      const cache = new RowCache(1000, 0);
+      for (const key of keys) insert(cache, key, "value");
+      for (const key of keys) expect(find(cache, key)).toBe("value");
+      write(cache, written);
+      for (const key of keys) expect(find(cache, key)).toBe(key === written ? undefined : "value");
+    }
+  });
+
+  test("lets a key in at its first miss after a write took it out, though it is full", () => {
+    const cache = new RowCache(1000, 0);
+    const long = "v".repeat(70);
+    for (let i = 0; i < 30; i++) for (let j = 0; j < 2; j++) insert(cache, `key ${i}`, long);
+    expect(find(cache, "key 29")).toBe(long);
+    // The two keys that were missed last are others now.
+    for (const key of ["other", "another"]) insert(cache, key, long);
+    for (const key of ["other", "another"]) expect(find(cache, key)).toBeUndefined();
+    write(cache, "key 29");
+    const other = "w".repeat(70);
+    insert(cache, "key 29", other);
+    expect(find(cache, "key 29")).toBe(other);
+  });
+
+  test("lets go of what was found once and then no more", () => {
+    const cache = new RowCache(2 ** 12, 0);
+    insert(cache, "found", "value");
+    expect(find(cache, "found")).toBe("value");
+    for (let i = 0; i < 1000; i++) for (let j = 0; j < 2; j++) insert(cache, `${i}`, "value");
+    expect(find(cache, "found")).toBeUndefined();
+  });
+
+  test("counts its table and its rows, once it has one", () => {
+    const cache = new RowCache(2 ** 10, 0);
+    expect(cache.bytes).toBe(0);
+    insert(cache, "key", "value");
+    // Two sets of 64 bytes; 4 bytes of header, 8 of key and value.
+    expect(cache.bytes).toBe(2 * 64 + 4 + 8);
   });
 
   test("is right, and within its budget, whatever is read and written", () => {
-    const anyKey = fc.nat(40).map((i) => `${i}`.repeat(1 + (i % 7)));
-    const anyStep = fc.oneof(
-      { weight: 40, arbitrary: fc.record({ type: fc.constant("read"), key: anyKey }) },
-      {
-        weight: 10,
-        arbitrary: fc.record({
-          type: fc.constantFrom("put", "delete"),
-          key: anyKey,
-          length: fc.nat(200),
-        }),
-      },
-      { weight: 1, arbitrary: fc.record({ type: fc.constant("delete range"), key: anyKey }) },
-    );
-    const anySizes = fc.constantFrom(1, 64, 200, 600, 1000, 3000, 2 ** 14);
+    // Few keys are read often, so that rows are found, written to and in the way of others.
+    const keys = [
+      ...COLLIDING.flat(),
+      "",
+      ...Array.from({ length: 40 }, (_, i) => `${i}`.repeat(1 + (i % 7))),
+      "k".repeat(150),
+      "k".repeat(5000),
+    ];
+    const anySizes = fc.constantFrom(1, 64, 68, 200, 512, 600, 1000, 2048, 3000, 2 ** 14, 2 ** 16);
+    let hits = 0;
     fc.assert(
       fc.property(
         anySizes,
         fc.constantFrom(1, 2 ** 32 - 2 ** 16 - 500),
-        fc.array(anyStep, { minLength: 200, maxLength: 600 }),
-        (capacityBytes, firstPosition, steps) => {
+        fc.constantFrom(3, 20, 200, 5000),
+        fc.integer(),
+        (capacityBytes, firstPosition, valueBytes, seed) => {
+          const random = new Random(seed);
           const cache = new RowCache(capacityBytes, 0, firstPosition);
           const content = new Map<string, string>();
-          for (const [i, step] of steps.entries()) {
-            if (step.type === "read") {
-              read(cache, content, step.key);
-            } else if (step.type === "delete range") {
-              for (const key of content.keys()) if (key >= step.key) content.delete(key);
-              cache.deleteRange();
+          const order = [...keys].sort(() => random.below(3) - 1);
+          for (let i = 0; i < 2000; i++) {
+            const key = order[Math.min(random.below(order.length), random.below(order.length))];
+            const step = random.below(600);
+            if (step > 60) {
+              read(cache, content, key);
+            } else if (step > 0) {
+              if (random.oneIn(4)) content.delete(key);
+              else content.set(key, `${i}`.padEnd(random.below(valueBytes)));
+              write(cache, key);
             } else {
-              if (step.type === "delete") content.delete(step.key);
-              else content.set(step.key, `${i}`.padEnd("length" in step ? step.length : 0));
-              write(cache, step.key);
+              content.clear();
+              cache.deleteRange();
             }
-            expect(cache.bytes).toBeLessThanOrEqual(capacityBytes);
+            if (cache.bytes > capacityBytes) expect(cache.bytes).toBeLessThanOrEqual(capacityBytes);
           }
+          hits += cache.hits;
         },
       ),
       parameters(300),
     );
+    expect(hits).toBeGreaterThan(0);
   });
 
   test("goes on where positions come to their end", () => {
@@ -195,6 +261,18 @@ describe("a row cache", () => {
       read(cache, content, key);
     }
     expect(cache.hits).toBeGreaterThan(20_000);
+  });
+
+  test("knows nothing of before positions came to their end", () => {
+    const keys = ["", "a", "b", "c", "d", "e", "f"];
+    // Two units a row: the next one is beyond the last position.
+    const cache = new RowCache(1000, 0, 2 ** 32 - 2 ** 16 - 13);
+    for (const key of keys) insert(cache, key, "old");
+    for (const key of keys) expect(find(cache, key), key).toBe("old");
+    insert(cache, "g", "new");
+    for (const key of keys) expect(find(cache, key), key).toBeUndefined();
+    for (const key of keys.slice(1)) insert(cache, key, "new");
+    for (const key of keys.slice(1)) expect(find(cache, key), key).toBe("new");
   });
 });
 
@@ -366,6 +444,17 @@ describe("the row cache of a database", () => {
     await database.close();
     expect(() => database.get("b")).toThrow(ClosedError);
     expect(() => database.getMany(["b"])).toThrow(ClosedError);
+  });
+
+  test.each([false, true])("serves what an earlier open wrote, readOnly: %s", async (readOnly) => {
+    const fileSystem = new MemoryFileSystem();
+    const writer = await open<string, string>("db", { fileSystem, durability: "os" });
+    await writer.put("b", "b");
+    await writer.close();
+    const database = await open<string, string>("db", { fileSystem, readOnly });
+    expect(database.getMany(["b", "b"])).toEqual(["b", "b"]);
+    expect(database.stats().rowCache).toMatchObject({ hits: 1, misses: 1 });
+    await database.close();
   });
 
   test("is right after a write that failed", async () => {
