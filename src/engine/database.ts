@@ -615,11 +615,12 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     time?: number,
   ): void {
     const { key: keyCodec, value: valueCodec } = this.codecs;
-    // The value first, since that may run the user's code, which may read and so encode other keys.
+    // Clock and value first: they may run the user's code, which may read and so encode other keys.
+    const expiry = this.store.expiryAfter(ttl, time);
     const content = valueCodec.toAppend(value);
     // The length first: encoding a long key replaces the buffer.
     const length = keyCodec.encode(key);
-    record.put(keyCodec.buffer, length, content, this.store.expiryAfter(ttl, time));
+    record.put(keyCodec.buffer, length, content, expiry);
   }
 
   private encodeDelete(record: RecordBuilder, key: K): void {

@@ -81,9 +81,11 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
     this.checkLive();
     const ttl = resolveTtl(options);
     const { key: keyCodec, value: valueCodec } = this.codecs;
+    // The key last: clock and value may run the user's code, which may read and so encode other keys.
+    const expiry = this.store.expiryAfter(ttl);
     const bytes = valueCodec.encode(value);
     const length = keyCodec.encode(key);
-    this.writes.put(keyCodec.buffer, length, bytes, this.store.expiryAfter(ttl));
+    this.writes.put(keyCodec.buffer, length, bytes, expiry);
     this.sourcesChanged();
   }
 

@@ -264,6 +264,37 @@ test("what one batch puts with equal ttls expires together, however long its enc
   expect([...counts]).toEqual([200, 100, 0]);
 });
 
+test("a put goes to its own key, also where the clock reads another", async () => {
+  let isReading = true;
+  const database: TextDatabase = await openFor<string, string>(":memory:", {
+    ttl: 100,
+    now: () => {
+      // Reading asks for the time, too.
+      if (!isReading) {
+        isReading = true;
+        expect(database.get("other")).toBe("other");
+        isReading = false;
+      }
+      return 1000;
+    },
+  });
+  await database.put("other", "other");
+  isReading = false;
+  await database.put("put", "value");
+  database.putSync("putSync", "value");
+  await database.put("if absent", "value", { ifAbsent: true });
+  await database.batch([{ type: "put", key: "batch", value: "value", ttl: 10 }]);
+  await database.transaction((tx) => tx.put("transaction", "value"));
+  expect([...database.entries()]).toEqual([
+    ["batch", "value"],
+    ["if absent", "value"],
+    ["other", "other"],
+    ["put", "value"],
+    ["putSync", "value"],
+    ["transaction", "value"],
+  ]);
+});
+
 test("a ttl may be of any size, in parts of milliseconds too", async () => {
   const { clock, database } = await setUp();
   await database.put("a", "a", { ttl: 0 });
