@@ -28,8 +28,9 @@
  * m just as that one did, so it is passed unread; one that shares less sorts after the sought key,
  * which is therefore absent; only where they are equal are bytes compared, and then from m on. So a
  * search compares each byte of the sought key once, and reads only the two header bytes of most
- * entries. (All of these in arrays of their own, with the first bytes of the tails beside them, make
- * a lookup among a million URLs 5 % faster, and an insertion would have twice as many pieces to copy.)
+ * entries. (All of these in arrays of their own, with the first bytes of the tails beside them,
+ * make a lookup among a million URLs 5 % faster, and an insertion would have twice as many pieces
+ * to copy.)
  *
  * Every change but one writes a new block whole (bucket-changes.ts); the one store that publishes its
  * reference hides every half-done state from readers in other threads. The exception is a key after

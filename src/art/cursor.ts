@@ -2,10 +2,10 @@
  * TreeCursor: a position in a tree, walked in either direction.
  *
  * The cursor stands in a bucket and decodes one key from the next, so that a step costs a few bytes
- * of copying; from bucket to bucket it goes by a BucketWalk. It keeps its key, and so stays right while
- * the tree changes between its moves: when the tree's change count is not the one it saw, it finds its
- * place anew by the key. If the key itself was removed meanwhile, `next` goes to the first key after it and
- * `prev` to the last before it.
+ * of copying; from bucket to bucket it goes by a BucketWalk. It keeps its key, and so stays right
+ * while the tree changes between its moves: when the tree's change count is not the one it saw, it
+ * finds its place anew by the key. If the key itself was removed meanwhile, `next` goes to the
+ * first key after it and `prev` to the last before it.
  */
 import { BucketSearch, decodeEntry, decodeKey, readValue, sharedAt, valuesEnd } from "./bucket.ts";
 import { BucketWalk } from "./bucket-walk.ts";

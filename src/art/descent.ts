@@ -81,8 +81,9 @@ export class Descent {
    * still sort after the key: then it is the previous one, and there is one. In an empty tree the
    * slot is the root's, which holds 0.
    *
-   * If the descent has done nothing since its last `floor`, and the tree has not changed, it may begin
-   * where the ways part: the caller vouches that the two keys agree in their first `shared` bytes.
+   * If the descent has done nothing since its last `floor`, and the tree has not changed, it may
+   * begin where the ways part: the caller vouches that the two keys agree in their first `shared`
+   * bytes.
    */
   floor(arena: Arena, key: Uint8Array, start: number, end: number, shared: number): number {
     const { bytes, words } = arena;

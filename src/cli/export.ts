@@ -4,8 +4,8 @@
  * TSV and lines cannot hold every key and value: what would not read back the same is an error that
  * names the key, rather than a file that is not what the store holds. JSONL holds what JSON holds;
  * the dates, big integers, sets and bytes that a msgpack value may hold besides become strings and
- * arrays. What has expired is not there, and when the rest expires is not written: read back it stays.
- * A checkpoint keeps it.
+ * arrays. What has expired is not there, and when the rest expires is not written: read back it
+ * stays. A checkpoint keeps it.
  */
 import { type Command, Option } from "commander";
 import type { Database } from "../index.ts";

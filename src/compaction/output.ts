@@ -90,8 +90,8 @@ export class RunWriter {
   }
 
   /**
-   * Appends every entry of the source, but for tombstones where they are dropped. Values are moved out
-   * of the logs that `leftLogs` has.
+   * Appends every entry of the source, but for tombstones where they are dropped. Values are moved
+   * out of the logs that `leftLogs` has.
    */
   async writeAll(
     source: Source,

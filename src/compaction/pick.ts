@@ -6,10 +6,11 @@
  * in age may be merged, since newer hides older. Four rules, the first that applies; all but the last
  * and the part about tombstones wait until there are `compactionTrigger` runs:
  *
- * 1. Space: if what might be hidden is at least `maxSizeAmplificationPercent` of what certainly lives,
- *    merge all. Bounds what overwritten and deleted entries may cost on disk.
- * 2. Size: from the newest run on, take runs as long as the next is at most `sizeRatio` percent larger
- *    than those taken, and at most `maxMergeWidth`; merge if at least `minMergeWidth` were taken.
+ * 1. Space: if what might be hidden is at least `maxSizeAmplificationPercent` of what certainly
+ *    lives, merge all. Bounds what overwritten and deleted entries may cost on disk.
+ * 2. Size: from the newest run on, take runs as long as the next is at most `sizeRatio` percent
+ *    larger than those taken, and at most `maxMergeWidth`; merge if at least `minMergeWidth` were
+ *    taken.
  * 3. Count: over three times `compactionTrigger` runs, merge the cheapest neighbours that bring the
  *    count down. Bounds what a read has to look through.
  * 4. Garbage: rewrite a run by itself, or what of it refers to value logs that are mostly garbage, if

@@ -7,8 +7,8 @@
  * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older. What range
  *    tombstones of newer inputs cover is passed over by seeking (MaskedCursor), and not read.
  * 4. The new run has the range tombstones of all inputs, joined; its entries are newer than they.
- * 5. What has expired is a tombstone. Tombstones of both kinds are dropped where no run older than the
- *    merge exists.
+ * 5. What has expired is a tombstone. Tombstones of both kinds are dropped where no run older than
+ *    the merge exists.
  * 6. RunWriter cuts the output into segments. Nothing is installed here: the caller writes the
  *    manifest, swaps the Version, and only then removes the inputs.
  *

@@ -1,6 +1,6 @@
 /**
- * Which value logs a merge of runs leaves: it moves what their entries refer to into new logs, so that
- * the old ones can be removed. Pure.
+ * Which value logs a merge of runs leaves: it moves what their entries refer to into new logs, so
+ * that the old ones can be removed. Pure.
  *
  * All that refers to a log is in one run, so the runs of a merge tell how much of it is garbage. Two
  * kinds are left:
@@ -20,8 +20,8 @@ export const MAX_GARBAGE_SHARE: number = 1 / 2;
 export const MAX_GARBAGE_SHARE_MANUAL: number = 1 / 10;
 
 /**
- * Logs with less in use than this share of their target size are small. A quarter wrote values of 6 kB
- * 0.8 times more where memtables had an eighth of the target.
+ * Logs with less in use than this share of their target size are small. A quarter wrote values of 6
+ * kB 0.8 times more where memtables had an eighth of the target.
  */
 const SMALL_SHARE = 1 / 16;
 
@@ -39,9 +39,9 @@ export function garbageLogs(
 }
 
 /**
- * Bytes that clearing the logs of a run that are mostly garbage frees, less those that it writes: what
- * they have in use, and the segments that use them. Negative where it is not worth it; 0 if there are
- * no such logs.
+ * Bytes that clearing the logs of a run that are mostly garbage frees, less those that it writes:
+ * what they have in use, and the segments that use them. Negative where it is not worth it; 0 if
+ * there are no such logs.
  */
 export function clearingGain(run: Run, valueLogs: readonly ValueLogMeta[]): number {
   const logs = garbageLogs([run], valueLogs, MAX_GARBAGE_SHARE);

@@ -6,8 +6,8 @@
  * yields one entry for a key, the newest that the cursor may see, tombstones included. A put that has
  * expired by the moment of the cursor is a tombstone.
  *
- * Lifetime: `key` and the bytes that `value()` returns are views, valid until the cursor's next move. Who
- * keeps them copies them.
+ * Lifetime: `key` and the bytes that `value()` returns are views, valid until the cursor's next
+ * move. Who keeps them copies them.
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
@@ -56,10 +56,10 @@ export interface Cursor {
   viewStored(view: ValueView): ValuePlace | undefined;
 
   /**
-   * Appends the entry that the cursor is at, and those that follow in the run's direction, to `run`, and
-   * moves to the last of them: at most `count` and as many as there is room for, only puts, and none
-   * beyond bound[0, boundLength) where there is a bound. Returns how many. 0, and nothing was done,
-   * where entries are to be read one by one. Throws CorruptionError. Optional.
+   * Appends the entry that the cursor is at, and those that follow in the run's direction, to
+   * `run`, and moves to the last of them: at most `count` and as many as there is room for, only
+   * puts, and none beyond bound[0, boundLength) where there is a bound. Returns how many. 0, and
+   * nothing was done, where entries are to be read one by one. Throws CorruptionError. Optional.
    */
   readRun?(
     run: EntryRun,

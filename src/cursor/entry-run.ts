@@ -1,9 +1,9 @@
 /**
  * EntryRun: neighbouring entries that a cursor reads at one call, their bytes side by side.
  *
- * To move a cursor and ask it for its key and its value costs as much as to decode both. A source that
- * has its entries in blocks decodes many of them in one loop instead; and keys that lie side by side are
- * built from one another where they lie, and made into strings together.
+ * To move a cursor and ask it for its key and its value costs as much as to decode both. A source
+ * that has its entries in blocks decodes many of them in one loop instead; and keys that lie side
+ * by side are built from one another where they lie, and made into strings together.
  *
  * Entries are in the order in which they are yielded: against the key order, where the run goes
  * backward. A run is closed once its keys or its values have `maxBytes`; the last of them may reach

@@ -198,10 +198,10 @@ export class Background {
   }
 
   /**
-   * Merges all runs into one, after whatever is being merged, if there is anything to gain within the
-   * bounds. Where the bounds take in all segments, what flushes coded quickly is coded thoroughly now,
-   * once and for all. What the merge drops is garbage in value logs afterwards, which takes a second compaction
-   * to clear: one that rewrites only what refers to such logs.
+   * Merges all runs into one, after whatever is being merged, if there is anything to gain within
+   * the bounds. Where the bounds take in all segments, what flushes coded quickly is coded
+   * thoroughly now, once and for all. What the merge drops is garbage in value logs afterwards,
+   * which takes a second compaction to clear: one that rewrites only what refers to such logs.
    */
   async compactAll(bounds: Bounds): Promise<void> {
     this.manualWaiting++;

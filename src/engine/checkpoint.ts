@@ -1,12 +1,12 @@
 /**
  * Checkpoint: a second database with what the first one holds at one moment.
  *
- * Segments and value logs are never changed once they are written, so a second name for the same file
- * (a hard link) serves as a copy, and costs no space until compaction replaces the first; where the
- * file system has no such names, or the target is on another one, the bytes are copied. The manifest
- * comes last: until then the target is no database, and a crash leaves one that does not open. The
- * target's lock is held meanwhile, so that no other checkpoint, and no database, has it too: each would
- * take the other's files for its own.
+ * Segments and value logs are never changed once they are written, so a second name for the same
+ * file (a hard link) serves as a copy, and costs no space until compaction replaces the first;
+ * where the file system has no such names, or the target is on another one, the bytes are copied.
+ * The manifest comes last: until then the target is no database, and a crash leaves one that does
+ * not open. The target's lock is held meanwhile, so that no other checkpoint, and no database, has
+ * it too: each would take the other's files for its own.
  *
  * 1. Everything accepted so far is flushed, so no log has to come along; the Version is held.
  * 2. Its files are linked or copied, copies synced.

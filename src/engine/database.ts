@@ -351,7 +351,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   /**
    * Flushes, and merges all runs into one, dropping what was overwritten or deleted or has expired.
    * What a flush wrote in haste is coded anew, and smaller, even where there is nothing to merge it
-   * with. Takes time and disk space in proportion to what is merged; reads and writes go on meanwhile.
+   * with. Takes time and disk space in proportion to what is merged; reads and writes go on
+   * meanwhile.
    *
    * With a range, nothing is merged where there is nothing to gain within it: where one run has all
    * of its keys, and its segments there hold no tombstones and nothing that has expired. Otherwise
@@ -400,10 +401,11 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * nothing, and changes nothing in the sources, which need not even be closed: what they hold as the
    * call begins is taken.
    *
-   * Where a source is one run, as after `compact()`, without expiries, its segments are copied as they are
-   * (but for those with values in value logs); otherwise its entries are merged and written anew. Takes
-   * time and disk space in proportion to that; reads and writes go on meanwhile, and writes wait only
-   * at the end, for a flush and for a sync of each new segment. Transactions that began before are run again.
+   * Where a source is one run, as after `compact()`, without expiries, its segments are copied as
+   * they are (but for those with values in value logs); otherwise its entries are merged and
+   * written anew. Takes time and disk space in proportion to that; reads and writes go on
+   * meanwhile, and writes wait only at the end, for a flush and for a sync of each new segment.
+   * Transactions that began before are run again.
    *
    * @throws InvalidArgumentError for a source that is no database, is this one, or has other
    *   encodings, and for an empty list.

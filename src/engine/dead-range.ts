@@ -6,14 +6,16 @@
  * iteration that had to walk over many remembers where they began and ended, and the next one that
  * comes to that stretch goes to its end at once; what has been deleted there since, it adds.
  *
- * What is remembered is a fact about content, not about files: from the write `seqno` on, and from the
- * moment `time` on, by which something there may have expired, no key in [start, end) is there.
- * Flushes and compactions do not touch it; the first put into the stretch ends it. One stretch is remembered, the last that was found.
+ * What is remembered is a fact about content, not about files: from the write `seqno` on, and from
+ * the moment `time` on, by which something there may have expired, no key in [start, end) is there.
+ * Flushes and compactions do not touch it; the first put into the stretch ends it. One stretch is
+ * remembered, the last that was found.
  *
  * Invariants:
  * 1. It is learned only by a reader that sees all writes applied so far: one that came later could be
  *    a put within.
- * 2. Every write that is applied while a stretch is known is shown to it, before readers see the write.
+ * 2. Every write that is applied while a stretch is known is shown to it, before readers see the
+ *    write.
  */
 import { compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";

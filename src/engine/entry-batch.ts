@@ -1,11 +1,12 @@
 /**
  * EntryBatch: a few entries of an iteration, read ahead so that their texts are made together.
  *
- * To make a string of bytes costs 50 to 90 ns however short it is, more than to find it. So the keys of a
- * batch are put side by side, turned into one string, and handed out as parts of it, which costs
- * 10 ns each; and so are the values. A part keeps the whole alive; hence the limits: a string that a
- * caller keeps of an iteration takes at most MAX_TEXT_BYTES and MAX_SHARED_BYTES more. Text that is not
- * ASCII has other positions as a string than as bytes, so a batch with any is made text by text.
+ * To make a string of bytes costs 50 to 90 ns however short it is, more than to find it. So the
+ * keys of a batch are put side by side, turned into one string, and handed out as parts of it,
+ * which costs 10 ns each; and so are the values. A part keeps the whole alive; hence the limits: a
+ * string that a caller keeps of an iteration takes at most MAX_TEXT_BYTES and MAX_SHARED_BYTES
+ * more. Text that is not ASCII has other positions as a string than as bytes, so a batch with any
+ * is made text by text.
  *
  * Keys and values that are no text are decoded as they are read. A batch is also closed at
  * MAX_BATCH_BYTES of whatever kind: of large values at most one is read ahead.
@@ -106,9 +107,9 @@ export class EntryBatch<K, V> {
   }
 
   /**
-   * Adds the entry that the cursor is at and some that follow it, at most `count` and none beyond the
-   * bound, if the cursor can read several at once; see `Cursor.readRun`. Returns how many. The codecs must
-   * be such that `canTakeRuns`.
+   * Adds the entry that the cursor is at and some that follow it, at most `count` and none beyond
+   * the bound, if the cursor can read several at once; see `Cursor.readRun`. Returns how many. The
+   * codecs must be such that `canTakeRuns`.
    */
   addRun(
     cursor: Cursor,
@@ -190,8 +191,8 @@ export class EntryBatch<K, V> {
   }
 
   /**
-   * Finds the texts among the values that were read from entry `first` on, and decodes the others. One
-   * that repeats the one before it lies where that does.
+   * Finds the texts among the values that were read from entry `first` on, and decodes the others.
+   * One that repeats the one before it lies where that does.
    */
   private takeValues(first: number, codec: ValueCodec<V>): void {
     const { run } = this;
@@ -224,8 +225,8 @@ export class EntryBatch<K, V> {
 }
 
 /**
- * Whether entries may be read several at once: keys are text, and to decode values calls no code of the
- * user's, which could end the iteration at each of them.
+ * Whether entries may be read several at once: keys are text, and to decode values calls no code of
+ * the user's, which could end the iteration at each of them.
  */
 export function canTakeRuns<K, V>({ key, value }: Codecs<K, V>, hasValues: boolean): boolean {
   return key.isText && !(hasValues && value.runsUserCode);

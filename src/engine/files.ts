@@ -1,8 +1,8 @@
 /**
  * Names of the files in a database's directory.
  *
- * `MANIFEST`, `000012.wal`, `000013.seg`, `000014.vlog`: a number is used once, for one file of one kind, and has
- * at least six digits so that listings sort.
+ * `MANIFEST`, `000012.wal`, `000013.seg`, `000014.vlog`: a number is used once, for one file of one
+ * kind, and has at least six digits so that listings sort.
  */
 
 export function walFileName(fileNumber: number): string {

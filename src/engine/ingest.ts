@@ -12,9 +12,9 @@
  *    merged and written anew, as a compaction does: sources of several runs or with writes in their
  *    logs, segments with tombstones, expiries, or values in value logs. Nothing that is deleted in a
  *    source, or has expired, comes along, so an ingest deletes nothing.
- * 3. While no write can come in between: the memtable is flushed, the runs are given the next sequence
- *    numbers, and are installed before all others, by one manifest. Sources whose keys do not overlap
- *    share a run.
+ * 3. While no write can come in between: the memtable is flushed, the runs are given the next
+ *    sequence numbers, and are installed before all others, by one manifest. Sources whose keys do
+ *    not overlap share a run.
  *
  * Until the manifest is replaced no file that was written is named anywhere: a failure removes them,
  * after a crash the next open does. Transactions that began before it are run again, since what

@@ -5,10 +5,11 @@
  * when the iterator is made, which is when a `for...of` begins, and held until it ends: at the last
  * entry, on `break`, or by `return()`. Writes made meanwhile are not seen.
  *
- * Entries are read ahead in small batches (entry-batch.ts): one entry at first, then twice as many each
- * time, and all of a short limit at once, as long as they are small. An error is kept until the entries before it were taken.
- * Reading calls code of the user's, encodings and automata. Should that end the iteration it is from,
- * what the iteration has is let go of when the reading is over.
+ * Entries are read ahead in small batches (entry-batch.ts): one entry at first, then twice as many
+ * each time, and all of a short limit at once, as long as they are small. An error is kept until
+ * the entries before it were taken. Reading calls code of the user's, encodings and automata.
+ * Should that end the iteration it is from, what the iteration has is let go of when the reading is
+ * over.
  *
  * Tombstones are passed one by one, but a long stretch of them only once: see dead-range.ts.
  *
@@ -179,8 +180,8 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
   }
 
   /**
-   * Appends the next items to `items`, until it has `length` of them, or with Infinity to the last one.
-   * False where there were not so many: then the iteration is over.
+   * Appends the next items to `items`, until it has `length` of them, or with Infinity to the last
+   * one. False where there were not so many: then the iteration is over.
    *
    * True does not say that there are more. Who takes exactly as many as there are has not reached the
    * end, and the moment stays held until a further call finds nothing, or until `return()`.

@@ -1,11 +1,11 @@
 /**
- * The work of a flush and of a compaction, wherever it runs: sources in, the segments of a new run and
- * their value logs out. Nothing is installed here.
+ * The work of a flush and of a compaction, wherever it runs: sources in, the segments of a new run
+ * and their value logs out. Nothing is installed here.
  *
- * `JobRunner` is how the background asks for it. `InlineRunner` does it on the calling thread, giving
- * way to other work in between; `WorkerRunner` (worker-runner.ts) hands it to a worker thread, which
- * calls the same two functions. Both write the same entries; the thread also learns how to code them while
- * it has nothing else to do.
+ * `JobRunner` is how the background asks for it. `InlineRunner` does it on the calling thread,
+ * giving way to other work in between; `WorkerRunner` (worker-runner.ts) hands it to a worker
+ * thread, which calls the same two functions. Both write the same entries; the thread also learns
+ * how to code them while it has nothing else to do.
  */
 import { setImmediate } from "node:timers/promises";
 import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
@@ -79,8 +79,8 @@ export interface JobRunner {
     control: JobControl,
   ): Promise<JobOutput>;
   /**
-   * Is told of a memtable that has begun to fill, and how many keys it will have about: who has nothing
-   * else to do may learn from it how to code what will be flushed.
+   * Is told of a memtable that has begun to fill, and how many keys it will have about: who has
+   * nothing else to do may learn from it how to code what will be flushed.
    */
   foresee(memtable: Memtable, keyCount: number): void;
   /** No job is running, and none follows. */

@@ -40,9 +40,9 @@ export interface Logger {
 export interface OpenOptions<K = string, V = unknown> {
   /**
    * Default `"utf8"`: strings in order of their UTF-8 bytes. `"binary"`: byte arrays. `"ordered"`:
-   * null, booleans, numbers and bigints, dates, strings and byte arrays, and tuples (arrays) of these,
-   * sorted in this order and within it as one expects; the range `{ prefix: ["user", 7] }` has the
-   * tuples that begin with these two. Or an encoding of one's own.
+   * null, booleans, numbers and bigints, dates, strings and byte arrays, and tuples (arrays) of
+   * these, sorted in this order and within it as one expects; the range `{ prefix: ["user", 7] }`
+   * has the tuples that begin with these two. Or an encoding of one's own.
    */
   readonly keyEncoding?: KeyEncodingOption<K> | undefined;
   /** Default `"msgpack"`: what JSON can hold, and dates, bigints, sets and byte arrays. */
@@ -116,9 +116,9 @@ export interface OpenOptions<K = string, V = unknown> {
   /** Where messages go that nobody waits for. Default: nowhere; nothing is printed. */
   readonly logger?: Logger | undefined;
   /**
-   * The clock, in milliseconds since 1970, by which entries expire. Default `Date.now`; tests may stand
-   * in for it. While it says NaN or less than 0, puts with a ttl are refused, and to reads nothing has
-   * expired. No entry expires before 1: with a ttl of 0 at 0 it lives that long.
+   * The clock, in milliseconds since 1970, by which entries expire. Default `Date.now`; tests may
+   * stand in for it. While it says NaN or less than 0, puts with a ttl are refused, and to reads
+   * nothing has expired. No entry expires before 1: with a ttl of 0 at 0 it lives that long.
    */
   readonly now?: (() => number) | undefined;
 }

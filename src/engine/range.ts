@@ -2,7 +2,8 @@
  * Ranges of keys: what users write, checked, and what the engine walks.
  *
  * A user's range has gt or gte, lt or lte, and a prefix; they are intersected. The engine's bounds
- * are bytes with a flag each, since "after k" has no key of its own when k is as long as a key can be.
+ * are bytes with a flag each, since "after k" has no key of its own when k is as long as a key can
+ * be.
  */
 import { compareBytes, compareRanges, prefixEnd } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";

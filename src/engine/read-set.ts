@@ -1,5 +1,6 @@
 /**
- * ReadSet: the keys and ranges that a transaction has read, to find out whether any was written since.
+ * ReadSet: the keys and ranges that a transaction has read, to find out whether any was written
+ * since.
  *
  * An iteration counts as read as far as it went: from its start to the entry that it stands at, or
  * all of its range once it found the end. A range that was read includes the keys that were not

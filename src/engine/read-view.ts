@@ -90,15 +90,16 @@ export abstract class ReadView<K, V> {
   }
 
   /**
-   * The bytes of a value as a stream, or undefined if the key is not there: for values too large to be
-   * held whole. They are the bytes that the value encoding made: of `"binary"` the value itself, of
-   * `"utf8"` and `"json"` the text in UTF-8, of `"msgpack"` its msgpack form.
+   * The bytes of a value as a stream, or undefined if the key is not there: for values too large to
+   * be held whole. They are the bytes that the value encoding made: of `"binary"` the value itself,
+   * of `"utf8"` and `"json"` the text in UTF-8, of `"msgpack"` its msgpack form.
    *
-   * Pieces have at most 64 KiB and are the caller's own. Each is read when it is asked for, and checked
-   * before it is handed out; memory does not grow with the value. The stream shows the value as it was
-   * at the call, whatever is written meanwhile; until it is read to its end or cancelled, it keeps what
-   * it reads on disk. It fails with ClosedError once the database or snapshot is closed, and with
-   * CorruptionError if the value is damaged. Other errors as for `get`.
+   * Pieces have at most 64 KiB and are the caller's own. Each is read when it is asked for, and
+   * checked before it is handed out; memory does not grow with the value. The stream shows the
+   * value as it was at the call, whatever is written meanwhile; until it is read to its end or
+   * cancelled, it keeps what it reads on disk. It fails with ClosedError once the database or
+   * snapshot is closed, and with CorruptionError if the value is damaged. Other errors as for
+   * `get`.
    */
   getStream(key: K): ReadableStream<Uint8Array> | undefined {
     const { sources, visibleSeqno, time } = this.moment();
@@ -170,10 +171,10 @@ export abstract class ReadView<K, V> {
    * much was walked as they hold; from then on it is a binary search there too, until the next write
    * for memtables, and the next flush or compaction for runs.
    *
-   * Where entries expire, each expiry begins that walk anew. In the oldest run an answer costs as much
-   * more as has expired since the last, and the first one after an expiry sorts all that will expire,
-   * about 0.1 s for a million entries. Two snapshots of different times that are asked in turn cost
-   * each time what expired between them; one beside the database does not.
+   * Where entries expire, each expiry begins that walk anew. In the oldest run an answer costs as
+   * much more as has expired since the last, and the first one after an expiry sorts all that will
+   * expire, about 0.1 s for a million entries. Two snapshots of different times that are asked in
+   * turn cost each time what expired between them; one beside the database does not.
    */
   count(range?: KeyRange<K>): number {
     this.moment();

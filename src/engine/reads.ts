@@ -59,8 +59,8 @@ export function findValue(
 }
 
 /**
- * The value's bytes, which stay as they are as long as the sources are held; or, if it lies in a value
- * log, its chunks, of which none is read yet.
+ * The value's bytes, which stay as they are as long as the sources are held; or, if it lies in a
+ * value log, its chunks, of which none is read yet.
  */
 export function findStoredValue(
   sources: ReadSources,

@@ -2,9 +2,9 @@
  * What `open` does before the database can be used: find or found the manifest, replay the logs,
  * remove what no one needs.
  *
- * 1. The manifest names the live segments and value logs and the oldest log that is still needed. A directory
- *    without one is a new database if it holds nothing else (a log without a record may be there:
- *    founding was interrupted), and otherwise not a memkv database.
+ * 1. The manifest names the live segments and value logs and the oldest log that is still needed. A
+ *    directory without one is a new database if it holds nothing else (a log without a record may
+ *    be there: founding was interrupted), and otherwise not a memkv database.
  * 2. Logs from the oldest needed on are replayed in order into memtables. Each record's sequence
  *    numbers must follow on those before, so a log that is missing is noticed; what the runs hold
  *    already is skipped.
@@ -158,9 +158,10 @@ function createDatabase(
 }
 
 /**
- * Makes a directory a database whose segments and value logs, if any, are in it and synced. Writes the
- * first log, then the manifest: so there is no manifest without the log that it calls the oldest
- * needed, and a log that is missing is always noticed. `logNumber` is above all file numbers in use.
+ * Makes a directory a database whose segments and value logs, if any, are in it and synced. Writes
+ * the first log, then the manifest: so there is no manifest without the log that it calls the
+ * oldest needed, and a log that is missing is always noticed. `logNumber` is above all file numbers
+ * in use.
  */
 export async function foundDatabase(
   fileSystem: FileSystem,
@@ -207,8 +208,9 @@ function isLockName(name: string): boolean {
 }
 
 /**
- * Replays the logs and cleans up. The files of the manifest's Version are opened by the caller. `confirmLock`
- * rejects once the directory may be another process's; it is asked before anything is changed.
+ * Replays the logs and cleans up. The files of the manifest's Version are opened by the caller.
+ * `confirmLock` rejects once the directory may be another process's; it is asked before anything is
+ * changed.
  */
 export async function recover(
   fileSystem: FileSystem,

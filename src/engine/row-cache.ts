@@ -22,10 +22,10 @@
  * A slot whose row is found changes places with the one before it, and where all are taken the last
  * one gives way: what is found most stays, without a counter (McCabe 1965, the transposition rule).
  *
- * Positions are counted in units of 4 bytes and only grow; a row's offset in the ring is its position
- * less that of the lap's start. So a row that leaves need not be looked for in the table: its slot has
- * a position before the tail. Nothing is rehashed or walked whole, so that no read pauses; but once in
- * 16 GiB of rows positions come to their end, and all is forgotten.
+ * Positions are counted in units of 4 bytes and only grow; a row's offset in the ring is its
+ * position less that of the lap's start. So a row that leaves need not be looked for in the table:
+ * its slot has a position before the tail. Nothing is rehashed or walked whole, so that no read
+ * pauses; but once in 16 GiB of rows positions come to their end, and all is forgotten.
  *
  * Invariants:
  * 1. A row has the value that readers see at the write `seqno`, the newest, and one that never
@@ -35,9 +35,9 @@
  * 3. A row is found only through a slot that has its position.
  *
  * Source: the row cache of RocksDB (Options::row_cache), which lies behind the memtables, a row for
- * each file; here writes take rows out, so that a row answers for all sources. Admission at the second
- * miss is that of 2Q: Johnson, Shasha, "2Q: A Low Overhead High Performance Buffer Management
- * Replacement Algorithm" (VLDB 1994), section 2.2, the queue A1out.
+ * each file; here writes take rows out, so that a row answers for all sources. Admission at the
+ * second miss is that of 2Q: Johnson, Shasha, "2Q: A Low Overhead High Performance Buffer
+ * Management Replacement Algorithm" (VLDB 1994), section 2.2, the queue A1out.
  */
 import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";

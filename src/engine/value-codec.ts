@@ -2,9 +2,9 @@
  * Values to bytes and back. The only importer of msgpackr.
  *
  * `encode` returns a view that is good until the next `encode`: the engine copies it into the
- * commit record at once. Where a value's bytes are a text in UTF-8, `toAppend` returns that text, so
- * that the commit record is where it is encoded. `decode` is given a view into a memtable or a cached block and must keep
- * nothing of it.
+ * commit record at once. Where a value's bytes are a text in UTF-8, `toAppend` returns that text,
+ * so that the commit record is where it is encoded. `decode` is given a view into a memtable or a
+ * cached block and must keep nothing of it.
  *
  * What msgpack cannot hold is refused before anything is written, nested values included: a value
  * that came back different would be worse than an error. (One thing does: -0 comes back as 0.) `json`

@@ -1,8 +1,8 @@
 /**
  * valueStream: the bytes of one value as a web ReadableStream, for values too large to be held whole.
  *
- * The stream reads when it is pulled, a chunk of at most 64 KiB at a time, and keeps the moment of its
- * value pinned until it ends, fails or is cancelled, so that neither overwriting the key nor a
+ * The stream reads when it is pulled, a chunk of at most 64 KiB at a time, and keeps the moment of
+ * its value pinned until it ends, fails or is cancelled, so that neither overwriting the key nor a
  * compaction disturbs it. Each chunk is checked against its checksum before it is handed out.
  */
 import type { ChunkReader } from "../segment/value-log.ts";

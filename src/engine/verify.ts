@@ -4,9 +4,9 @@
  * 1. The manifest is read again and must name what the live Version names.
  * 2. Runs are in key order and their segments disjoint. Their writes are in the order of the runs:
  *    every one of a run came after every one of the runs below it.
- * 3. Every segment is read whole, and every value in a value log that it refers to: every checksum, the
- *    order of keys, ordinals and counts, and that it is the one that the manifest speaks of. What is
- *    garbage in a value log is not read.
+ * 3. Every segment is read whole, and every value in a value log that it refers to: every checksum,
+ *    the order of keys, ordinals and counts, and that it is the one that the manifest speaks of.
+ *    What is garbage in a value log is not read.
  * 4. Every log that is still needed is read up to where its records end; each must be whole and its
  *    operations must parse.
  *

@@ -1,10 +1,11 @@
 /**
  * VersionStore: the live Version, on disk and open, and the only way to change it.
  *
- * An edit makes the next manifest out of the current one, in this order, which is what makes a crash
- * at any point harmless: new segments and value logs are complete and synced; their names are synced
- * (the directory); the manifest is replaced, atomically and synced; the new Version is swapped in; and
- * only then are files that it no longer names removed. Edits run one after the other.
+ * An edit makes the next manifest out of the current one, in this order, which is what makes a
+ * crash at any point harmless: new segments and value logs are complete and synced; their names are
+ * synced (the directory); the manifest is replaced, atomically and synced; the new Version is
+ * swapped in; and only then are files that it no longer names removed. Edits run one after the
+ * other.
  *
  * The manifest also records the next file number, so that none is used twice (file-numbers.ts), and
  * the newest log with its durable end, so that a log that is missing or cut short is noticed.

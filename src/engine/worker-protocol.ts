@@ -1,8 +1,9 @@
 /**
  * What the main thread and the background thread say to each other.
  *
- * Memtables, file numbers and what segments keep in memory are shared, not copied. Errors lose their class and fields on the way
- * between threads, so they are taken apart and put together again here.
+ * Memtables, file numbers and what segments keep in memory are shared, not copied. Errors lose
+ * their class and fields on the way between threads, so they are taken apart and put together again
+ * here.
  */
 
 import {

@@ -7,10 +7,10 @@
  * the process. So once writes were slow, they go through the thread pool for a while, and then one is
  * tried again.
  *
- * A few slow writes prove little: the thread may have lost its CPU. On a machine with more to run than
- * cores one write in a thousand is slow for that reason, and if those sent writes to the thread pool,
- * each would cost four times as much CPU just where there is too little. So what counts is their share,
- * of the writes or of the time.
+ * A few slow writes prove little: the thread may have lost its CPU. On a machine with more to run
+ * than cores one write in a thousand is slow for that reason, and if those sent writes to the
+ * thread pool, each would cost four times as much CPU just where there is too little. So what
+ * counts is their share, of the writes or of the time.
  *
  * Pure: times are handed in, in milliseconds of any monotonic clock.
  */

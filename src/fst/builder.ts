@@ -11,8 +11,9 @@
  * have no other transition than the last key's. They are most, and are finished by a loop of their
  * own: from the key's end on, each is looked for until one is new, which all above it then are, too.
  *
- * Invariant: `unfinished` holds the finished transitions of the unfinished states down to `tailDepth`,
- * those of the state at depth d from `starts[d]` on; deeper states lie above, so it is a stack.
+ * Invariant: `unfinished` holds the finished transitions of the unfinished states down to
+ * `tailDepth`, those of the state at depth d from `starts[d]` on; deeper states lie above, so it is
+ * a stack.
  *
  * Source: J. Daciuk et al. (2000), algorithm 1 (sorted data); see format.ts.
  */

@@ -11,7 +11,8 @@
  * 4. After `sync` has rejected, nothing is known of the bytes since the last good sync, and asking
  *    again proves nothing (the page may have been marked clean). Callers must not retry it.
  *
- * Paths are strings joined with "/" by `joinPath`; directories are flat (no nesting within a database).
+ * Paths are strings joined with "/" by `joinPath`; directories are flat (no nesting within a
+ * database).
  *
  * Errors: a method rejects, or throws, with what the system gave (an Error with a `code` such as
  * ENOENT, ENOSPC or EIO). Wrapping them into DatabaseError is the caller's business.

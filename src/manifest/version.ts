@@ -2,10 +2,11 @@
  * Version: the immutable list of live runs, newest first.
  *
  * A run is a list of segments whose key ranges do not overlap, in key order; runs overlap, and a
- * newer one hides an older. The range tombstones of a run are in a segment of their own, which has no
- * keys and comes first: they delete keys of older runs, not of their own. Nobody edits a Version: flush and compaction make the next one, write
- * it to the manifest, and only then swap it in (LevelDB's db/version_edit.h has the idea; a tiered
- * store has few segments, so the whole list is written each time and needs no edit log).
+ * newer one hides an older. The range tombstones of a run are in a segment of their own, which has
+ * no keys and comes first: they delete keys of older runs, not of their own. Nobody edits a
+ * Version: flush and compaction make the next one, write it to the manifest, and only then swap it
+ * in (LevelDB's db/version_edit.h has the idea; a tiered store has few segments, so the whole list
+ * is written each time and needs no edit log).
  *
  * Values too large to be rewritten by every compaction lie in value logs. A log is in the Version as
  * long as a segment refers to it; how much of it is garbage follows from what the segments say.

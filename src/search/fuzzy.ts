@@ -43,7 +43,8 @@ const ROW_BITS: number = SHAPE_BITS + OFFSET_BITS;
  * turn into `text`. A key that is not UTF-8 does not match.
  *
  * `distance` is 0 to 3. Each step more looks at many more keys: of 4.5 million names a search with
- * distance 1 takes less than a 300th of a scan over all keys, 2 a hundredth, 3 a twentieth (bench fst).
+ * distance 1 takes less than a 300th of a scan over all keys, 2 a hundredth, 3 a twentieth (bench
+ * fst).
  *
  * Throws InvalidArgumentError for another distance, and a text with half of a surrogate pair or of
  * more than 256 code points.

@@ -9,9 +9,9 @@
  * count       varint   values in the block, 1 or more
  * length      varint   bytes of the stored block, at most MAX_BLOCK_BYTES
  *
- * Blocks follow the header, and each other, without gaps. About 4 bytes a block on disk. In memory 16: first ordinals, offsets and lengths are decoded into
- * typed arrays, and an ordinal is found from a guess (blocks hold about equally many values) by
- * steps that double, then halve.
+ * Blocks follow the header, and each other, without gaps. About 4 bytes a block on disk. In memory
+ * 16: first ordinals, offsets and lengths are decoded into typed arrays, and an ordinal is found
+ * from a guess (blocks hold about equally many values) by steps that double, then halve.
  */
 import { readU32 } from "../bytes/fixed.ts";
 import { VarintReader } from "../bytes/varint.ts";

@@ -1,11 +1,11 @@
 /**
- * CodedEntries: front-coded strings, keys of a block or separators of a page, of which any one is made
- * without decoding the others.
+ * CodedEntries: front-coded strings, keys of a block or separators of a page, of which any one is
+ * made without decoding the others.
  *
- * Entry i is the end of a chain: its codes give its bytes from shared[i] on; those before come from the
- * last entry before it that shares less, and so on down, and at last from what precedes them all. Only
- * the entries of that chain are decoded, four of 32 on average, the first of them first, so that each
- * overwrites what the one before has too much.
+ * Entry i is the end of a chain: its codes give its bytes from shared[i] on; those before come from
+ * the last entry before it that shares less, and so on down, and at last from what precedes them
+ * all. Only the entries of that chain are decoded, four of 32 on average, the first of them first,
+ * so that each overwrites what the one before has too much.
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
@@ -68,8 +68,8 @@ export class CodedEntries {
   }
 
   /**
-   * Appends entry i to `output`, where entry i - 1 begins at `previous`; false where codes are damaged.
-   * What both share is copied by words, as symbols are: what is too much is overwritten.
+   * Appends entry i to `output`, where entry i - 1 begins at `previous`; false where codes are
+   * damaged. What both share is copied by words, as symbols are: what is too much is overwritten.
    */
   appendNext(i: number, output: ByteWriter, previous: number): boolean {
     const { bytes, symbols } = this;

@@ -3,12 +3,12 @@
  *
  * Learning takes three quarters of the time of flushing a small memtable (1 MiB of npm's names and
  * URLs), and what memtables hold seldom changes from one to the next. So each new sample is first
- * coded with what was learnt last: while that does about as well as it did when it was learnt, and the
- * segment is of like size, nothing is learnt anew.
+ * coded with what was learnt last: while that does about as well as it did when it was learnt, and
+ * the segment is of like size, nothing is learnt anew.
  *
- * The first are learnt from the first part of a memtable, while it fills: with random keys its segment
- * takes 0.8% more bytes (npm's names and URLs, a twelfth of 8.6 MB); where keys come in order the
- * first are like no others, and are learnt anew.
+ * The first are learnt from the first part of a memtable, while it fills: with random keys its
+ * segment takes 0.8% more bytes (npm's names and URLs, a twelfth of 8.6 MB); where keys come in
+ * order the first are like no others, and are learnt anew.
  *
  * What was learnt from the very entries of a segment codes them better than what was learnt from
  * others: by 1 to 2% with memtables of 1 MiB, by 6 to 8% with 16. A compaction, which learns from all

@@ -4,8 +4,9 @@
  * Keys always get a symbol table. For values there are four ways, and the sample decides: symbols
  * and key tokens, each value on its own, where they do about as well as deflated blocks; deflated
  * blocks, where those are clearly smaller, as with most long values; packed integers, where all are
- * integers; raw blocks, where nothing shrinks them. Tables and dictionaries are scaled to what they will code: they are stored with the
- * segment, and a large one in a small segment costs more than it saves.
+ * integers; raw blocks, where nothing shrinks them. Tables and dictionaries are scaled to what they
+ * will code: they are stored with the segment, and a large one in a small segment costs more than
+ * it saves.
  *
  * One set of coders may serve all segments of a run.
  */
@@ -261,9 +262,9 @@ class SampleValues {
   }
 
   /**
-   * Bytes of values of the sample, `limit` at most, and what they take with these coders, their share of the stored
-   * table and dictionary included. Values that may be in the dictionary are left out: they would take
-   * next to nothing.
+   * Bytes of values of the sample, `limit` at most, and what they take with these coders, their
+   * share of the stored table and dictionary included. Values that may be in the dictionary are
+   * left out: they would take next to nothing.
    */
   private trial(
     coders: SegmentCoders,

@@ -50,8 +50,8 @@ export interface CopyTarget {
 
 /**
  * Writes what `source`, a segment whose sections lie at `places`, has of entries under another
- * identity, UNNUMBERED. The copy is complete and synced; its name is the caller's to sync. Resolves to
- * its length. If it rejects there is no copy.
+ * identity, UNNUMBERED. The copy is complete and synced; its name is the caller's to sync. Resolves
+ * to its length. If it rejects there is no copy.
  */
 export async function copySegment(
   source: File,

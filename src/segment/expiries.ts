@@ -1,10 +1,10 @@
 /**
  * Expiries: which entries of a segment expire, and when.
  *
- * Most segments have no such entries, and then no such section. The ordinals of those that expire are
- * a bitmap, and the rank of an ordinal in it says which of the offsets is its own. Before the earliest
- * expiry nothing else is looked at. The quartiles say, without a look at each, how many have expired
- * at the least, which is what compaction asks.
+ * Most segments have no such entries, and then no such section. The ordinals of those that expire
+ * are a bitmap, and the rank of an ordinal in it says which of the offsets is its own. Before the
+ * earliest expiry nothing else is looked at. The quartiles say, without a look at each, how many
+ * have expired at the least, which is what compaction asks.
  *
  * offset 0       4           44      48         48 + ((keyCount + 7) >> 3)
  *        +-------+-----------+-------+----------+---------+

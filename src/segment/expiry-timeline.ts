@@ -1,6 +1,6 @@
 /**
- * ExpiryTimeline: which ordinals of a segment have expired at a moment, and how many of them lie before
- * an ordinal.
+ * ExpiryTimeline: which ordinals of a segment have expired at a moment, and how many of them lie
+ * before an ordinal.
  *
  * It stands at one moment, and is moved to others: what expires in between is put into a bitmap, or
  * taken out of it if the way leads back, in the order of time. Counts of the bitmap's groups of 64

@@ -1,5 +1,6 @@
 /**
- * Byte layout of a segment file: its header, its sections and its footer. Value logs have the same header.
+ * Byte layout of a segment file: its header, its sections and its footer. Value logs have the same
+ * header.
  *
  * Value blocks are written as entries stream in; what is known only at the end (key index, filter,
  * block index and so on) follows them, and the footer says how long each section is. A reader
@@ -13,8 +14,8 @@
  *        +------------+------------+------------------+----------+------------+--------+
  *
  * Each section begins at a multiple of 8: zeros fill the gap before it, and before the footer. A
- * section may be empty (no filter, no tombstones, nothing that expires). Sections lie in this order without
- * gaps, so their lengths give their offsets, and the lengths must add up to the file's.
+ * section may be empty (no filter, no tombstones, nothing that expires). Sections lie in this order
+ * without gaps, so their lengths give their offsets, and the lengths must add up to the file's.
  *
  * A segment holds entries, or range tombstones and no keys.
  *

@@ -112,9 +112,10 @@ export class KeyCursor {
    * entries of the run: at most `count`, which is 1 or more, and only keys of this block. Returns how
    * many; `finishRun` is to follow.
    *
-   * Either way the keys are made in their order, each from the one before it. Forward, the bytes that
-   * both share tell of most keys whether they are within the bound: where they are more than the bound
-   * shares with the one before, the key lies where that does; where they are fewer, it is above.
+   * Either way the keys are made in their order, each from the one before it. Forward, the bytes
+   * that both share tell of most keys whether they are within the bound: where they are more than
+   * the bound shares with the one before, the key lies where that does; where they are fewer, it is
+   * above.
    */
   appendRun(
     run: EntryRun,

@@ -12,8 +12,8 @@
  * Most comparisons end within three bytes, which `heads` of the symbol table has in a quarter of the
  * cache lines that the symbols take.
  *
- * Bounds are checked once for a page, by `countCodes`, before anything else reads it; the loops rely on
- * that.
+ * Bounds are checked once for a page, by `countCodes`, before anything else reads it; the loops
+ * rely on that.
  */
 
 import { readU16, readU32 } from "../bytes/fixed.ts";
@@ -245,8 +245,8 @@ export class KeyPageReader {
   }
 
   /**
-   * Opens block `blockIndex` of a page of `pageKeys` keys, and finds the separators of the page as far
-   * as that block's. What precedes them is the separator of block 0, at `separatorStart`.
+   * Opens block `blockIndex` of a page of `pageKeys` keys, and finds the separators of the page as
+   * far as that block's. What precedes them is the separator of block 0, at `separatorStart`.
    */
   openBlock(pageStart: number, pageKeys: number, blockIndex: number): void {
     const { bytes } = this;
@@ -304,8 +304,9 @@ export class KeyPageReader {
   }
 
   /**
-   * Bytes of codes and separators in bytes[pageStart, pageEnd), a page of `pageKeys` keys whose checksum
-   * holds; -1 unless every length there keeps within the page and within the limits on keys.
+   * Bytes of codes and separators in bytes[pageStart, pageEnd), a page of `pageKeys` keys whose
+   * checksum holds; -1 unless every length there keeps within the page and within the limits on
+   * keys.
    */
   countCodes(pageStart: number, pageEnd: number, pageKeys: number): number {
     const { separators, entries } = this;

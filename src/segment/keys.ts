@@ -4,9 +4,9 @@
  *
  * Two levels. Pages of 512 keys hold them front-coded and symbol-coded (key-page.ts); a transducer
  * over the pages' separators finds a key's page (separator-fst.ts). A search is a walk down the
- * transducer, a scan of one page's directory and a scan of one block of 32 keys; it carries the number
- * of bytes matched so far from one to the next, so that no byte of the key is compared twice. All of
- * it is read in place from one buffer, which may lie in shared memory.
+ * transducer, a scan of one page's directory and a scan of one block of 32 keys; it carries the
+ * number of bytes matched so far from one to the next, so that no byte of the key is compared
+ * twice. All of it is read in place from one buffer, which may lie in shared memory.
  *
  *        0       4           8            12         16          20         24          28
  *        +-------+-----------+------------+----------+-----------+----------+-----------+-----------+

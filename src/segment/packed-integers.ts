@@ -1,5 +1,6 @@
 /**
- * Packed integers: the body of a block in which every value is an integer, in msgpack's shortest form.
+ * Packed integers: the body of a block in which every value is an integer, in msgpack's shortest
+ * form.
  *
  * offset 0       2         10      11
  *        +-------+---------+-------+--------------------+

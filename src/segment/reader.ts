@@ -100,7 +100,8 @@ export class Segment {
 
   /**
    * Opens and checks the file; value blocks are not read, and pages of keys not checked before they
-   * are used. Throws CorruptionError if it is damaged, or another file than `identity` says, and UnsupportedVersionError if a newer memkv wrote it.
+   * are used. Throws CorruptionError if it is damaged, or another file than `identity` says, and
+   * UnsupportedVersionError if a newer memkv wrote it.
    */
   static async open(options: SegmentOpenOptions): Promise<Segment> {
     const file = await options.fileSystem.open(options.path, "read");
@@ -270,9 +271,9 @@ export class Segment {
   }
 
   /**
-   * How many entries have expired at a moment among ordinals [0, ordinal), exactly; `ordinal` may be the
-   * key count. Costs as much as expires between the moment and the one that was asked about before, of
-   * those of the present or of the past; the first call sorts all that expires.
+   * How many entries have expired at a moment among ordinals [0, ordinal), exactly; `ordinal` may
+   * be the key count. Costs as much as expires between the moment and the one that was asked about
+   * before, of those of the present or of the past; the first call sorts all that expires.
    */
   countExpiredBefore(ordinal: number, time: number): number {
     return this.expiries?.countExpiredBefore(ordinal, time) ?? 0;
@@ -285,8 +286,9 @@ export class Segment {
 
   /**
    * Points `view` at the value at `ordinal`, whose entry has key[0, keyLength); at nothing for a
-   * tombstone. Good until the next value that is read from a segment with the same block cache. At most
-   * one read of the file, and as many of a value log as the value takes. Throws CorruptionError.
+   * tombstone. Good until the next value that is read from a segment with the same block cache. At
+   * most one read of the file, and as many of a value log as the value takes. Throws
+   * CorruptionError.
    */
   viewValue(ordinal: number, key: Uint8Array, keyLength: number, view: ValueView): void {
     if (this.tombstones.has(ordinal)) view.clear();
@@ -342,10 +344,11 @@ export class Segment {
   }
 
   /**
-   * Reads the whole file again, past memory and cache, and the values in value logs that it refers to,
-   * and checks every checksum, the order of keys, ordinals, counts and what the properties say. Throws CorruptionError at the first damage. Pauses
-   * for other work; `onProgress` is told of the bytes checked so far, those in value logs included. Meanwhile the
-   * segment's index is in memory twice.
+   * Reads the whole file again, past memory and cache, and the values in value logs that it refers
+   * to, and checks every checksum, the order of keys, ordinals, counts and what the properties say.
+   * Throws CorruptionError at the first damage. Pauses for other work; `onProgress` is told of the
+   * bytes checked so far, those in value logs included. Meanwhile the segment's index is in memory
+   * twice.
    */
   async verify(onProgress?: (bytes: number) => void): Promise<VerifiedSegment> {
     const { file, identity, valueLogs } = this;

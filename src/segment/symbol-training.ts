@@ -64,7 +64,8 @@ const MAX_HISTOGRAM_GAIN = 0xffff;
 
 /**
  * The symbols worth having for strings of which `totalBytes` are to be coded: a table that is too
- * large costs more than it saves. On URLs 5,000 keys want some 1,400, and 70,000 want all there can be.
+ * large costs more than it saves. On URLs 5,000 keys want some 1,400, and 70,000 want all there can
+ * be.
  */
 export function symbolCountFor(totalBytes: number): number {
   return Math.max(MIN_SYMBOLS, Math.min(MAX_SYMBOLS, MIN_SYMBOLS + Math.floor(totalBytes / 64)));

@@ -226,9 +226,9 @@ export class SymbolTable implements SymbolList {
   }
 
   /**
-   * Decodes codes[pos, end), without key tokens, into `target` at `targetPos` and returns the position
-   * after; -1 where a code is unknown or cut off. The caller vouches for room for the longest symbol for
-   * each byte of the codes and one more.
+   * Decodes codes[pos, end), without key tokens, into `target` at `targetPos` and returns the
+   * position after; -1 where a code is unknown or cut off. The caller vouches for room for the
+   * longest symbol for each byte of the codes and one more.
    */
   decodeWords(
     codes: Uint8Array,
@@ -259,8 +259,9 @@ export class SymbolTable implements SymbolList {
   }
 
   /**
-   * As `decodeWords`, for what `encodeWithKeyInto` made with the key keys[keyStart, keyEnd). The caller
-   * vouches for room for `target.byteLength - MAX_SYMBOL_BYTES`, beyond which nothing is decoded.
+   * As `decodeWords`, for what `encodeWithKeyInto` made with the key keys[keyStart, keyEnd). The
+   * caller vouches for room for `target.byteLength - MAX_SYMBOL_BYTES`, beyond which nothing is
+   * decoded.
    */
   decodeWordsWithKey(
     codes: Uint8Array,

@@ -187,8 +187,9 @@ export class ValueLocation {
   }
 
   /**
-   * Finds `count` values from `index` on: value i is image[starts[i], starts[i] + lengths[i]), and one
-   * that repeats the one before it starts where that does. False unless the sizes of all are in one byte.
+   * Finds `count` values from `index` on: value i is image[starts[i], starts[i] + lengths[i]), and
+   * one that repeats the one before it starts where that does. False unless the sizes of all are in
+   * one byte.
    */
   findMany(index: number, count: number, starts: Int32Array, lengths: Int32Array): boolean {
     if (!this.find(index) || this.isLarge || this.length > MAX_SHORT_SIZE) return false;

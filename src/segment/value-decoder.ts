@@ -111,8 +111,8 @@ export class ValueDecoder {
   }
 
   /**
-   * Finds `count` values from `position` on, for `appendRun`. False where they are to be decoded one by
-   * one: integers, long ones, those in value logs, and where the block is damaged.
+   * Finds `count` values from `position` on, for `appendRun`. False where they are to be decoded
+   * one by one: integers, long ones, those in value logs, and where the block is damaged.
    */
   openRun(position: number, count: number): boolean {
     if (count > this.starts.length) {
@@ -128,8 +128,9 @@ export class ValueDecoder {
   }
 
   /**
-   * Appends the values that `openRun` found to a run, which has the keys of its next `count` entries
-   * already; in a run backward the last value found is the first. Returns how many there was room for.
+   * Appends the values that `openRun` found to a run, which has the keys of its next `count`
+   * entries already; in a run backward the last value found is the first. Returns how many there
+   * was room for.
    */
   appendRun(run: EntryRun, count: number, file: string, fileOffset: number): number {
     const { bytes, encoding, starts, lengths, found } = this;

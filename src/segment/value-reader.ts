@@ -66,8 +66,8 @@ export class ValueReader {
   }
 
   /**
-   * Points `view` at the value of `ordinal`, whose entry has key[0, keyLength), until the next call of
-   * this reader or of another with the same cache. Throws CorruptionError.
+   * Points `view` at the value of `ordinal`, whose entry has key[0, keyLength), until the next call
+   * of this reader or of another with the same cache. Throws CorruptionError.
    */
   viewValue(ordinal: number, key: Uint8Array, keyLength: number, view: ValueView): void {
     if (this.viewInline(ordinal, key, keyLength, view)) return;

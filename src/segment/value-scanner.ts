@@ -80,8 +80,8 @@ export class ValueScanner {
   }
 
   /**
-   * Opens the block of `ordinal` for `appendRun`. Returns how many values from there on, at most `count`,
-   * it has in a direction; 0 where they are to be read one by one. Throws CorruptionError.
+   * Opens the block of `ordinal` for `appendRun`. Returns how many values from there on, at most
+   * `count`, it has in a direction; 0 where they are to be read one by one. Throws CorruptionError.
    */
   openRun(ordinal: number, count: number, isReverse: boolean): number {
     this.open(ordinal);

@@ -1,6 +1,6 @@
 /**
- * ValueWriter: the values of a segment, in order, into value blocks. Of a value in a value log there is
- * a pointer in the block.
+ * ValueWriter: the values of a segment, in order, into value blocks. Of a value in a value log
+ * there is a pointer in the block.
  *
  * Output gathers in `output`; the segment's writer takes it from there to the file. Positions are
  * offsets in the file: `outputOffset` is where the first byte of `output` goes.
