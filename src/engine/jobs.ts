@@ -201,7 +201,7 @@ export function outputOf(
         fileSystem,
         path: logPathOf(fileNumber),
         identity: { databaseId, fileNumber },
-        isCompressing: context.compression !== "none",
+        isCompressing: context.compression === "deflate",
         pause: () => pause(0),
       });
     },

@@ -54,6 +54,17 @@ async function writeRuns(database: BinaryDatabase, ...runs: readonly number[][])
 const range = (start: number, end: number): number[] =>
   Array.from({ length: end - start }, (_, i) => start + i);
 
+test("large values are stored as they are, and deflated where that is asked for", async () => {
+  const bytesOf = async (compression: "auto" | "deflate"): Promise<number> => {
+    const database = await openBinary({ compression }, temporaryDirectory());
+    await database.put("text", new Uint8Array(20_000).fill(120));
+    await database.flush();
+    return database.stats().valueLogs.fileBytes;
+  };
+  expect(await bytesOf("auto")).toBeGreaterThan(20_000);
+  expect(await bytesOf("deflate")).toBeLessThan(1000);
+});
+
 describe.each([
   ["on the calling thread", "inline"],
   ["in a worker", "worker"],
