@@ -1,5 +1,6 @@
 /**
- * Draws a comparison's results for the README: `npm run bench -- charts [results.json] [directory]`.
+ * Draws a comparison's results for the README, and writes them out as docs/comparison.md:
+ * `npm run bench -- charts [results.json] [directory]`.
  *
  * Each chart has a group of bars for each row, a bar for each store; a bar's length is the median as a
  * part of the row's longest. Drawn twice, for light and for dark pages, as SVG with no scripts, styles
@@ -8,7 +9,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { formatNumber, type RowResult, readResults, standing } from "./compare/results.ts";
+import {
+  formatNumber,
+  formatTable,
+  type RowResult,
+  readResults,
+  type SavedResults,
+  standing,
+} from "./compare/results.ts";
 import { STORE_NAMES, type StoreName } from "./compare/store.ts";
 
 interface Theme {
@@ -99,6 +107,23 @@ for (const { name, title, rows } of CHARTS) {
     writeFileSync(path, drawChart(title, subtitle, shown, theme));
     console.log(path);
   }
+}
+
+const page = join(directory, "../comparison.md");
+writeFileSync(page, comparisonPage(results));
+console.log(page);
+
+function comparisonPage({ machine, pairs, data, rows }: SavedResults): string {
+  const { node, cpu, cpus } = machine;
+  const rounds = Math.max(...rows.map(({ numbers }) => numbers.memkv?.length ?? 0));
+  return `# Comparison
+
+memkv and other stores for Node, by \`npm run bench -- compare\`: [how it measures, and what each row does](../bench/compare/README.md). This page and the [charts](charts) are written by \`npm run bench -- charts\`.
+
+${pairs.toLocaleString("en")} pairs (${data}), Node ${node}, ${cpus} x ${cpu}. Medians of ${rounds} ${rounds === 1 ? "round" : "rounds"}; the ratio is memkv's to the best other store, above 1 where memkv is better; the bar is what memkv aims at; the spread is of memkv's rounds.
+
+${formatTable(rows)}
+`;
 }
 
 function drawChart(

@@ -12,7 +12,7 @@ export interface RowResult extends Row {
   readonly numbers: Partial<Record<StoreName, number[]>>;
 }
 
-interface Saved {
+export interface SavedResults {
   readonly machine: ReturnType<typeof describeMachine>;
   readonly pairs: number;
   readonly data: string;
@@ -65,8 +65,8 @@ export class Results {
   }
 }
 
-export function readResults(file: string): Saved | undefined {
-  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Saved) : undefined;
+export function readResults(file: string): SavedResults | undefined {
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as SavedResults) : undefined;
 }
 
 /** How a row came out. */

@@ -95,8 +95,8 @@ export interface OpenOptions<K = string, V = unknown> {
   /**
    * How values are compressed. Default `"auto"`: a sample decides for each segment. `"symbols"`
    * suits short values, `"deflate"` long ones; `"none"` stores them as they are. Values in value logs
-   * (`largeValueBytes`) are stored as they are unless it is `"deflate"`: to inflate 10 kB takes three
-   * times as long as all else that reading them does.
+   * (`largeValueBytes`) are stored as they are unless it is `"deflate"`: to inflate 10 kB takes longer
+   * than all else that reading them does.
    */
   readonly compression?: ValueCompression | undefined;
   /**
