@@ -35,6 +35,22 @@ async function shard(directory: string, prefix: string, fileSystem?: FileSystem)
   await db.close();
 }
 
+/** A disk, and the moments before each operation of some work on it. */
+function watched() {
+  let points: CrashPoint[] | undefined;
+  const fileSystem = new CrashFileSystem({
+    onOperation: () => points?.push(fileSystem.crashPoint()),
+  });
+  const pointsOf = async (work: () => Promise<unknown>): Promise<readonly CrashPoint[]> => {
+    const taken: CrashPoint[] = [];
+    points = taken;
+    await work();
+    points = undefined;
+    return taken;
+  };
+  return { fileSystem, pointsOf };
+}
+
 function allOf(db: Texts): [string, string][] {
   return [...db.entries()];
 }
@@ -302,20 +318,12 @@ describe("ingest", () => {
   test("that a crash cut short is passed over by repair, without a manifest", async () => {
     // The copies had the sequence numbers of the source, until they were given new ones: they were
     // taken for what segments of the database had been merged into, and what these had was lost.
-    const points: CrashPoint[] = [];
-    let isWatching = false;
-    const fileSystem = new CrashFileSystem({
-      onOperation: () => {
-        if (isWatching) points.push(fileSystem.crashPoint());
-      },
-    });
+    const { fileSystem, pointsOf } = watched();
     await shard("/source", "a", fileSystem);
     const db = await openTexts("/db", fileSystem);
     for (const key of ["a1", "a2-"]) await db.put(key, "own");
     await db.flush();
-    isWatching = true;
-    await db.ingest(["/source"]);
-    isWatching = false;
+    const points = await pointsOf(() => db.ingest(["/source"]));
     const found = new Set<string>();
     for (const [seed, point] of points.entries()) {
       for (const state of point.states({ seed, count: 4 })) {
@@ -561,20 +569,12 @@ describe("ingest", () => {
   });
 
   test("is there whole or not at all after a crash, and whole once it has resolved", async () => {
-    const points: CrashPoint[] = [];
-    let isWatching = false;
-    const fileSystem = new CrashFileSystem({
-      onOperation: () => {
-        if (isWatching) points.push(fileSystem.crashPoint());
-      },
-    });
+    const { fileSystem, pointsOf } = watched();
     await shard("/source", "a", fileSystem);
     const db = await openTexts("/db", fileSystem);
     await db.put("own", "1");
     await db.flush();
-    isWatching = true;
-    await db.ingest(["/source"]);
-    isWatching = false;
+    const points = await pointsOf(() => db.ingest(["/source"]));
     const after = fileSystem.crashPoint();
     expect(points.length).toBeGreaterThan(10);
     const counts = new Set<number>();
