@@ -116,14 +116,14 @@ export const WORKLOADS: readonly Workload[] = [
     name: `put-${writers}`,
     start: "empty" as const,
     rows: [perSecond(writers === 1 ? "put, 1 awaited" : "put, 256 writers", writers === 1 ? 6 : 3)],
-    run: (context: Context) => timePuts(context, writers, 50_000, {}),
+    run: (context: Context) => timePuts(context, writers, 200_000, {}),
   })),
   ...[1, 64, 256].map((writers) => ({
     name: `fillsync-${writers}`,
     start: "empty" as const,
     rows: [perSecond(`fsync each, ${writers} writers`, writers === 1 ? 1 : 2)],
     run: (context: Context) =>
-      timePuts(context, writers, writers === 1 ? 400 : writers * 60, { durability: "sync" }),
+      timePuts(context, writers, writers === 1 ? 2000 : 20_000, { durability: "sync" }),
   })),
   {
     name: "readrandom",
@@ -499,10 +499,10 @@ function openWorkload(name: string, row: string, start: Start, atMost: number): 
   };
 }
 
-/** About 20 MB of values, and no fewer than 2,000 of them. */
+/** About 60 MB of values, as far as there are keys for them. */
 async function runValues(context: Context, length: number): Promise<number[]> {
   const all = context.pairs.keys;
-  const count = Math.min(all.length, Math.max(2000, Math.floor(2e7 / (length + 50))));
+  const count = Math.min(all.length, Math.floor(6e7 / (length + 50)));
   const keys = all.slice(0, count);
   const values = keys.map((_, i) => makeText(length, i));
   const bytes = keys.reduce((total, key) => total + key.length + length, 0);

@@ -70,12 +70,12 @@ function mix(
 }
 
 export const YCSB: readonly Mix[] = [
-  mix("a", 100_000, "read", "update", 50),
-  mix("b", 100_000, "read", "update", 5),
-  mix("c", 100_000, "read", "update", 0),
-  mix("d", 100_000, "read", "insert", 5, true),
-  mix("e", 10_000, "scan", "insert", 5),
-  mix("f", 100_000, "read", "modify", 50),
+  mix("a", 400_000, "read", "update", 50),
+  mix("b", 400_000, "read", "update", 5),
+  mix("c", 400_000, "read", "update", 0),
+  mix("d", 400_000, "read", "insert", 5, true),
+  mix("e", 40_000, "scan", "insert", 5),
+  mix("f", 400_000, "read", "modify", 50),
 ];
 
 class OperationPlan implements Plan {
