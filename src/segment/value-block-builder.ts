@@ -32,6 +32,9 @@ import {
 const TARGET_BYTES = 4096;
 const DEFLATE_TARGET_BYTES = 8192;
 
+/** Room for the value count of a block. */
+const COUNT_BYTES = 2;
+
 /** Shorter values are copied by a loop: to call `set` takes longer. */
 const LOOP_BYTES = 64;
 
@@ -49,6 +52,8 @@ export class ValueBlockBuilder {
   /** Where the last value that was not SAME lies in the raw values; -1 if there is none. */
   private previousStart: number;
   private previousEnd: number;
+  /** Whether all values so far are equal. */
+  private areEqual: boolean;
   /** The values, as long as all are integers, where blocks are of integers. */
   private integers: Float64Array;
   private integerCount: number;
@@ -67,6 +72,7 @@ export class ValueBlockBuilder {
     this.previousStart = -1;
     this.previousEnd = -1;
     this.isPreviousPlain = false;
+    this.areEqual = true;
     this.integers = new Float64Array(encoding === BlockEncoding.integers ? 1024 : 0);
     this.integerCount = 0;
   }
@@ -88,8 +94,10 @@ export class ValueBlockBuilder {
     }
     // The first of a group is stored even if it repeats, so that a look-up never leaves its group.
     const isFirstOfGroup = (this.count & GROUP_MASK) === 0;
+    const isSame = this.isSameAsPrevious(source, start, end);
+    this.areEqual = this.areEqual && (isSame || this.count === 0);
     this.count++;
-    if (!isFirstOfGroup && this.isSameAsPrevious(source, start, end)) {
+    if (isSame && !isFirstOfGroup) {
       if (symbols !== undefined && !this.isPreviousPlain) {
         // Key tokens mean the key of the entry that is read, which is another one from here on.
         this.coded.dropLast();
@@ -113,6 +121,7 @@ export class ValueBlockBuilder {
       this.addInteger(this.count === 0 ? 0 : this.integers[this.count - 1]);
     }
     this.count++;
+    this.areEqual = false;
     this.previousStart = -1;
     this.raw.addStored(0, false);
     this.coded.addStored(0, false);
@@ -121,6 +130,7 @@ export class ValueBlockBuilder {
   /** Adds a pointer to a value in a value log. */
   addPointer(place: ValuePlace): void {
     this.count++;
+    this.areEqual = false;
     this.previousStart = -1;
     this.raw.addPointer(place);
     this.coded.addPointer(place);
@@ -138,6 +148,7 @@ export class ValueBlockBuilder {
     writeU32(output.buffer, start, checksum(output.buffer, start + 4, output.length));
     this.count = 0;
     this.integerCount = 0;
+    this.areEqual = true;
     this.previousStart = -1;
     this.raw.reset();
     this.coded.reset();
@@ -180,6 +191,7 @@ export class ValueBlockBuilder {
 
   /** Appends the encoding and the body: raw unless the block's encoding makes it smaller. */
   private appendBody(output: ByteWriter): void {
+    if (this.appendEqual(output)) return;
     switch (this.encoding) {
       case BlockEncoding.integers:
         if (this.appendIntegers(output)) return;
@@ -195,6 +207,17 @@ export class ValueBlockBuilder {
     }
     output.u8(BlockEncoding.raw);
     this.raw.appendTo(output);
+  }
+
+  /** Appends a block of equal values, if it is one and that makes it half as large, or less. */
+  private appendEqual(output: ByteWriter): boolean {
+    const { previousStart, previousEnd } = this;
+    if (!this.areEqual || previousStart < 0) return false;
+    if (2 * (COUNT_BYTES + previousEnd - previousStart) > this.bytes) return false;
+    output.u8(BlockEncoding.equal);
+    output.u16(this.count);
+    output.append(this.raw.buffer, previousStart, previousEnd);
+    return true;
   }
 
   /** Adds the next integer, unless a value before was none, or this is NaN. */

@@ -32,7 +32,14 @@
  * MAX_BLOCK_BYTES, then the raw deflate stream, with the segment's dictionary, of such a body with
  * the values themselves.
  *
- * A block of integers has another body (packed-integers.ts), and no value of it has stored bytes.
+ * A block of integers has another body (packed-integers.ts), and no value of it has stored bytes. So
+ * has one of which all values are equal: a set has no others.
+ *
+ * Body of equal values
+ * offset 0       2               end
+ *        +-------+---------------+
+ *        | count | the value     |
+ *        +-------+---------------+
  *
  * In memory a block is an *image*: the encoding byte and an inflated body.
  *
@@ -45,8 +52,20 @@ import { expectAtMost, expectChecksum, expectNumber } from "./format.ts";
 import type { SymbolTable } from "./symbols.ts";
 
 /** How a block's values are stored. On disk: never change or reuse a number; 0 is never written. */
-export const BlockEncoding = { raw: 1, deflate: 2, symbols: 3, text: 4, integers: 5 } as const;
+export const BlockEncoding = {
+  raw: 1,
+  deflate: 2,
+  symbols: 3,
+  text: 4,
+  integers: 5,
+  equal: 6,
+} as const;
 export type BlockEncoding = (typeof BlockEncoding)[keyof typeof BlockEncoding];
+
+/** Whether values lie in such an image as they are. */
+export function isPlain(encoding: number): boolean {
+  return encoding === BlockEncoding.raw || encoding === BlockEncoding.equal;
+}
 
 /** Values in blocks are shorter than this; others lie in value logs. */
 export const VALUE_LIMIT_BYTES = 8192;
@@ -121,6 +140,8 @@ export class ValueLocation {
   private bytes: Uint8Array = NO_BYTES;
   private end = 0;
   private count = 0;
+  /** All values are image[start, start + length). */
+  private areEqual = false;
   /** Positions of the group starts, of the sizes and of the first stored value. */
   private groupStarts = 0;
   private sizes = 0;
@@ -135,6 +156,14 @@ export class ValueLocation {
     this.end = imageEnd;
     this.found = -1;
     this.count = imageEnd - body < 2 ? 0 : readU16(bytes, body);
+    this.areEqual = bytes[imageStart] === BlockEncoding.equal;
+    if (this.areEqual) {
+      this.isLarge = false;
+      this.isBare = false;
+      this.start = body + 2;
+      this.length = imageEnd - this.start;
+      return;
+    }
     this.groupStarts = body + 2;
     this.sizes = this.groupStarts + 2 * ((this.count - 1) >> GROUP_SHIFT);
     this.values = this.sizes + this.count;
@@ -145,6 +174,7 @@ export class ValueLocation {
   find(index: number): boolean {
     const { bytes, sizes, end } = this;
     if (index >= this.count) return false;
+    if (this.areEqual) return true;
     let wanted = index;
     while (bytes[sizes + wanted] === SIZE_SAME && (wanted & GROUP_MASK) !== 0) wanted--;
     if (wanted === this.found) return true;
@@ -193,6 +223,11 @@ export class ValueLocation {
    */
   findMany(index: number, count: number, starts: Int32Array, lengths: Int32Array): boolean {
     if (!this.find(index) || this.isLarge || this.length > MAX_SHORT_SIZE) return false;
+    if (this.areEqual) {
+      starts.fill(this.start, 0, count);
+      lengths.fill(this.length, 0, count);
+      return index + count <= this.count;
+    }
     const { bytes, end } = this;
     const sizes = this.sizes + index;
     let { start, length } = this;

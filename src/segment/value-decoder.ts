@@ -14,7 +14,13 @@ import { MAX_INTEGER_BYTES, packedAt, writeInteger } from "./packed-integers.ts"
 import { MAX_STRING_HEADER_BYTES, writeStringHeader } from "./string-header.ts";
 import { MAX_SYMBOL_BYTES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
-import { BlockEncoding, readPointer, VALUE_LIMIT_BYTES, ValueLocation } from "./value-block.ts";
+import {
+  BlockEncoding,
+  isPlain,
+  readPointer,
+  VALUE_LIMIT_BYTES,
+  ValueLocation,
+} from "./value-block.ts";
 
 const NO_BYTES = new Uint8Array(0);
 const NO_PLACES = new Int32Array(0);
@@ -86,7 +92,7 @@ export class ValueDecoder {
       this.place = readPointer(bytes, from);
       return false;
     }
-    if (encoding === BlockEncoding.raw) {
+    if (isPlain(encoding)) {
       view.set(bytes, from, to);
       return true;
     }
@@ -121,7 +127,7 @@ export class ValueDecoder {
     }
     const { encoding } = this;
     const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
-    if (isCoded ? this.symbols === undefined : encoding !== BlockEncoding.raw) return false;
+    if (isCoded ? this.symbols === undefined : !isPlain(encoding)) return false;
     this.firstFound = position;
     this.found = count;
     return this.location.findMany(position, count, this.starts, this.lengths);
@@ -136,7 +142,7 @@ export class ValueDecoder {
     const { bytes, encoding, starts, lengths, found } = this;
     const { keys, keyStarts, keyEnds, valueStarts, valueEnds, maxBytes, isReverse } = run;
     const { decoded } = run.value;
-    const symbols = encoding === BlockEncoding.raw ? undefined : this.symbols;
+    const symbols = isPlain(encoding) ? undefined : this.symbols;
     const headerRoom = encoding === BlockEncoding.text ? MAX_STRING_HEADER_BYTES : 0;
     decoded.reserve(maxBytes + DECODED_ROOM);
     let previousFrom = -1;

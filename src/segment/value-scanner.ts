@@ -3,15 +3,15 @@
  *
  * The block a seek lands on goes through the cache, since seeks come back to where they were, and is
  * read in place there as long as the cache does not change: a seek for a few entries would copy far
- * more than it reads. Only a block of raw values is copied: they are returned as views of it, and
- * those stay valid whatever others read. The blocks that the cursor walks on to are copied from the
+ * more than it reads. Only a block of values as they are is copied: they are returned as views of it,
+ * and those stay valid whatever others read. The blocks that the cursor walks on to are copied from the
  * cache if they are there, and otherwise read ahead past it, in windows that double: a scan evicts
  * nothing and does not read block by block.
  */
 import type { EntryRun } from "../cursor/entry-run.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
-import { BlockEncoding } from "./value-block.ts";
+import { isPlain } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
 import type { ValueReader } from "./value-reader.ts";
 
@@ -152,7 +152,7 @@ export class ValueScanner {
     const { reader } = this;
     const { cache } = reader;
     const slot = reader.slotOf(block);
-    if (slot < 0 || cache.memory[cache.start(slot)] === BlockEncoding.raw) {
+    if (slot < 0 || isPlain(cache.memory[cache.start(slot)])) {
       this.openOwn(this.keepBuffer(reader.copyImage(slot, this.imageBuffer)));
       return;
     }

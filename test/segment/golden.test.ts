@@ -46,6 +46,12 @@ const EXPIRING_ENTRIES: readonly Entry[] = SHORT_ENTRIES.map((entry, i) =>
   i === 1 || i === 6 ? { ...entry, expiry: 1_700_000_000_000 + i * 100 } : entry,
 );
 
+/** A set: keys, all with the same value. */
+const EQUAL_ENTRIES: readonly Entry[] = SHORT_ENTRIES.map(({ key }) => ({
+  key,
+  value: text("here"),
+}));
+
 const GOLDEN: readonly {
   readonly name: string;
   readonly compression: ValueCompression;
@@ -56,6 +62,7 @@ const GOLDEN: readonly {
   { name: "none", compression: "none", entries: SHORT_ENTRIES, isExact: true },
   { name: "symbols", compression: "symbols", entries: SHORT_ENTRIES, isExact: true },
   { name: "expiries", compression: "none", entries: EXPIRING_ENTRIES, isExact: true },
+  { name: "equal", compression: "auto", entries: EQUAL_ENTRIES, isExact: true },
   {
     name: "deflate",
     compression: "deflate",

@@ -235,6 +235,75 @@ describe("a block of integers", () => {
   });
 });
 
+describe("a block of equal values", () => {
+  const equal = (count: number, value: Uint8Array): Entry[] =>
+    Array.from({ length: count }, (_, i) => [`package-${i}`, value] as const);
+  const encodingOf = (encoding: BlockEncoding, entries: readonly Entry[]): number =>
+    store(encoding, entries)[0][8];
+
+  test.each(ENCODINGS)("is one whatever the encoding (%s), if all are equal", (_, encoding) => {
+    for (const value of [new Uint8Array(0), pack(url(1)), pack(7)]) {
+      expect(encodingOf(encoding, equal(200, value))).toBe(BlockEncoding.equal);
+    }
+    const place = { fileNumber: 7, offset: 48, length: 4096, storedLength: 4105 };
+    for (const other of [pack("other"), place]) {
+      const entries = equal(100, pack(7));
+      expect(encodingOf(encoding, [...entries, ["x", other]])).not.toBe(BlockEncoding.equal);
+      expect(encodingOf(encoding, [["x", other], ...entries])).not.toBe(BlockEncoding.equal);
+      expect(encodingOf(encoding, [...entries, ["x", other], ...entries])).not.toBe(
+        BlockEncoding.equal,
+      );
+    }
+  });
+
+  test("of a set is a few bytes", () => {
+    const [stored, count] = store(BlockEncoding.raw, equal(10_000, new Uint8Array(0)));
+    expect(count).toBeGreaterThan(3000);
+    expect(stored.length).toBe(11);
+  });
+
+  test("has no room for entries without a value", () => {
+    const builder = new ValueBlockBuilder({
+      valueEncoding: BlockEncoding.raw,
+      valueSymbols: undefined,
+      dictionary,
+    });
+    for (let i = 0; i < 40; i++) builder.add(pack(7), 0, 1, bytesOf("k"), 1);
+    builder.addNothing();
+    const output = new ByteWriter();
+    builder.finish(output);
+    expect(output.bytes[8]).toBe(BlockEncoding.raw);
+  });
+
+  test("starts anew after a block of others", () => {
+    const builder = new ValueBlockBuilder({
+      valueEncoding: BlockEncoding.raw,
+      valueSymbols: undefined,
+      dictionary,
+    });
+    const encodings = [[1, 2], [3], [4, 5], [6]].map((numbers) => {
+      const values = Array.from({ length: 64 }, (_, i) => pack(numbers[i % numbers.length]));
+      for (const value of values) builder.add(value, 0, value.length, bytesOf("k"), 1);
+      const output = new ByteWriter();
+      builder.finish(output);
+      const entries = values.map((value) => ["k", value] as const);
+      expect(load(output.bytes, entries)).toEqual(values);
+      return output.bytes[8];
+    });
+    const { equal, raw } = BlockEncoding;
+    expect(encodings).toEqual([raw, equal, raw, equal]);
+  });
+
+  test("gives a run no more values than it has", () => {
+    const [stored, count] = store(BlockEncoding.raw, equal(100, pack(7)));
+    const image = blockImage(stored, dictionary, "file", 0);
+    const decoder = new ValueDecoder(undefined);
+    decoder.open(image, 0, image.length);
+    expect(decoder.openRun(0, count)).toBe(true);
+    expect(decoder.openRun(1, count)).toBe(false);
+  });
+});
+
 describe("the size of a block", () => {
   test("a value equal to the one before takes one byte", () => {
     const one = store(BlockEncoding.raw, [["a", pack(url(1))]])[0].length;
