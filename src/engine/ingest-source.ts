@@ -6,7 +6,7 @@ import { sampleOf, type TrainingOptions, trainOn } from "../compaction/run.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { FileIdentity } from "../entry.ts";
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
-import { joinPath } from "../io/file-system.ts";
+import { directoryOf, joinPath } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { type SegmentCoders, trainCoders } from "../segment/coders.ts";
 import { HEADER_BYTES, identityOf, readWhole } from "../segment/format.ts";
@@ -102,9 +102,8 @@ async function openSegment(store: Store, path: string): Promise<IngestSource> {
     for (const log of valueLogs.values()) await log.close();
   };
   try {
-    const directory = path.slice(0, path.lastIndexOf("/") + 1) || ".";
     for (const { fileNumber } of segment.meta.valueLogs) {
-      const logPath = joinPath(directory, valueLogFileName(fileNumber));
+      const logPath = joinPath(directoryOf(path), valueLogFileName(fileNumber));
       const options = { fileSystem, path: logPath, identity: { databaseId, fileNumber } };
       valueLogs.set(fileNumber, await ValueLog.open(options));
     }

@@ -131,3 +131,8 @@ export interface FileSystem {
 export function joinPath(directory: string, name: string): string {
   return directory.endsWith("/") ? directory + name : `${directory}/${name}`;
 }
+
+/** The directory part of a file's path, "." for a bare name. Users write paths as their system does. */
+export function directoryOf(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1) || ".";
+}
