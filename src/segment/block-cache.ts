@@ -60,6 +60,8 @@ export class BlockCache {
   private head: number;
   /** Holds a block while it moves from the tail to the head. Grows to the largest that did. */
   private moving: Uint8Array;
+  /** For `room`. */
+  private passing: Uint8Array;
 
   /** With a capacity of 0 nothing is cached. */
   constructor(capacityBytes: number) {
@@ -82,6 +84,7 @@ export class BlockCache {
     this.used = 0;
     this.head = 0;
     this.moving = new Uint8Array(0);
+    this.passing = new Uint8Array(0);
   }
 
   /** Bytes of the blocks held now; never more than `capacityBytes`. */
@@ -128,6 +131,15 @@ export class BlockCache {
     this.changeCount++;
     while (!this.hasRoom(length)) this.evict();
     return this.place(fileNumber, block, length);
+  }
+
+  /**
+   * Room for what is read past the cache, until the next call: one for all files. It grows to the
+   * most that was asked for, which is the largest chunk of a value.
+   */
+  room(length: number): Uint8Array {
+    if (length > this.passing.length) this.passing = new Uint8Array(length);
+    return this.passing.subarray(0, length);
   }
 
   /** Takes a block out again. */

@@ -25,6 +25,7 @@
 import { checksum } from "../bytes/checksum.ts";
 import { readU32, writeU32 } from "../bytes/fixed.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import { deflate, inflateInto } from "./deflate.ts";
 import { expectAtLeast, expectAtMost, expectChecksum, expectNumber } from "./format.ts";
 import { BlockEncoding } from "./value-block.ts";
@@ -90,4 +91,26 @@ export function decodeChunk(
   expectNumber(encoding, BlockEncoding.raw, "encoding of a chunk", file, fileOffset);
   expectNumber(stored.length, target.length, "bytes of a chunk", file, fileOffset);
   target.set(stored);
+}
+
+/**
+ * Points `view` at the `length` bytes of a value that are all in one checked chunk: in the chunk, or
+ * where they must be inflated, in a new array. Throws CorruptionError.
+ */
+export function viewChunk(
+  chunk: Uint8Array,
+  length: number,
+  view: ValueView,
+  file: string,
+  fileOffset: number,
+): void {
+  if (chunk[ENCODING_OFFSET] === BlockEncoding.raw) {
+    const stored = chunk.length - CHUNK_HEADER_BYTES;
+    expectNumber(stored, length, "bytes of a chunk", file, fileOffset);
+    view.set(chunk, CHUNK_HEADER_BYTES, chunk.length);
+    return;
+  }
+  const value = new Uint8Array(length);
+  decodeChunk(chunk, value, file, fileOffset);
+  view.set(value, 0, length);
 }

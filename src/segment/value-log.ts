@@ -8,18 +8,22 @@
  * as long as a segment of a live Version refers to it; what no entry refers to any more is garbage,
  * and compaction moves the rest out of a log that is mostly garbage (compaction/value-logs.ts).
  *
- * Nothing of a log is in memory. A value is read exactly, through `ChunkReader`.
+ * Nothing of a log is in memory. A value is read exactly, through `ChunkReader`; one that is a single
+ * chunk is shown where it was read to.
  */
+import type { ValueView } from "../cursor/value-view.ts";
 import type { FileIdentity, ValuePlace } from "../entry.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
 import { checkHeader, expectAtLeast, expectAtMost, expectNumber, HEADER_BYTES } from "./format.ts";
 import {
+  CHUNK_HEADER_BYTES,
   CHUNK_VALUE_BYTES,
   checkChunk,
   chunkBytesAt,
   decodeChunk,
   MAX_CHUNK_BYTES,
   MAX_DEFLATE_FACTOR,
+  viewChunk,
 } from "./value-log-format.ts";
 
 /** One read takes this much: four raw chunks, or many deflated ones. */
@@ -88,7 +92,41 @@ export class ValueLog {
 
   /** A value's chunks, one after the other. Throws CorruptionError where there cannot be any. */
   chunks(place: ValuePlace): ChunkReader {
+    this.checkPlace(place);
     return new ChunkReader(this.file, place);
+  }
+
+  /**
+   * Points `view` at a value that is one chunk, out of its stored bytes, which `readStored` has read
+   * from its place. Throws CorruptionError.
+   */
+  viewStored(stored: Uint8Array, { offset, length }: ValuePlace, view: ValueView): void {
+    const { path } = this;
+    const chunkBytes = chunkBytesAt(stored, 0, stored.length);
+    expectNumber(chunkBytes, stored.length, "length of a chunk", path, offset);
+    checkChunk(stored, path, offset);
+    viewChunk(stored, length, view, path, offset);
+  }
+
+  /**
+   * Reads what the log has from `offset` on into `target`: all of it, or up to the log's end. Returns
+   * how much, at least the first `least` bytes. Throws CorruptionError if there are fewer.
+   */
+  readStored(target: Uint8Array, offset: number, least: number): number {
+    const count = this.file.readSync(target, offset);
+    expectAtLeast(count, least, "bytes of a value", this.path, offset);
+    return count;
+  }
+
+  /** Checks that a value can be at a place, before anything is read or allocated by it. */
+  checkPlace({ offset, length, storedLength }: ValuePlace): void {
+    const { path } = this;
+    expectAtLeast(offset, HEADER_BYTES, "start of a value", path, offset);
+    expectAtMost(offset + storedLength, this.meta.fileBytes, "end of a value", path, offset);
+    // Deflate cannot shrink more, so a damaged length asks for no memory that the file does not justify.
+    expectAtMost(length, storedLength * MAX_DEFLATE_FACTOR, "length of a value", path, offset);
+    const mostStored = length + Math.ceil(length / CHUNK_VALUE_BYTES) * CHUNK_HEADER_BYTES;
+    expectAtMost(storedLength, mostStored, "stored bytes of a value", path, offset);
   }
 
   async close(): Promise<void> {
@@ -111,20 +149,15 @@ export class ChunkReader {
   private windowEnd: number;
   private pos: number;
 
+  /** `place`: checked. */
   constructor(file: File, place: ValuePlace) {
-    const { offset, length, storedLength } = place;
-    const { path } = file;
-    expectAtLeast(offset, HEADER_BYTES, "start of a value", path, offset);
-    expectAtMost(offset + storedLength, file.size(), "end of a value", path, offset);
-    // Deflate cannot shrink more, so a damaged length asks for no memory that the file does not justify.
-    expectAtMost(length, storedLength * MAX_DEFLATE_FACTOR, "length of a value", path, offset);
     this.file = file;
     this.place = place;
-    this.window = new Uint8Array(Math.min(READ_WINDOW_BYTES, storedLength));
+    this.window = new Uint8Array(Math.min(READ_WINDOW_BYTES, place.storedLength));
     this.chunk = this.window;
     this.valueStart = 0;
     this.valueEnd = 0;
-    this.windowOffset = offset;
+    this.windowOffset = place.offset;
     this.windowEnd = 0;
     this.pos = 0;
   }

@@ -2,8 +2,7 @@
  * ValueReader: the value of an ordinal, read through the block cache.
  *
  * A read finds the block's image in the cache, or reads, checks and inflates it into there, then
- * decodes the one value. Values in a value log are read exactly, and cached only if they are a small
- * part of the budget.
+ * decodes the one value. A value in a value log is read exactly, and shown where it was read to.
  */
 import { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
@@ -16,9 +15,7 @@ import type { SymbolTable } from "./symbols.ts";
 import { blockImage, imageCount } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
 import type { ChunkReader, ValueLog, ValueLogSource } from "./value-log.ts";
-
-/** Large values above this part of the budget are not cached. */
-const MAX_CACHED_LARGE_PART = 256;
+import { CHUNK_VALUE_BYTES } from "./value-log-format.ts";
 
 /** Values of one segment. */
 export class ValueReader {
@@ -71,8 +68,17 @@ export class ValueReader {
    */
   viewValue(ordinal: number, key: Uint8Array, keyLength: number, view: ValueView): void {
     if (this.viewInline(ordinal, key, keyLength, view)) return;
-    const value = this.largeValue(ordinal);
-    view.set(value, 0, value.length);
+    const { place } = this.decoder;
+    const log = this.valueLogOf(place);
+    if (place.length > CHUNK_VALUE_BYTES) {
+      const value = log.read(place);
+      view.set(value, 0, value.length);
+      return;
+    }
+    log.checkPlace(place);
+    const stored = this.cache.room(place.storedLength);
+    log.readStored(stored, place.offset, stored.length);
+    log.viewStored(stored, place, view);
   }
 
   /**
@@ -86,14 +92,21 @@ export class ValueReader {
     return own.bytes.subarray(own.start, own.end);
   }
 
-  /** A whole value out of its value log, in a new array. Throws CorruptionError. */
-  readLarge(place: ValuePlace): Uint8Array {
-    return this.valueLog(place).read(place);
-  }
-
   /** The chunks of a value in a value log. Throws CorruptionError. */
   chunksOf(place: ValuePlace): ChunkReader {
-    return this.valueLog(place).chunks(place);
+    return this.valueLogOf(place).chunks(place);
+  }
+
+  /** The value log that a value lies in. Throws CorruptionError if there is none. */
+  valueLogOf(place: ValuePlace): ValueLog {
+    const log = this.valueLogs.get(place.fileNumber);
+    if (log !== undefined) return log;
+    throw new CorruptionError("a value's place", {
+      file: this.file.path,
+      offset: 0,
+      expected: "a value log that the manifest names",
+      actual: `${place.fileNumber}`,
+    });
   }
 
   /** As `viewValue`, unless it lies in a value log: then false, and the decoder's `place` says where. */
@@ -160,33 +173,5 @@ export class ValueReader {
     if (bytes.length > target.length) return bytes.slice();
     target.set(bytes);
     return target.subarray(0, bytes.length);
-  }
-
-  private valueLog(place: ValuePlace): ValueLog {
-    const log = this.valueLogs.get(place.fileNumber);
-    if (log !== undefined) return log;
-    throw new CorruptionError("a value's place", {
-      file: this.file.path,
-      offset: 0,
-      expected: "a value log that the manifest names",
-      actual: `${place.fileNumber}`,
-    });
-  }
-
-  /**
-   * Reads the value at the decoder's `place`. Such values are cached under negative block numbers,
-   * which stand for their ordinals.
-   */
-  private largeValue(ordinal: number): Uint8Array {
-    const { cache, fileNumber } = this;
-    const { place } = this.decoder;
-    if (place.length > cache.capacityBytes / MAX_CACHED_LARGE_PART) return this.readLarge(place);
-    const block = -1 - ordinal;
-    const found = cache.find(fileNumber, block);
-    if (found >= 0) return cache.memory.subarray(cache.start(found), cache.end(found));
-    const value = this.readLarge(place);
-    const slot = cache.insert(fileNumber, block, value.length);
-    if (slot >= 0) cache.memory.set(value, cache.start(slot));
-    return value;
   }
 }

@@ -13,6 +13,7 @@ import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { isPlain } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
+import { ValueLogScanner } from "./value-log-scanner.ts";
 import type { ValueReader } from "./value-reader.ts";
 
 /** A scan's first read ahead is this many blocks, and each further one twice as many. */
@@ -42,6 +43,8 @@ export class ValueScanner {
   private windowEnd: number;
   /** How many blocks the next read ahead takes. */
   private windowBlocks: number;
+  /** Reads the values in value logs. */
+  private readonly largeValues: ValueLogScanner;
 
   constructor(reader: ValueReader) {
     this.reader = reader;
@@ -55,6 +58,7 @@ export class ValueScanner {
     this.windowStart = 0;
     this.windowEnd = 0;
     this.windowBlocks = FIRST_WINDOW_BLOCKS;
+    this.largeValues = new ValueLogScanner();
   }
 
   /**
@@ -63,8 +67,8 @@ export class ValueScanner {
    */
   viewValue(ordinal: number, key: Uint8Array, keyLength: number, view: ValueView): void {
     if (this.viewInline(ordinal, key, keyLength, view)) return;
-    const value = this.reader.readLarge(this.decoder.place);
-    view.set(value, 0, value.length);
+    const { place } = this.decoder;
+    this.largeValues.viewValue(this.reader.valueLogOf(place), place, view);
   }
 
   /**
@@ -144,6 +148,7 @@ export class ValueScanner {
     this.windowStart = 0;
     this.windowEnd = 0;
     this.windowBlocks = FIRST_WINDOW_BLOCKS;
+    this.largeValues.dropWindows();
   }
 
   /** Finds or puts the block in the cache, and its image with it. */

@@ -143,6 +143,28 @@ describe("value logs", () => {
     expect(left.length).toBe(1);
   });
 
+  test("stay for an iteration under way, though a compaction has let go of them", async () => {
+    const fileSystem = new MemoryFileSystem();
+    const database = await openBinary({ fileSystem, segmentBytes });
+    await writeRuns(database, range(10, 40));
+    const first = await logsIn(fileSystem);
+    for (const reverse of [false, true]) {
+      const expected = [...database.entries({ reverse })];
+      const iteration = database.entries({ reverse })[Symbol.iterator]();
+      const found = range(0, 10).map(() => iteration.next().value);
+      await writeRuns(database, range(10, 40));
+      await database.compact();
+      if (!reverse) expect(await logsIn(fileSystem)).toEqual(expect.arrayContaining(first));
+      for (let next = iteration.next(); !next.done; next = iteration.next()) found.push(next.value);
+      expect(found.length).toBe(30);
+      for (const [i, [key, value]] of expected.entries()) {
+        expect(found[i]?.[0]).toBe(key);
+        expectSame(found[i]?.[1], value);
+      }
+    }
+    await database.close();
+  });
+
   test("that are mostly garbage are cleared by the compaction that next comes by", async () => {
     const fileSystem = new MemoryFileSystem();
     const database = await openBinary({ fileSystem, segmentBytes: 2 ** 20, compactionTrigger: 2 });
