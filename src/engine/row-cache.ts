@@ -17,7 +17,7 @@
  *   set    missed u32 | missed before it u32 | 7 slots
  *   slot   hash u32 | position u32: that of the row in the ring
  *   row    header u32 | key | value | 0 to 3 unused
- *   header key length in bits 0-11, value length in bits 12-23, bit 24: found since it was put in
+ *   header key length in bits 0-11, value length in bits 12-30, bit 31: found since it was put in
  *
  * A slot whose row is found changes places with the one before it, and where all are taken the last
  * one gives way: what is found most stays, without a counter (McCabe 1965, the transposition rule).
@@ -54,13 +54,17 @@ const SET_BYTES: number = SET_WORDS * 4;
 /** One set for so many bytes of the budget: seven rows of a name and a URL take about as much. */
 const BYTES_PER_SET = 512;
 
-/** Larger rows cost little to read anew, for what they would push out. Their lengths have 12 bits. */
-const MAX_ROW_BYTES = 4096;
-/** And in a small cache, larger than this part of it. */
-const MAX_ROW_PART = 8;
-const LENGTH_BITS = 12;
-const LENGTH_MASK: number = 2 ** LENGTH_BITS - 1;
-const FOUND: number = 2 ** (2 * LENGTH_BITS);
+/** Rows up to this size are taken, but in a small cache not more than this part of it. */
+const MAX_SMALL_ROW_BYTES = 4096;
+const MAX_SMALL_ROW_PART = 8;
+/** Larger ones cost little to read anew, for what they push out: only up to this part of the cache. */
+const MAX_LARGE_ROW_PART = 256;
+/** And no larger than this. */
+const MAX_LARGE_ROW_BYTES = 65_536;
+const KEY_LENGTH_BITS = 12;
+const KEY_LENGTH_MASK: number = 2 ** KEY_LENGTH_BITS - 1;
+const VALUE_LENGTH_MASK: number = 2 ** 19 - 1;
+const FOUND: number = 2 ** 31;
 
 /**
  * Rows that get a second chance to make room for one. What lies in the way beyond that gets none: a
@@ -68,8 +72,8 @@ const FOUND: number = 2 ** (2 * LENGTH_BITS);
  */
 const MAX_SECOND_CHANCES = 8;
 
-/** Positions stay below 2^32: from here on, one insertion cannot reach it. */
-const LAST_POSITION: number = 2 ** 32 - 2 ** 16;
+/** Positions stay below 2^32: from here on, one insertion and the rows it moves cannot reach it. */
+const LAST_POSITION: number = 2 ** 32 - 2 ** 19;
 /** No row is there: the tail is always behind it. */
 const NOWHERE = 0;
 
@@ -100,8 +104,9 @@ export class RowCache implements OperationTarget {
     this.misses = 0;
     this.setCount = Math.max(1, Math.floor(capacityBytes / BYTES_PER_SET));
     const rowBytes = Math.max(0, capacityBytes - this.setCount * SET_BYTES);
-    const maxRowBytes = Math.min(MAX_ROW_BYTES, rowBytes / MAX_ROW_PART);
-    this.maxRowUnits = Math.floor(maxRowBytes / UNIT_BYTES);
+    const smallBytes = Math.min(MAX_SMALL_ROW_BYTES, rowBytes / MAX_SMALL_ROW_PART);
+    const largeBytes = Math.min(MAX_LARGE_ROW_BYTES, rowBytes / MAX_LARGE_ROW_PART);
+    this.maxRowUnits = Math.floor(Math.max(smallBytes, largeBytes) / UNIT_BYTES);
     const units = Math.floor(rowBytes / UNIT_BYTES);
     this.ringUnits = units - this.maxRowUnits;
     // Shared memory for the reason that BlockCache gives.
@@ -153,12 +158,12 @@ export class RowCache implements OperationTarget {
   insert(key: Uint8Array, length: number, hash: number, view: ValueView): void {
     const { bytes, start, end } = view;
     const units = unitsOf(length, end - start);
-    if (units > this.maxRowUnits) return;
+    if (units > this.maxRowUnits || length > KEY_LENGTH_MASK) return;
     if (!this.hasRoom(units) && !this.wasMissed(hash)) return;
     if (this.head > LAST_POSITION) this.restart();
     this.makeRoom(units);
     const row = this.wordOf(this.head);
-    this.words[row] = length + ((end - start) << LENGTH_BITS);
+    this.words[row] = length + ((end - start) << KEY_LENGTH_BITS);
     const keyStart = (row + 1) * UNIT_BYTES;
     copy(key, 0, length, this.ring, keyStart);
     copy(bytes, start, end, this.ring, keyStart + length);
@@ -201,7 +206,7 @@ export class RowCache implements OperationTarget {
   }
 
   private hasKey(row: number, header: number, key: Uint8Array, length: number): boolean {
-    if ((header & LENGTH_MASK) !== length) return false;
+    if ((header & KEY_LENGTH_MASK) !== length) return false;
     const { ring } = this;
     const start = (row + 1) * UNIT_BYTES;
     for (let i = 0; i < length; i++) if (ring[start + i] !== key[i]) return false;
@@ -259,7 +264,7 @@ export class RowCache implements OperationTarget {
     const { table, words, tail } = this;
     const row = this.wordOf(tail);
     const header = words[row];
-    const keyLength = header & LENGTH_MASK;
+    const keyLength = header & KEY_LENGTH_MASK;
     const units = unitsOf(keyLength, valueLengthOf(header));
     this.tail = tail + units;
     if (!mayMove || header < FOUND) return false;
@@ -302,7 +307,7 @@ export class RowCache implements OperationTarget {
 }
 
 function valueLengthOf(header: number): number {
-  return (header >>> LENGTH_BITS) & LENGTH_MASK;
+  return (header >>> KEY_LENGTH_BITS) & VALUE_LENGTH_MASK;
 }
 
 /** Units of a row. */

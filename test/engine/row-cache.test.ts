@@ -84,6 +84,23 @@ describe("a row cache", () => {
     expect(find(small, "key")).toBeUndefined();
   });
 
+  test("takes large rows up to a part of a large cache", () => {
+    const cache = new RowCache(2 ** 22, 0);
+    const rowBytes = (2 ** 22 * 7) / 8;
+    const largest = Math.floor(rowBytes / 256 / 4) * 4 - 4 - 3;
+    insert(cache, "yes", "v".repeat(largest));
+    insert(cache, "not", "w".repeat(largest + 1));
+    expect(find(cache, "yes")).toBe("v".repeat(largest));
+    expect(find(cache, "not")).toBeUndefined();
+    const larger = new RowCache(2 ** 26, 0);
+    insert(larger, "yes", "v".repeat(65_536 - 7));
+    insert(larger, "not", "w".repeat(65_536 - 6));
+    insert(larger, "k".repeat(4096), "value");
+    expect(find(larger, "yes")).toBe("v".repeat(65_536 - 7));
+    expect(find(larger, "not")).toBeUndefined();
+    expect(find(larger, "k".repeat(4096))).toBeUndefined();
+  });
+
   test("lets keys in at their first miss as long as there is room, then at their second", () => {
     const cache = new RowCache(2 ** 12, 0);
     let count = 0;
@@ -214,12 +231,25 @@ describe("a row cache", () => {
       "k".repeat(150),
       "k".repeat(5000),
     ];
-    const anySizes = fc.constantFrom(1, 64, 68, 200, 512, 600, 1000, 2048, 3000, 2 ** 14, 2 ** 16);
+    const anySizes = fc.constantFrom(
+      1,
+      64,
+      68,
+      200,
+      512,
+      600,
+      1000,
+      2048,
+      3000,
+      2 ** 14,
+      2 ** 16,
+      2 ** 21,
+    );
     let hits = 0;
     fc.assert(
       fc.property(
         anySizes,
-        fc.constantFrom(1, 2 ** 32 - 2 ** 16 - 500),
+        fc.constantFrom(1, 2 ** 32 - 2 ** 19 - 500),
         fc.constantFrom(3, 20, 200, 5000),
         fc.integer(),
         (capacityBytes, firstPosition, valueBytes, seed) => {
@@ -266,7 +296,7 @@ describe("a row cache", () => {
   test("knows nothing of before positions came to their end", () => {
     const keys = ["", "a", "b", "c", "d", "e", "f"];
     // Two units a row: the next one is beyond the last position.
-    const cache = new RowCache(1000, 0, 2 ** 32 - 2 ** 16 - 13);
+    const cache = new RowCache(1000, 0, 2 ** 32 - 2 ** 19 - 13);
     for (const key of keys) insert(cache, key, "old");
     for (const key of keys) expect(find(cache, key), key).toBe("old");
     insert(cache, "g", "new");
