@@ -282,6 +282,26 @@ export class Tree {
     }
   }
 
+  /**
+   * The arena, with room for a bucket that `attachLast` is to get, whose longest key has so many bytes.
+   * For SortedLoad.
+   */
+  prepareBucket(longestKey: number): Arena {
+    this.makeRoom(longestKey);
+    return this.arena;
+  }
+
+  /**
+   * Makes a bucket of `count` keys the last one: they sort after every key that is here. Its separator
+   * is key[0, separatorLength), which is empty for the first bucket.
+   */
+  attachLast(bucket: number, count: number, key: Uint8Array, separatorLength: number): void {
+    this.changeCount++;
+    this.setSize(this.size + count);
+    if (separatorLength === 0) this.publication.publish(HEADER_ROOT, bucketRef(bucket));
+    else insertSeparator(this.publication, key, separatorLength, bucket);
+  }
+
   /** Forgets every key. The arena is replaced by an empty one of the same capacity. */
   clear(): void {
     this.replaceArena(Arena.create(this.arena.capacity));

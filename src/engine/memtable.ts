@@ -36,6 +36,7 @@
  */
 import { MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "../art/arena.ts";
 import { TreeCursor } from "../art/cursor.ts";
+import { SortedLoad } from "../art/sorted-load.ts";
 import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
 import { compareRanges } from "../bytes/compare.ts";
@@ -228,7 +229,8 @@ export class Memtable {
    * for. O(1) and conservative: it takes every key for a new one.
    */
   canHold(operationCount: number, keyBytes: number, valueBytes: number): boolean {
-    const limit = this.isEmpty ? this.reservedBytes : this.capacityBytes;
+    const isNew = this.entryCount === 0 && this.rangeTombstones.isEmpty;
+    const limit = isNew ? this.reservedBytes : this.capacityBytes;
     return (
       this.byteLength + bytesFor(operationCount, keyBytes, valueBytes) <= limit &&
       this.heapTop * UNIT_BYTES + heapBytesFor(operationCount, valueBytes) <= this.heapBytes.length
@@ -251,6 +253,25 @@ export class Memtable {
     valueEnd: number,
     expiry: number = NEVER,
   ): void {
+    const previous = this.tree.locate(key, keyStart, keyEnd);
+    const ref = this.appendEntry(seqno, kind, value, valueStart, valueEnd, expiry);
+    if (previous !== NO_VALUE) this.link(ref, previous);
+    this.tree.assign(ref);
+    if (!this.rangeTombstones.isEmpty) this.noteEntry(key, keyStart, keyEnd);
+  }
+
+  /**
+   * As `add`, but no key leads to the entry yet, whose reference is returned. For MemtableLoad, which
+   * calls `noteEntry`, and puts the key into the tree later.
+   */
+  appendEntry(
+    seqno: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    expiry: number,
+  ): number {
     this.noteSeqno(seqno);
     const ref = this.heapTop;
     const valueLength = valueEnd - valueStart;
@@ -258,20 +279,33 @@ export class Memtable {
     const headerBytes = VERSION_HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
     const end = ref * UNIT_BYTES + headerBytes + valueLength;
     assert(end <= this.heapBytes.length, "the caller asked canHold");
-    const previous = this.tree.locate(key, keyStart, keyEnd);
     const words = this.heapWords;
     const word = ref * UNIT_WORDS;
-    words[word] = previous === NO_VALUE ? 0 : previous;
+    words[word] = 0;
     words[word + 1] = seqno % 0x1_0000_0000;
     words[word + 2] = Math.floor(seqno / 0x1_0000_0000) | (kind << 24);
     words[word + 3] = valueLength;
     if (expires) this.noteExpiry(word, expiry);
     this.copyValue(end - valueLength, value, valueStart, valueEnd);
-    this.tree.assign(ref);
     this.heapTop = Math.ceil(end / UNIT_BYTES);
     this.entryCount++;
     if (kind === EntryKind.tombstone) this.tombstoneCount++;
-    if (!this.rangeTombstones.isEmpty) this.rangeTombstones.noteEntry(key, keyStart, keyEnd);
+    return ref;
+  }
+
+  /** Tells the range tombstones, if there are any, of a newer entry. */
+  noteEntry(key: Uint8Array, keyStart: number, keyEnd: number): void {
+    this.rangeTombstones.noteEntry(key, keyStart, keyEnd);
+  }
+
+  /** Begins to fill the tree, which is empty, with keys in order that lie in `source`. */
+  startLoad(source: Uint8Array): SortedLoad {
+    return new SortedLoad(this.tree, source);
+  }
+
+  /** Says that `previous` is the next older entry of the key of `ref`. */
+  link(ref: number, previous: number): void {
+    this.heapWords[ref * UNIT_WORDS] = previous;
   }
 
   /**

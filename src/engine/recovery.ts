@@ -34,6 +34,7 @@ import {
 } from "./files.ts";
 import type { LogExtent } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
+import { MemtableLoad } from "./memtable-load.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 /** File number of a database's first log. */
@@ -302,7 +303,7 @@ async function replayLogs(
         isNewest,
         end,
         mode: mode.recovery,
-        pause: () => setImmediate(),
+        pause: () => replay.pause(),
       },
       (payload, offset) => replay.apply(payload, path, offset, fileNumber),
     );
@@ -313,6 +314,7 @@ async function replayLogs(
     if (report.reason !== undefined) dropped.push(describeDropped(path, report, afterSeqno));
     if (isNewest) ends.push({ path, report });
   }
+  await replay.finish();
   return { replay, logs, ends, dropped, recordsReplayed, bytesReplayed };
 }
 
@@ -445,8 +447,10 @@ async function removeOrphans(
 
 /** Records into memtables. */
 class Replay {
-  /** Newest first. */
+  /** Newest first. They can be read once `finish` has resolved. */
   memtables: RecoveredMemtable[] = [];
+  /** What fills them, newest first; those that are full are finished at the next pause. */
+  private loads: MemtableLoad[] = [];
   lastSeqno: number;
   writeCount = 0;
   /** Writes that are missing in the middle: only in modes that allow it. */
@@ -480,14 +484,29 @@ class Replay {
       this.gaps.push({ firstSeqno: expectedSeqno, lastSeqno: record.firstSeqno - 1 });
       if (recovery === "point-in-time") return;
     }
-    record.apply(this.memtableFor(record, fileNumber));
+    record.apply(this.loadFor(record, fileNumber));
     this.lastSeqno = lastSeqno;
     this.writeCount += record.operationCount;
   }
 
-  private memtableFor(record: RecordReader, fileNumber: number): Memtable {
+  /** Lets other work run. */
+  async pause(): Promise<void> {
+    await this.finishFrom(1);
+    await setImmediate();
+  }
+
+  async finish(): Promise<void> {
+    await this.finishFrom(0);
+  }
+
+  /** Finishes the memtables behind the newest `kept` ones. */
+  private async finishFrom(kept: number): Promise<void> {
+    for (const load of this.loads.splice(kept)) await load.finish(() => setImmediate());
+  }
+
+  private loadFor(record: RecordReader, fileNumber: number): MemtableLoad {
     const { operationCount, contentBytes } = record;
-    const newest = this.memtables[0]?.memtable;
+    const newest = this.loads.at(0);
     if (newest?.canHold(operationCount, contentBytes, contentBytes)) return newest;
     const memtable = createMemtable(
       this.mode.memtableBytes,
@@ -495,7 +514,9 @@ class Replay {
       contentBytes,
       contentBytes,
     );
+    const load = new MemtableLoad(memtable);
     this.memtables.unshift({ memtable, firstLog: fileNumber });
-    return memtable;
+    this.loads.unshift(load);
+    return load;
   }
 }
