@@ -162,9 +162,18 @@ export class RecordBuilder {
   read(start: RecordMark, end: RecordMark, target: OperationTarget): void {
     if (start.operationCount === end.operationCount) return;
     this.number(1);
-    const reader = new RecordReader(this.writer.bytes.subarray(RECORD_HEADER_BYTES), "<memory>", 0);
-    const pos = start.length - RECORD_HEADER_BYTES;
-    reader.applyFrom(pos, start.operationCount, end.operationCount, target);
+    this.reader("<memory>").applyFrom(
+      start.length,
+      start.operationCount,
+      end.operationCount,
+      target,
+    );
+  }
+
+  /** Reads the operations in place. To be called when they are numbered. */
+  reader(file: string): RecordReader {
+    const { buffer, length } = this.writer;
+    return new RecordReader(buffer, file, 0, RECORD_HEADER_BYTES, length);
   }
 
   /** Takes out the operations between two marks. Marks from the second on hold no longer. */
@@ -241,45 +250,54 @@ export interface OperationTarget {
 export class RecordReader {
   readonly firstSeqno: number;
   readonly operationCount: number;
-  private readonly payload: Uint8Array;
+  private readonly bytes: Uint8Array;
+  private readonly start: number;
+  private readonly end: number;
   private readonly file: string;
   private readonly offset: number;
 
-  /** `file` and `offset` say where the payload is from, for errors. */
-  constructor(payload: Uint8Array, file: string, offset: number) {
-    this.payload = payload;
+  /** The payload is bytes[start, end). `file` and `offset` say where it is from, for errors. */
+  constructor(
+    bytes: Uint8Array,
+    file: string,
+    offset: number,
+    start = 0,
+    end: number = bytes.length,
+  ) {
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
     this.file = file;
     this.offset = offset;
-    if (payload.length < OPERATIONS_OFFSET) {
-      throw this.damaged(`at least ${OPERATIONS_OFFSET} bytes`, `${payload.length}`, 0);
+    if (end - start < OPERATIONS_OFFSET) {
+      throw this.damaged(`at least ${OPERATIONS_OFFSET} bytes`, `${end - start}`, start);
     }
-    this.firstSeqno = readU53(payload, SEQNO_OFFSET);
-    this.operationCount = readU32(payload, COUNT_OFFSET);
+    this.firstSeqno = readU53(bytes, start + SEQNO_OFFSET);
+    this.operationCount = readU32(bytes, start + COUNT_OFFSET);
     if (this.firstSeqno < 1 || this.firstSeqno + this.operationCount - 1 > MAX_SEQNO) {
-      throw this.damaged("a sequence number", `${this.firstSeqno}`, SEQNO_OFFSET);
+      throw this.damaged("a sequence number", `${this.firstSeqno}`, start + SEQNO_OFFSET);
     }
   }
 
   /** Bytes of all keys and values, at most: enough to make room in a memtable before applying. */
   get contentBytes(): number {
-    return this.payload.length - OPERATIONS_OFFSET;
+    return this.end - this.start - OPERATIONS_OFFSET;
   }
 
   /** Hands every operation to `target`, in order. */
   apply(target: OperationTarget): void {
-    const end = this.payload.length;
-    const pos = this.applyFrom(OPERATIONS_OFFSET, 0, this.operationCount, target);
+    const { start, end } = this;
+    const pos = this.applyFrom(start + OPERATIONS_OFFSET, 0, this.operationCount, target);
     if (pos !== end) throw this.damaged(`the end at ${pos}`, `${end - pos} more bytes`, pos);
   }
 
   /** Hands operations [index, endIndex) to `target`, the first of which is at `start`; returns their end. */
   applyFrom(start: number, index: number, endIndex: number, target: OperationTarget): number {
-    const payload = this.payload;
-    const end = payload.length;
+    const { bytes, end } = this;
     const reader = new VarintReader();
     let pos = start;
     for (let i = index; i < endIndex; i++) {
-      const kind = payload[pos];
+      const kind = bytes[pos];
       if (pos >= end || kind < OperationKind.put || kind > OperationKind.expiringPut) {
         throw this.damaged("an operation's kind", pos < end ? `${kind}` : "the end", pos);
       }
@@ -291,7 +309,7 @@ export class RecordReader {
       const seqno = this.firstSeqno + i;
       if (kind === OperationKind.rangeTombstone) {
         const rangeEnd = this.readRangeEnd(reader);
-        const start = payload.slice(keyStart, keyEnd);
+        const start = bytes.slice(keyStart, keyEnd);
         target.deleteRange(start, rangeEnd, seqno, this.firstSeqno);
         pos = reader.pos;
         continue;
@@ -301,7 +319,7 @@ export class RecordReader {
       let valueLength = 0;
       if (entryKind === EntryKind.put) valueLength = this.readLength(reader, MAX_VALUE_BYTES);
       pos = reader.pos + valueLength;
-      target.add(payload, keyStart, keyEnd, seqno, entryKind, payload, reader.pos, pos, expiry);
+      target.add(bytes, keyStart, keyEnd, seqno, entryKind, bytes, reader.pos, pos, expiry);
     }
     return pos;
   }
@@ -309,22 +327,21 @@ export class RecordReader {
   /** A copy of a range tombstone's end, behind which the reader then is; undefined if it has none. */
   private readRangeEnd(reader: VarintReader): Uint8Array | undefined {
     const start = reader.pos;
-    const lengthPlusOne = reader.read(this.payload, this.payload.length);
+    const lengthPlusOne = reader.read(this.bytes, this.end);
     if (lengthPlusOne === 0) return undefined;
     const rangeStart = reader.pos;
     const rangeEnd = rangeStart + lengthPlusOne - 1;
-    if (lengthPlusOne < 0 || lengthPlusOne > MAX_KEY_BYTES + 1 || rangeEnd > this.payload.length) {
+    if (lengthPlusOne < 0 || lengthPlusOne > MAX_KEY_BYTES + 1 || rangeEnd > this.end) {
       throw this.damaged("the end of a range within the record", `${lengthPlusOne}`, start);
     }
     reader.pos = rangeEnd;
-    return this.payload.slice(rangeStart, rangeEnd);
+    return this.bytes.slice(rangeStart, rangeEnd);
   }
 
   private readExpiry(reader: VarintReader): number {
-    const { payload } = this;
     const start = reader.pos;
-    const isThere = start + EXPIRY_BYTES <= payload.length;
-    const expiry = isThere ? readU53(payload, start) : 0;
+    const isThere = start + EXPIRY_BYTES <= this.end;
+    const expiry = isThere ? readU53(this.bytes, start) : 0;
     if (expiry < 1 || expiry >= NEVER) {
       throw this.damaged("an expiry within the record", isThere ? `${expiry}` : "the end", start);
     }
@@ -335,8 +352,8 @@ export class RecordReader {
   /** A length within `max` whose bytes are all there. */
   private readLength(reader: VarintReader, max: number): number {
     const start = reader.pos;
-    const length = reader.read(this.payload, this.payload.length);
-    if (length < 0 || length > max || reader.pos + length > this.payload.length) {
+    const length = reader.read(this.bytes, this.end);
+    if (length < 0 || length > max || reader.pos + length > this.end) {
       throw this.damaged(`a length up to ${max} within the record`, `${length}`, start);
     }
     return length;
@@ -345,7 +362,7 @@ export class RecordReader {
   private damaged(expected: string, actual: string, pos: number): CorruptionError {
     return new CorruptionError("damaged commit record", {
       file: this.file,
-      offset: this.offset + pos,
+      offset: this.offset + pos - this.start,
       expected,
       actual,
     });

@@ -173,6 +173,10 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    */
   put(key: K, value: V, options: IfAbsent | (IfValue<V> & TtlOption)): Promise<boolean>;
   put(key: K, value: V, options?: PutOptions & Partial<IfAbsent & IfValue<V>>): Promise<unknown> {
+    // Nearly every put: there is nothing to resolve.
+    if (options === undefined) {
+      return this.write((record) => this.encodePut(record, key, value, undefined), undefined);
+    }
     return this.writeKey("put", key, options, (record, ttl) =>
       this.encodePut(record, key, value, ttl),
     );

@@ -194,8 +194,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "a replay forgets when entries expire",
     "crash",
     "engine/batch.ts",
-    "payload, reader.pos, pos, expiry);",
-    "payload, reader.pos, pos, NEVER);",
+    "bytes, reader.pos, pos, expiry);",
+    "bytes, reader.pos, pos, NEVER);",
   ),
   bug(
     "a flush forgets the ranges that were deleted",
