@@ -16,6 +16,7 @@ import { MAX_BYTES_PER_UNIT } from "../bytes/text.ts";
 import { MAX_VALUE_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { decodeUtf8, describe, isWellFormed } from "./key-codec.ts";
+import { PlainEncoder } from "./plain-msgpack.ts";
 
 /** What `textStart` returns where a value is no text. */
 const NO_TEXT = -1;
@@ -77,8 +78,11 @@ class MsgpackCodec implements ValueCodec<unknown> {
     copyBuffers: true,
     variableMapSize: true,
   });
+  private readonly plain = new PlainEncoder();
 
   encode(value: unknown): Uint8Array {
+    const bytes = this.plain.encode(value);
+    if (bytes !== undefined) return bytes;
     checkEncodable(value, this.name, 0);
     return bounded(encodeOrThrow(this.name, () => this.packr.pack(value)));
   }
