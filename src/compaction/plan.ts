@@ -8,10 +8,10 @@
  * So an update that touches 1% of the key space rewrites what it touches, not everything.
  *
  * Not carried over, though alone: a segment with tombstones that the merge may drop, one with
- * expired entries that are worth it, one with values in a value log that is to be left, one that a
- * flush coded quickly where that is to be made good, and a small one (under a quarter of the
- * target), since runs would crumble into many small files over time. Small loners next to each
- * other, or beside a merged unit, are merged with it.
+ * expired entries that are worth it, one with values in a value log that is to be left, one that is
+ * to be coded anew, since a flush coded it in haste or not at all, and a small one (under a quarter
+ * of the target), since runs would crumble into many small files over time. Small loners next to
+ * each other, or beside a merged unit, are merged with it.
  *
  * Nothing smaller than a segment is carried over. A leaf block holds 32 keys, counted from the
  * segment's first, so each key that is new moves the bounds of all blocks behind it: of a million

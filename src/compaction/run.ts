@@ -22,7 +22,12 @@ import { MergeCursor } from "../cursor/merge.ts";
 import { eachSpan, Mask, type Span, unionOf } from "../cursor/spans.ts";
 import { MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
-import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
+import {
+  LONG_MEAN_BYTES,
+  type SegmentCoders,
+  trainCoders,
+  type ValueCompression,
+} from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
 import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
@@ -105,15 +110,17 @@ function planOf(
   const garbage = garbageLogs(runs, valueLogs, job.maxGarbageShare);
   const leftLogs = new Set(garbage.map((log) => log.fileNumber));
   const clearable = inputs.runs.flat().filter((segment) => isWorthClearing(segment, job));
-  const quick = inputs.runs
+  const recoded = inputs.runs
     .flat()
-    .filter(({ properties }) => job.recodeQuick && properties.isQuick);
+    .filter((segment) =>
+      job.recodeQuick ? segment.properties.isQuick : isLeftUncoded(segment, job.compression),
+    );
   const units = planCompaction(runs, {
     dropTombstones: job.dropTombstones,
     segmentBytes: job.output.segmentBytes,
     leftLogs,
     expired: new Set(clearable.map((segment) => segment.meta.fileNumber)),
-    recoded: new Set(quick.map((segment) => segment.meta.fileNumber)),
+    recoded: new Set(recoded.map((segment) => segment.meta.fileNumber)),
     rangeTombstones: inputs.rangeTombstones,
   });
   const merged: SegmentMeta[] = [];
@@ -137,6 +144,17 @@ function isWorthClearing(segment: Segment, { dropTombstones, time }: CompactionJ
   const expired = segment.countExpired(time);
   if (expired === 0) return false;
   return dropTombstones || expired >= segment.meta.keyCount * EXPIRED_SHARE;
+}
+
+/**
+ * Whether a flush left the long values of a segment as they are, for a compaction to code. Others
+ * that do not shrink may be taken for them: they are written anew once, with coders that know.
+ */
+function isLeftUncoded({ meta, properties }: Segment, compression: ValueCompression): boolean {
+  const { isQuick, keyCount, valueBytes } = properties;
+  const logBytes = meta.valueLogs.reduce((total, { bytes }) => total + bytes, 0);
+  const areLong = valueBytes - logBytes >= keyCount * LONG_MEAN_BYTES;
+  return compression === "auto" && isQuick && areLong && meta.fileBytes >= valueBytes - logBytes;
 }
 
 function mergedSegments(units: readonly Unit[], inputs: Inputs): Segment[] {

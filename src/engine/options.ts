@@ -93,8 +93,10 @@ export interface OpenOptions<K = string, V = unknown> {
    */
   readonly maxSizeAmplificationPercent?: number | undefined;
   /**
-   * How values are compressed. Default `"auto"`: a sample decides for each segment. `"symbols"`
-   * suits short values, `"deflate"` long ones; `"none"` stores them as they are. Values in value logs
+   * How values are compressed. Default `"auto"`: a sample decides for each segment, and values that
+   * are long (256 bytes on average) are stored as they are by the flush, to be compressed by the first
+   * compaction. `"symbols"` suits short values, `"deflate"` long ones, and both compress in the flush,
+   * too; `"none"` stores them as they are. Values in value logs
    * (`largeValueBytes`) are stored as they are unless it is `"deflate"`: to inflate 10 kB takes longer
    * than all else that reading them does.
    */

@@ -1,7 +1,7 @@
 /**
  * CoderMemory: the coders of the segment before, for the next one like it.
  *
- * Learning takes three quarters of the time of flushing a small memtable (1 MiB of npm's names and
+ * Learning takes two thirds of the time of flushing a small memtable (1 MiB of npm's names and
  * URLs), and what memtables hold seldom changes from one to the next. So each new sample is first
  * coded with what was learnt last: while that does about as well as it did when it was learnt, and
  * the segment is of like size, nothing is learnt anew.
@@ -14,7 +14,13 @@
  * others: by 1 to 2% with memtables of 1 MiB, by 6 to 8% with 16. A compaction, which learns from all
  * that it merges, gets that back.
  */
-import { type CodingOptions, codingRates, type SegmentCoders, trainCoders } from "./coders.ts";
+import {
+  type CodingOptions,
+  type CodingRates,
+  codingRates,
+  type SegmentCoders,
+  trainCoders,
+} from "./coders.ts";
 import type { EntrySample } from "./entry-sample.ts";
 import { BlockEncoding } from "./value-block.ts";
 
@@ -27,9 +33,8 @@ const MAX_SIZE_FACTOR = 2;
 interface Learnt {
   readonly coders: SegmentCoders;
   readonly keyCount: number;
-  /** Coded bytes for each byte of the sample that the coders were learnt from. */
-  readonly keyRate: number;
-  readonly valueRate: number;
+  /** How they did with the sample that they were learnt from. */
+  readonly rates: CodingRates;
 }
 
 export class CoderMemory {
@@ -49,13 +54,11 @@ export class CoderMemory {
     const { keyCount } = expected;
     if (learnt !== undefined && isLike(learnt, sample, keyCount)) return learnt.coders;
     const coders = trainCoders(sample, expected, options);
-    const { keys, values } = codingRates(sample, expected, coders);
-    // Whether something that was stored raw would shrink now, only learning tells.
+    const rates = codingRates(sample, expected, coders);
+    // Whether something that was stored raw, though short, would shrink now, only learning tells.
     const isWorthKeeping =
-      coders.valueEncoding !== BlockEncoding.raw || options.compression === "none";
-    this.learnt = isWorthKeeping
-      ? { coders, keyCount, keyRate: keys, valueRate: values }
-      : undefined;
+      coders.valueEncoding !== BlockEncoding.raw || rates.areLong || options.compression === "none";
+    this.learnt = isWorthKeeping ? { coders, keyCount, rates } : undefined;
     return coders;
   }
 }
@@ -63,8 +66,9 @@ export class CoderMemory {
 function isLike(learnt: Learnt, sample: EntrySample, keyCount: number): boolean {
   const sizeFactor = keyCount / learnt.keyCount;
   if (sizeFactor > MAX_SIZE_FACTOR || sizeFactor < 1 / MAX_SIZE_FACTOR) return false;
-  const { keys, values } = codingRates(sample, { keyCount }, learnt.coders);
-  return isAbout(keys, learnt.keyRate) && isAbout(values, learnt.valueRate);
+  const before = learnt.rates;
+  const { keys, values, areLong } = codingRates(sample, { keyCount }, learnt.coders);
+  return areLong === before.areLong && isAbout(keys, before.keys) && isAbout(values, before.values);
 }
 
 function isAbout(rate: number, before: number): boolean {

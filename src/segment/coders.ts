@@ -18,8 +18,10 @@ import { EntrySample } from "./entry-sample.ts";
 import { KeyStretches } from "./key-stretches.ts";
 import { integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
+import type { Parse } from "./symbol-encoder.ts";
 import {
   MAX_SAMPLE_BYTES,
+  QUICK_ROUNDS,
   type SymbolSample,
   SymbolSampler,
   symbolCountFor,
@@ -43,8 +45,8 @@ export interface SegmentCoders extends ValueCoders {
 
 /**
  * What coding may cost. What a flush writes is soon merged and coded again, so `quick` coders learn
- * from a sixteenth of the sample and parse greedily: a flush takes two thirds of the time, and its
- * segments 3% more bytes (npm's names and URLs).
+ * from a 32nd of the sample in fewer rounds, parse greedily, and leave long values as they are: to
+ * code them would take most of a flush (a millisecond for 80 values of 1 KB).
  */
 export type CodingEffort = "quick" | "thorough";
 
@@ -58,18 +60,19 @@ export interface CodingOptions {
 const SAMPLE_PART = 4;
 const MIN_SAMPLE_BYTES = 64 << 10;
 /** The most that coders of each effort are learnt from. */
-const EFFORT_BYTES = { quick: 1 << 18, thorough: MAX_SAMPLE_BYTES };
+const EFFORT_BYTES = { quick: 1 << 17, thorough: MAX_SAMPLE_BYTES };
 
 /** Sample values that are encoded to compare encodings. */
-const TRIAL_BYTES = 256 << 10;
+const TRIAL_BYTES = { quick: 64 << 10, thorough: 256 << 10 };
 /** Of keys and of values each, what is encoded to see how coders do. */
 const RATE_BYTES = 64 << 10;
 /**
  * What symbols may take more than deflate and still be chosen, since a point read decodes one value
  * and inflates no block. Where values are short, that is 20 times faster and worth much: symbols are
- * also chosen where they leave less than SHORT_PART. Where values are long, it is 5 times faster.
+ * also chosen where they leave less than SHORT_PART. Where values are long, it is 5 times faster;
+ * they are parsed greedily, since the shortest parse takes 50 us for 1 KB.
  */
-const SHORT_MEAN_BYTES = 256;
+export const LONG_MEAN_BYTES = 256;
 const SHORT_FACTOR = 1.5;
 const SHORT_PART = 0.3;
 const LONG_FACTOR = 1.1;
@@ -105,8 +108,9 @@ export function trainCoders(
   if (compression === "none") return raw;
 
   const values = new SampleValues(sample, expected.keyCount);
-  if (compression === "auto" && values.areIntegers) {
-    return { ...raw, valueEncoding: BlockEncoding.integers };
+  if (compression === "auto") {
+    if (values.areIntegers) return { ...raw, valueEncoding: BlockEncoding.integers };
+    if (effort === "quick" && values.areLong) return raw;
   }
   if (compression === "symbols") return withSymbols(raw, values, effort);
   const deflate: SegmentCoders = {
@@ -116,26 +120,38 @@ export function trainCoders(
   };
   if (compression === "deflate") return deflate;
 
-  const rawBytes = values.trialBytes(raw);
-  const deflateBytes = values.trialBytes(deflate);
+  const trialBytes = TRIAL_BYTES[effort];
+  const rawBytes = values.trialBytes(raw, trialBytes);
+  const deflateBytes = values.trialBytes(deflate, trialBytes);
   if (deflateBytes >= rawBytes * MIN_GAIN_FACTOR) return raw;
   const symbols = withSymbols(raw, values, effort);
-  const isShort = values.meanBytes < SHORT_MEAN_BYTES;
-  const limit = isShort
-    ? Math.max(deflateBytes * SHORT_FACTOR, rawBytes * SHORT_PART)
-    : deflateBytes * LONG_FACTOR;
+  const limit = values.areLong
+    ? deflateBytes * LONG_FACTOR
+    : Math.max(deflateBytes * SHORT_FACTOR, rawBytes * SHORT_PART);
   const maxSymbolBytes = Math.min(limit, rawBytes * MIN_GAIN_FACTOR);
-  return values.trialBytes(symbols) < maxSymbolBytes ? symbols : deflate;
+  return values.trialBytes(symbols, trialBytes) < maxSymbolBytes ? symbols : deflate;
 }
 
-/** Bytes that coders make of each byte that they code of a sample's keys, and of its values. */
+/** How coders do with a sample. */
+export interface CodingRates {
+  /** Bytes that they make of each byte that they code of its keys, and of its values. */
+  readonly keys: number;
+  readonly values: number;
+  /** Whether its values are long: quick coders leave them as they are. */
+  readonly areLong: boolean;
+}
+
 export function codingRates(
   sample: EntrySample,
   expected: { readonly keyCount: number },
   coders: SegmentCoders,
-): { readonly keys: number; readonly values: number } {
+): CodingRates {
   const values = new SampleValues(sample, expected.keyCount);
-  return { keys: keyRate(sample, coders.keySymbols), values: values.trialRate(coders) };
+  return {
+    keys: keyRate(sample, coders.keySymbols),
+    values: values.trialRate(coders),
+    areLong: values.areLong,
+  };
 }
 
 /** Sees suffixes all over the sample, as far as RATE_BYTES go. */
@@ -173,12 +189,14 @@ function trainKeySymbols(sample: EntrySample, keyCount: number, effort: CodingEf
   for (let i = 0; i < sample.suffixCount; i++) {
     sampler.add(sample.suffixBuffer, sample.suffixStart(i), sample.suffixEnd(i));
   }
-  return trainTable(sampler.finish(), totalBytes, effort);
+  return trainTable(sampler.finish(), totalBytes, effort, parseOf(effort));
 }
 
 /** The values of a sample, without those that repeat the value before them. */
 class SampleValues {
   readonly meanBytes: number;
+  /** Whether they are long, on average. */
+  readonly areLong: boolean;
   /** Whether there are any and all are integers. */
   readonly areIntegers: boolean;
   /** Whether most are msgpack strings. */
@@ -206,6 +224,7 @@ class SampleValues {
       if (!Number.isNaN(integerOf(value))) integerCount++;
     }
     this.meanBytes = this.entries.length === 0 ? 0 : bytes / this.entries.length;
+    this.areLong = this.meanBytes >= LONG_MEAN_BYTES;
     this.totalBytes = sample.count === 0 ? 0 : (bytes / sample.count) * keyCount;
     this.areIntegers = integerCount > 0 && integerCount === this.entries.length;
     this.isMostlyText = textCount * 2 > this.entries.length;
@@ -234,7 +253,8 @@ class SampleValues {
       }
       if (from < value.length) sampler.add(value, from, value.length);
     }
-    return trainTable(sampler.finish(), this.totalBytes, effort);
+    const parse = this.areLong ? "greedy" : parseOf(effort);
+    return trainTable(sampler.finish(), this.totalBytes, effort, parse);
   }
 
   /** Values from all over the sample, one after the other: what deflated blocks start from. */
@@ -250,9 +270,9 @@ class SampleValues {
     return writer.take().subarray(0, wanted);
   }
 
-  /** Bytes that the sample's values take with these coders. */
-  trialBytes(coders: SegmentCoders): number {
-    return this.trial(coders, TRIAL_BYTES).coded;
+  /** Bytes that values of the sample, `limit` bytes at most, take with these coders. */
+  trialBytes(coders: SegmentCoders, limit: number): number {
+    return this.trial(coders, limit).coded;
   }
 
   /** The same for each byte of them; 1 if there are none. */
@@ -309,11 +329,20 @@ function sampleBytesFor(totalBytes: number, effort: CodingEffort): number {
   return Math.max(MIN_SAMPLE_BYTES, Math.min(max, totalBytes / SAMPLE_PART)) | 0;
 }
 
+function parseOf(effort: CodingEffort): Parse {
+  return effort === "quick" ? "greedy" : "shortest";
+}
+
 /** A table for so many bytes. A quick one is no larger than its sample can fill. */
-function trainTable(sample: SymbolSample, totalBytes: number, effort: CodingEffort): SymbolTable {
-  if (effort === "thorough") return trainSymbols(sample, symbolCountFor(totalBytes));
+function trainTable(
+  sample: SymbolSample,
+  totalBytes: number,
+  effort: CodingEffort,
+  parse: Parse,
+): SymbolTable {
+  if (effort === "thorough") return trainSymbols(sample, symbolCountFor(totalBytes), parse);
   const maxSymbols = symbolCountFor(Math.min(totalBytes, EFFORT_BYTES.quick));
-  return trainSymbols(sample, maxSymbols, "greedy");
+  return trainSymbols(sample, maxSymbols, parse, QUICK_ROUNDS);
 }
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {

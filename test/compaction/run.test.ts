@@ -6,6 +6,7 @@ import { runCompaction } from "../../src/compaction/run.ts";
 import { type Span, unionOf } from "../../src/cursor/spans.ts";
 import { BEFORE_EXPIRY, NEVER } from "../../src/entry.ts";
 import type { SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
+import type { ValueCompression } from "../../src/segment/coders.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { isWithin } from "../cursor/span-lists.ts";
 import { entryOf, Files, tombstoneOf } from "./segments.ts";
@@ -38,8 +39,9 @@ async function compact(
   dropTombstones: boolean,
   time: number = BEFORE_EXPIRY,
   recodeQuick = false,
+  compression: ValueCompression = "none",
 ): Promise<readonly SegmentMeta[]> {
-  return (await compactAll(files, runs, dropTombstones, [], time, recodeQuick)).run;
+  return (await compactAll(files, runs, dropTombstones, [], time, recodeQuick, compression)).run;
 }
 
 async function compactAll(
@@ -49,12 +51,13 @@ async function compactAll(
   valueLogs: readonly ValueLogMeta[],
   time: number = BEFORE_EXPIRY,
   recodeQuick = false,
+  compression: ValueCompression = "none",
 ): Promise<RunOutput> {
   return await runCompaction({
     runs: await Promise.all(runs.map((run) => files.openAll(run))),
     dropTombstones,
     time,
-    compression: "none",
+    compression,
     output: files.output(SEGMENT_BYTES),
     valueLogs,
     recodeQuick,
@@ -86,7 +89,10 @@ function atTime(entry: ArrayEntry, time: number): ArrayEntry {
   return (entry.expiry ?? NEVER) <= time ? { ...tombstoneOf(0), key: entry.key } : entry;
 }
 
-function sum(run: readonly SegmentMeta[], field: "keyCount" | "tombstoneCount"): number {
+function sum(
+  run: readonly SegmentMeta[],
+  field: "keyCount" | "tombstoneCount" | "fileBytes",
+): number {
   return run.reduce((total, meta) => total + meta[field], 0);
 }
 
@@ -197,6 +203,27 @@ describe("runCompaction", () => {
     expect(thorough.filter(({ fileNumber }) => before.has(fileNumber))).toEqual([]);
     expect(await files.entriesOf(thorough)).toEqual(entries);
     expect(await compact(files, [thorough], true, BEFORE_EXPIRY, true)).toEqual(thorough);
+  });
+
+  test("codes long values that a flush left as they are, though nothing overlaps them, once", async () => {
+    const files = new Files();
+    const entries = Array.from({ length: 1000 }, (_, i) => entryOf(i, 280));
+    const left = await files.write(entries, SEGMENT_BYTES, [], "quick", "auto");
+    expect(sum(left, "fileBytes")).toBeGreaterThan(1000 * 280);
+    expect(await compact(files, [left], false, BEFORE_EXPIRY, false, "none")).toEqual(left);
+    const coded = await compact(files, [left], false, BEFORE_EXPIRY, false, "auto");
+    expect(sum(coded, "fileBytes")).toBeLessThan(1000 * 140);
+    expect(await files.entriesOf(coded)).toEqual(entries);
+    expect(await compact(files, [coded], false, BEFORE_EXPIRY, false, "auto")).toEqual(coded);
+    // Short ones are coded well enough.
+    const short = await files.write(
+      entries.map((_, i) => entryOf(i, 60)),
+      SEGMENT_BYTES,
+      [],
+      "quick",
+      "auto",
+    );
+    expect(await compact(files, [short], false, BEFORE_EXPIRY, false, "auto")).toEqual(short);
   });
 
   test("drops files that a range tombstone covers, and reads no value of them", async () => {

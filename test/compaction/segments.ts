@@ -13,7 +13,7 @@ import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { type CodingEffort, trainCoders } from "../../src/segment/coders.ts";
+import { type CodingEffort, trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
 import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
@@ -77,8 +77,9 @@ export class Files {
     segmentBytes: number,
     deleted: readonly Span[] = [],
     effort: CodingEffort = "thorough",
+    compression: ValueCompression = "none",
   ): Promise<readonly SegmentMeta[]> {
-    return (await this.writeAll(entries, segmentBytes, deleted, effort)).run;
+    return (await this.writeAll(entries, segmentBytes, deleted, effort, compression)).run;
   }
 
   /** As `write`: the run, and its value logs. */
@@ -87,9 +88,10 @@ export class Files {
     segmentBytes: number,
     deleted: readonly Span[] = [],
     effort: CodingEffort = "thorough",
+    compression: ValueCompression = "none",
   ): Promise<RunOutput> {
     const writer = new RunWriter(this.output(segmentBytes));
-    const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES, effort } as const;
+    const options = { compression, largeValueBytes: LARGE_VALUE_BYTES, effort } as const;
     const keyCount = entries.length;
     const sample = sampleOf(new ArrayCursor(entries), keyCount, options);
     const coders = trainCoders(sample, { keyCount }, options);

@@ -24,7 +24,7 @@ export class ArrayCursor implements Cursor {
   readonly key: Uint8Array = new Uint8Array(64);
   keyLength = 0;
   private readonly entries: readonly ArrayEntry[];
-  private readonly valueBuffer: Uint8Array = new Uint8Array(64);
+  private readonly valueBuffer: Uint8Array = new Uint8Array(512);
   private index = -1;
 
   constructor(entries: readonly ArrayEntry[]) {

@@ -58,7 +58,7 @@ describe("CoderMemory", () => {
   test.each([
     ["links", links, BlockEncoding.text],
     ["numbers", numbers, BlockEncoding.integers],
-    ["documents", documents, BlockEncoding.deflate],
+    ["documents", documents, BlockEncoding.raw],
   ])("codes %s with what it learnt from others like them", (_, make, encoding) => {
     const memory = new CoderMemory();
     const first = memory.codersFor(sampleOf(make, 1), { keyCount: 2000 }, AUTO);
@@ -86,6 +86,15 @@ describe("CoderMemory", () => {
     // As well as if there had been nothing before.
     const fresh = trainCoders(sample, expected, AUTO);
     expect(codingRates(sample, expected, after)).toEqual(codingRates(sample, expected, fresh));
+  });
+
+  test("learns anew where documents, which it leaves as they are, give way to links", () => {
+    const memory = new CoderMemory();
+    const expected = { keyCount: 2000 };
+    const first = memory.codersFor(sampleOf(documents, 1), expected, AUTO);
+    expect(first.valueEncoding).toBe(BlockEncoding.raw);
+    const second = memory.codersFor(sampleOf(links, 2), expected, AUTO);
+    expect(second.valueEncoding).toBe(BlockEncoding.text);
   });
 
   test("asks again whether values shrink that did not", () => {
