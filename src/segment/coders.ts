@@ -57,7 +57,7 @@ export interface CodingOptions {
 }
 
 /** Training time grows with the sample, so that of a small segment is a part of what it will code. */
-const SAMPLE_PART = 4;
+const SAMPLE_PART = 8;
 const MIN_SAMPLE_BYTES = 64 << 10;
 /** The most that coders of each effort are learnt from. */
 const EFFORT_BYTES = { quick: 1 << 17, thorough: MAX_SAMPLE_BYTES };
