@@ -14,10 +14,23 @@ import xxhash from "xxhash-wasm";
 const WASM_MIN_BYTES = 128;
 
 let wasm: ((bytes: Uint8Array) => number) | undefined;
+let loading: Promise<void> | undefined;
 
-/** Loads the fast implementation. Idempotent; never needed for a right answer, only for speed. */
-export async function loadChecksum(): Promise<void> {
-  if (wasm === undefined) wasm = (await xxhash()).h32Raw;
+/**
+ * Loads the fast implementation. Idempotent; never needed for a right answer, only for speed. Never
+ * rejects, so that other work can be done meanwhile.
+ */
+export function loadChecksum(): Promise<void> {
+  loading ??= load();
+  return loading;
+}
+
+async function load(): Promise<void> {
+  try {
+    wasm = (await xxhash()).h32Raw;
+  } catch {
+    // A process without WebAssembly (node --jitless) has the other one.
+  }
 }
 
 /** xxHash32 (seed 0) of bytes[start, end), as a u32. */

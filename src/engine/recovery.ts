@@ -9,7 +9,8 @@
  *    numbers must follow on those before, so a log that is missing is noticed; what the runs hold
  *    already is skipped.
  * 3. A legal torn tail (docs/durability.md) is cut off the newest log, so that it is never mistaken
- *    for damage once newer logs follow it.
+ *    for damage once newer logs follow it. A log that ends where the manifest says, durable, as
+ *    `close` leaves it, has none.
  * 4. Files of ours that the manifest does not name are removed: outputs of work that a crash cut
  *    short, and logs whose writes are all in runs.
  *
@@ -312,10 +313,17 @@ async function replayLogs(
     bytesReplayed += report.bytes;
     logs.push({ fileNumber, end: report.endOffset });
     if (report.reason !== undefined) dropped.push(describeDropped(path, report, afterSeqno));
-    if (isNewest) ends.push({ path, report });
+    if (isNewest && !isDurable(manifest, fileNumber, report)) ends.push({ path, report });
   }
   await replay.finish();
   return { replay, logs, ends, dropped, recordsReplayed, bytesReplayed };
+}
+
+/** Whether the manifest knows that all of a log is durable, so that nothing is to be cut or synced. */
+function isDurable(manifest: Manifest, fileNumber: number, report: WalReport): boolean {
+  const { isHeaderLost, endOffset, fileBytes } = report;
+  if (fileNumber !== manifest.newestWal || isHeaderLost || fileBytes !== endOffset) return false;
+  return endOffset <= manifest.newestWalEnd;
 }
 
 /** Throws where a segment or value log of the manifest is missing. */

@@ -220,7 +220,7 @@ export class Store implements CommitHost, BackgroundHost {
     options: StoreOptions,
     events: StoreEvents,
   ): Promise<Store> {
-    await loadChecksum();
+    const checksumLoaded = loadChecksum();
     const facts = await fileSystem.stat(directory);
     if (facts !== undefined && !facts.isDirectory) {
       throw new DatabaseError(
@@ -231,7 +231,10 @@ export class Store implements CommitHost, BackgroundHost {
     if (facts === undefined && (!options.createIfMissing || options.readOnly)) {
       throw notFound(directory);
     }
-    if (options.readOnly) return await Store.openReadOnly(fileSystem, directory, options, events);
+    if (options.readOnly) {
+      await checksumLoaded;
+      return await Store.openReadOnly(fileSystem, directory, options, events);
+    }
     await fileSystem.createDirectory(directory);
     let store: Store | undefined;
     let lostCause: Error | undefined;
@@ -240,6 +243,7 @@ export class Store implements CommitHost, BackgroundHost {
       store?.loseLock(cause);
     });
     try {
+      await checksumLoaded;
       store = await Store.openLocked(fileSystem, directory, options, lock, events);
       if (lostCause !== undefined) store.loseLock(lostCause);
       return store;

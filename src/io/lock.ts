@@ -163,14 +163,17 @@ class Lease {
   async #create(): Promise<void> {
     await fsp.mkdir(this.lockPath);
     this.#refreshedAt = Date.now();
-    // Where it cannot be written, the lock merely takes longer to expire if we are killed.
-    await fsp.writeFile(this.#ownerPath, JSON.stringify(await thisOwner())).catch(() => {});
+    try {
+      fs.writeFileSync(this.#ownerPath, JSON.stringify(thisOwner()));
+    } catch {
+      // Then the lock merely takes longer to expire if we are killed.
+    }
   }
 
   /** While it is not ours, a lock whose holder is dead shows as infinitely old. */
   async #stat(): Promise<{ mtime: Date }> {
     const { mtime } = await fsp.stat(this.lockPath);
-    const isAbandoned = this.#refreshedAt === 0 && (await this.#isOwnerDead());
+    const isAbandoned = this.#refreshedAt === 0 && this.#isOwnerDead();
     return { mtime: isAbandoned ? new Date(0) : mtime };
   }
 
@@ -201,7 +204,7 @@ class Lease {
     await this.#underTakeoverLock(async () => {
       const { mtime } = await fsp.stat(this.lockPath);
       const isStale = mtime.getTime() < Date.now() - STALE_MS;
-      if (!isStale && !(await this.#isOwnerDead())) throw taken();
+      if (!isStale && !this.#isOwnerDead()) throw taken();
       await this.#remove();
     });
   }
@@ -260,10 +263,10 @@ class Lease {
   }
 
   /** Only where it is certain; otherwise the lock's age decides. */
-  async #isOwnerDead(): Promise<boolean> {
+  #isOwnerDead(): boolean {
     try {
-      const owner: unknown = JSON.parse(await fsp.readFile(this.#ownerPath, "utf8"));
-      const { pid, host } = await thisOwner();
+      const owner: unknown = JSON.parse(fs.readFileSync(this.#ownerPath, "utf8"));
+      const { pid, host } = thisOwner();
       if (!isOwner(owner) || owner.host !== host || owner.pid === pid) return false;
       process.kill(owner.pid, 0);
       return false;
@@ -290,19 +293,22 @@ function isOwner(value: unknown): value is Owner {
   );
 }
 
-async function thisOwner(): Promise<Owner> {
-  return { pid: process.pid, host: await processSpace() };
+function thisOwner(): Owner {
+  return { pid: process.pid, host: processSpace() };
 }
 
 /**
  * Names the set of processes among which ours can be found by number. On Linux this is a process
  * namespace (a container has its own) of one boot of one kernel. Elsewhere a machine stands for it.
  * Two spaces must not share a name; one space may change its name, which only delays a takeover.
+ *
+ * Blocking, as the writing of the owner's file: neither waits for a disk, and each of their calls would
+ * take ten times as long by way of the thread pool.
  */
-async function processSpace(): Promise<string> {
+function processSpace(): string {
   if (process.platform === "linux") {
-    const boot = await fsp.readFile("/proc/sys/kernel/random/boot_id", "utf8");
-    return `${boot.trim()} ${await fsp.readlink("/proc/self/ns/pid")}`;
+    const boot = fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8");
+    return `${boot.trim()} ${fs.readlinkSync("/proc/self/ns/pid")}`;
   }
   const addresses = Object.values(networkInterfaces()).flatMap((list = []) =>
     list.filter(({ internal }) => !internal).map(({ mac }) => mac),

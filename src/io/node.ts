@@ -32,6 +32,7 @@ const closeFile = promisify(fs.close);
 const writeFile = promisify(fs.write);
 const truncateFile = promisify(fs.ftruncate);
 const syncFile = promisify(fs.fdatasync);
+const syncFileAndFacts = promisify(fs.fsync);
 
 export class NodeFileSystem implements FileSystem {
   async open(filePath: string, mode: OpenMode): Promise<File> {
@@ -105,11 +106,11 @@ export class NodeFileSystem implements FileSystem {
       await fsp.access(directory);
       return;
     }
-    const handle = await fsp.open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+    const descriptor = await openFile(directory, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
-      await handle.sync();
+      await syncFileAndFacts(descriptor);
     } finally {
-      await handle.close();
+      await closeFile(descriptor);
     }
   }
 

@@ -67,11 +67,7 @@ export class SymbolTable implements SymbolList {
   readonly lengths: Uint8Array;
   /** The same bytes as words: symbol c is words[c * 4, c * 4 + 4), zeros behind its end. */
   readonly words: Int32Array;
-  /**
-   * The first bytes of each symbol, low to high, and its length, in one word: symbols of up to three
-   * bytes are compared by this alone, in a quarter of the cache lines.
-   */
-  readonly heads: Int32Array;
+  private headsMade: Int32Array | undefined;
   private readonly parse: Parse;
   /** What only encoding needs, made at the first encoding. */
   private encoder: SymbolEncoder | undefined;
@@ -87,12 +83,7 @@ export class SymbolTable implements SymbolList {
     this.bytes = symbols.bytes;
     this.lengths = symbols.lengths;
     this.words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, symbols.count * 4);
-    this.heads = new Int32Array(symbols.count);
-    for (let c = 0; c < symbols.count; c++) {
-      const at = c * MAX_SYMBOL_BYTES;
-      const low = this.bytes[at] | (this.bytes[at + 1] << 8) | (this.bytes[at + 2] << 16);
-      this.heads[c] = low | (this.lengths[c] << 24);
-    }
+    this.headsMade = undefined;
     this.encoder = undefined;
     this.varints = new VarintReader();
   }
@@ -101,9 +92,20 @@ export class SymbolTable implements SymbolList {
     return this.count;
   }
 
+  /**
+   * The first bytes of each symbol, low to high, and its length, in one word: symbols of up to three
+   * bytes are compared by this alone, in a quarter of the cache lines. Made at first use, since values
+   * have none.
+   */
+  get heads(): Int32Array {
+    this.headsMade ??= makeHeads(this);
+    return this.headsMade;
+  }
+
   /** Bytes held in memory for decoding. Encoding holds about 1.5 MB more at 16,320 symbols. */
   get byteLength(): number {
-    return this.bytes.byteLength + this.lengths.byteLength + this.heads.byteLength;
+    const headBytes = this.headsMade?.byteLength ?? 0;
+    return this.bytes.byteLength + this.lengths.byteLength + headBytes;
   }
 
   /**
@@ -364,6 +366,14 @@ export class SymbolTable implements SymbolList {
     if (symbols === undefined) return damaged("256 single bytes and sorted symbols", "other bytes");
     return symbols;
   }
+}
+
+function makeHeads({ count, bytes, lengths }: SymbolTable): Int32Array {
+  const heads = new Int32Array(count);
+  for (let c = 0, at = 0; c < count; c++, at += MAX_SYMBOL_BYTES) {
+    heads[c] = bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (lengths[c] << 24);
+  }
+  return heads;
 }
 
 /** Bytes of the stored table that begins at bytes[pos], unchecked: for who has just read it. */

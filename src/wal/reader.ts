@@ -76,6 +76,8 @@ export interface WalReport {
   readonly bytes: number;
   /** Where the log ends: after the last record replayed, or after the header. */
   readonly endOffset: number;
+  /** Where the file ends. */
+  readonly fileBytes: number;
   /** Bytes that were not replayed, up to the last one that is not zero. 0 if nothing was dropped. */
   readonly droppedBytes: number;
   /** Where the first of them is, and what was wrong there; undefined if nothing was dropped. */
@@ -249,6 +251,7 @@ class Replay {
       records: this.records,
       bytes: this.bytes,
       endOffset: this.endOffset,
+      fileBytes: this.fileBytes,
       droppedBytes: this.droppedBytes,
       droppedOffset: this.firstDropped?.offset,
       reason: this.firstDropped?.what,

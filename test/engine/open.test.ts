@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { checksum } from "../../src/bytes/checksum.ts";
@@ -15,7 +15,9 @@ import {
   ReadOnlyError,
   UnsupportedVersionError,
 } from "../../src/index.ts";
+import type { File, OpenMode } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { NodeFileSystem } from "../../src/io/node.ts";
 import { HEADER_BYTES as SEGMENT_HEADER_BYTES } from "../../src/segment/format.ts";
 import { HEADER_BYTES as LOG_HEADER_BYTES } from "../../src/wal/format.ts";
 import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
@@ -209,6 +211,41 @@ test("read-only opens beside a writer show what was written, up to some moment",
   await writing;
   expect(opens).toBeGreaterThan(10);
   expect(writer.stats().runs.length).toBeGreaterThan(0);
+});
+
+/** Names of files that were opened to be changed. */
+class WatchedFileSystem extends NodeFileSystem {
+  readonly updated: string[] = [];
+
+  override open(path: string, mode: OpenMode): Promise<File> {
+    if (mode === "update") this.updated.push(basename(path));
+    return super.open(path, mode);
+  }
+}
+
+describe("the end of the newest log", () => {
+  test("is left alone where the manifest knows it, and made durable otherwise", async () => {
+    const directory = temporaryDirectory();
+    const killed = temporaryDirectory();
+    const writer = await openFor(directory, { durability: "os" });
+    await writer.put("a", 1);
+    const isFile = (path: string) => !basename(path).startsWith("LOCK");
+    cpSync(directory, killed, { recursive: true, filter: isFile });
+    const log = readdirSync(killed)
+      .filter((name) => name.endsWith(".wal"))
+      .at(-1);
+    await writer.close();
+
+    const closedFiles = new WatchedFileSystem();
+    const closed = await openFor(directory, { fileSystem: closedFiles });
+    expect(closed.get("a")).toBe(1);
+    expect(closedFiles.updated).toEqual([]);
+
+    const killedFiles = new WatchedFileSystem();
+    const recovered = await openFor(killed, { fileSystem: killedFiles });
+    expect(recovered.get("a")).toBe(1);
+    expect(killedFiles.updated).toEqual([log]);
+  });
 });
 
 describe("a directory that is open", () => {

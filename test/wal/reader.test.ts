@@ -32,6 +32,7 @@ describe("a whole log", () => {
       records: 3,
       bytes: 6,
       endOffset: offsets.at(-1),
+      fileBytes: bytes.length,
       droppedBytes: 0,
       droppedOffset: undefined,
       reason: undefined,
