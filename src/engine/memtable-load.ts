@@ -16,8 +16,8 @@ import { type EntryKind, NEVER } from "../entry.ts";
 import type { OperationTarget } from "./batch.ts";
 import type { Memtable } from "./memtable.ts";
 
-const FIRST_KEY_BYTES = 2 ** 16;
-const FIRST_COUNT = 2 ** 10;
+const FIRST_KEY_BYTES: number = 2 ** 16;
+const FIRST_COUNT: number = 2 ** 12;
 
 /** More go into another memtable, since offsets take 32 bits. */
 const MAX_KEY_BYTES = 2 ** 31;

@@ -4,7 +4,7 @@ import { KeySort } from "../../src/bytes/key-sort.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 
 /** The indexes of keys, in order. */
-function sort(keys: readonly Uint8Array[]): number[] {
+function sort(keys: readonly Uint8Array[], maxAtOnce?: number): number[] {
   const bytes = new Uint8Array(keys.reduce((total, key) => total + key.length, 0));
   const ends = new Uint32Array(keys.length);
   let end = 0;
@@ -13,7 +13,7 @@ function sort(keys: readonly Uint8Array[]): number[] {
     end += key.length;
     ends[i] = end;
   });
-  const sorting = new KeySort(bytes, ends, keys.length);
+  const sorting = new KeySort(bytes, ends, keys.length, maxAtOnce);
   while (sorting.step());
   return keys.map((_, i) => sorting.at(i));
 }
@@ -22,6 +22,9 @@ function expectSorted(keys: readonly Uint8Array[]): void {
   const expected = keys.map((_, i) => i);
   expected.sort((a, b) => compareBytes(keys[a], keys[b]) || a - b);
   expect(sort(keys)).toEqual(expected);
+  // As if they were so many that they are parted first.
+  expect(sort(keys, 40)).toEqual(expected);
+  expect(sort(keys, 1)).toEqual(expected);
 }
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
