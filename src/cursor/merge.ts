@@ -27,7 +27,7 @@ export class MergeCursor implements Cursor {
   /** Newest first: at equal keys the lower index wins. */
   private readonly sources: readonly Cursor[];
   /** Indexes into `sources`, as a binary heap; the first `heapSize` are in use. */
-  private readonly heap: Int32Array;
+  private readonly heap: number[];
   private heapSize: number;
   /** Position in the heap of the lesser of the root's children; 0 where that is not known. */
   private runnerUp: number;
@@ -41,7 +41,8 @@ export class MergeCursor implements Cursor {
   /** `sources`: newest first. Their order of age decides which entry of a key is seen. */
   constructor(sources: readonly Cursor[]) {
     this.sources = sources;
-    this.heap = new Int32Array(sources.length);
+    // Arrays of the usual kind: a merge of two is made for each short range, and a typed one is slow to make.
+    this.heap = sources.map(() => 0);
     this.heapSize = 0;
     this.runnerUp = 0;
     this.keys = sources.map(() => NO_BYTES);

@@ -142,6 +142,8 @@ export class Memtable {
   private readonly heapWords: Uint32Array;
   /** First free unit of the heap. */
   private heapTop: number;
+  /** A closed cursor, for who asks for one next. */
+  private spareCursor: MemtableCursor | undefined;
 
   /**
    * `capacityBytes` is when it is full. `reservedBytes` is what a first batch may take instead; it
@@ -160,6 +162,7 @@ export class Memtable {
     this.firstExpiry = NEVER;
     this.lastExpiry = BEFORE_EXPIRY;
     this.rangeTombstones = new RangeTombstones(shared?.rangeTombstones);
+    this.spareCursor = undefined;
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
     const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
@@ -354,8 +357,7 @@ export class Memtable {
     if (isEmptyRange(bounds)) return false;
     const deleted = this.deletedRanges(MAX_SEQNO);
     if (deleted?.isWrittenSince(seqno, bounds)) return true;
-    const keys = new TreeCursor(this.tree);
-    const cursor = new MemtableCursor(this, keys, MAX_SEQNO, BEFORE_EXPIRY, undefined);
+    const cursor = new MemtableCursor(this, new TreeCursor(this.tree));
     seekToLower(cursor, bounds.lower);
     while (cursor.isValid && isWithinUpper(cursor, bounds.upper)) {
       if (cursor.entrySeqno > seqno) return true;
@@ -436,8 +438,15 @@ export class Memtable {
    * while there are writes between its moves.
    */
   cursor(seqno: number, time: number): MemtableCursor {
-    const keys = new TreeCursor(this.tree);
-    return new MemtableCursor(this, keys, seqno, time, this.deletedRanges(seqno));
+    const cursor = this.spareCursor ?? new MemtableCursor(this, new TreeCursor(this.tree));
+    this.spareCursor = undefined;
+    cursor.reopen(seqno, time, this.deletedRanges(seqno));
+    return cursor;
+  }
+
+  /** Takes a closed cursor for who asks for one next: its scratch space costs as much as a seek. */
+  giveBack(cursor: MemtableCursor): void {
+    this.spareCursor = cursor;
   }
 
   /** The first entry of the chain from `head` at or below `seqno`, or NO_VERSION. */
@@ -492,30 +501,45 @@ function bytesFor(operationCount: number, keyBytes: number, valueBytes: number):
 export class MemtableCursor implements Cursor {
   private readonly memtable: Memtable;
   private readonly keys: TreeCursor;
-  private readonly seqno: number;
-  private readonly time: number;
-  private readonly deleted: RangeTombstoneView | undefined;
+  private seqno: number;
+  private time: number;
+  private deleted: RangeTombstoneView | undefined;
   /** That of the last key that was asked about. */
   private piece: Piece | undefined;
   private ref: number;
+  private isOpen: boolean;
   /** Some use must be made of what is touched, or the loads would be left out. */
   touched: number;
 
-  constructor(
-    memtable: Memtable,
-    keys: TreeCursor,
-    seqno: number,
-    time: number,
-    deleted: RangeTombstoneView | undefined,
-  ) {
+  /** A cursor over the newest entry of each key, as if nothing expired or was deleted by range. */
+  constructor(memtable: Memtable, keys: TreeCursor) {
     this.memtable = memtable;
     this.keys = keys;
+    this.seqno = MAX_SEQNO;
+    this.time = BEFORE_EXPIRY;
+    this.deleted = undefined;
+    this.piece = undefined;
+    this.ref = NO_VERSION;
+    this.isOpen = true;
+    this.touched = 0;
+  }
+
+  /** Makes a closed cursor as good as new: off the end, and at a moment; `deleted` is hidden. */
+  reopen(seqno: number, time: number, deleted: RangeTombstoneView | undefined): void {
     this.seqno = seqno;
     this.time = time;
     this.deleted = deleted;
+    this.isOpen = true;
+    this.keys.isValid = false;
+  }
+
+  close(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    // What is deleted may be of a moment that nobody else remembers.
+    this.deleted = undefined;
     this.piece = undefined;
-    this.ref = NO_VERSION;
-    this.touched = 0;
+    this.memtable.giveBack(this);
   }
 
   get isValid(): boolean {

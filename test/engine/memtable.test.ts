@@ -79,6 +79,37 @@ function randomEntry(random: Random, keys: Uint8Array[], seqno: number): ModelEn
 }
 
 describe("Memtable", () => {
+  it("gives a closed cursor to who asks next, at another moment, and none to two at once", () => {
+    const memtable = createMemtable(1, 0, 0, 1 << 16);
+    const model = new Model();
+    const put = (key: string, seqno: number): void =>
+      add(memtable, model, { key: encode(key), seqno, kind: EntryKind.put, value: encode(key) });
+    put("a", 1);
+    put("b", 2);
+    deleteRange(memtable, model, { start: encode("b"), end: undefined }, 3);
+    const keysOf = (cursor: Cursor): string[] => {
+      const keys: string[] = [];
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+        keys.push(decode(cursor.key.subarray(0, cursor.keyLength)));
+      }
+      return keys;
+    };
+    const first = memtable.cursor(3, BEFORE_EXPIRY);
+    expect(keysOf(first)).toEqual(["a"]);
+    first.seekToFirst();
+    first.close();
+    first.close();
+    const second = memtable.cursor(2, BEFORE_EXPIRY);
+    expect(second).toBe(first);
+    expect(second.isValid).toBe(false);
+    const third = memtable.cursor(1, BEFORE_EXPIRY);
+    expect(third).not.toBe(second);
+    expect(keysOf(second)).toEqual(["a", "b"]);
+    expect(keysOf(third)).toEqual(["a"]);
+    second.close();
+    third.close();
+  });
+
   it("is empty at first", () => {
     const memtable = new Memtable(2 ** 26);
     expect(memtable.find(EMPTY, 0, MAX_SEQNO)).toBe(NO_VERSION);
