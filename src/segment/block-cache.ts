@@ -29,6 +29,7 @@ const BYTES_PER_SLOT = 2048;
 const MIN_SLOTS = 16;
 
 const NONE = -1;
+const MAX_INT32 = 0x7fff_ffff;
 const NO_FILE = -1;
 
 export class BlockCache {
@@ -114,12 +115,17 @@ export class BlockCache {
     return this.lookUp(fileNumber, block);
   }
 
+  /**
+   * As a small integer wherever it is one: V8 takes what comes out of an array of doubles for a
+   * fraction, and what is computed from it too, so that every position in a block would be one.
+   */
   start(slot: number): number {
-    return this.starts[slot];
+    const start = this.starts[slot];
+    return start <= MAX_INT32 ? start | 0 : start;
   }
 
   end(slot: number): number {
-    return this.starts[slot] + this.lengths[slot];
+    return this.start(slot) + this.lengths[slot];
   }
 
   /**

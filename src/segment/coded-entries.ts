@@ -80,7 +80,7 @@ export class CodedEntries {
     const { view } = output;
     for (let k = 0; k < shared; k += 4) view.setInt32(start + k, view.getInt32(previous + k));
     const keyEnd = symbols.decodeWords(bytes, pos, end, view, start + shared);
-    if (keyEnd < 0 || keyEnd - start > MAX_KEY_BYTES) return false;
+    if (keyEnd < 0 || symbols.codesEnd < end || keyEnd - start > MAX_KEY_BYTES) return false;
     output.length = keyEnd;
     return true;
   }

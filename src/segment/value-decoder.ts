@@ -17,6 +17,7 @@ import type { SymbolTable } from "./symbols.ts";
 import {
   BlockEncoding,
   isPlain,
+  MAX_SHORT_SIZE,
   readPointer,
   VALUE_LIMIT_BYTES,
   ValueLocation,
@@ -144,7 +145,7 @@ export class ValueDecoder {
     const { decoded } = run.value;
     const symbols = isPlain(encoding) ? undefined : this.symbols;
     const headerRoom = encoding === BlockEncoding.text ? MAX_STRING_HEADER_BYTES : 0;
-    decoded.reserve(maxBytes + DECODED_ROOM);
+    decoded.reserve(maxBytes + DECODED_ROOM + MAX_SHORT_SIZE * MAX_SYMBOL_BYTES);
     let previousFrom = -1;
     let previousTo = -1;
     for (let i = 0; i < count; i++) {

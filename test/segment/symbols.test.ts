@@ -238,6 +238,68 @@ describe("SymbolTable", () => {
     ).toBe(10);
   });
 
+  /** Decodes by words, with the room that this asks for and zeros behind the key. */
+  function decodeByWords(codes: Uint8Array, key: Uint8Array, room: number): Uint8Array | number {
+    const keys = new Uint8Array(key.length + 5);
+    keys.set(key, 2);
+    const target = new Uint8Array(room);
+    const view = new DataView(target.buffer);
+    const keyView = new DataView(keys.buffer);
+    const end = codes.length;
+    const to = table.decodeWordsWithKey(codes, 0, end, keyView, 2, 2 + key.length, view, 1);
+    return to < 0 ? to : target.slice(1, to);
+  }
+
+  it("gives back by words what it coded with any key", () => {
+    const letters = fc.string({
+      unit: fc.constantFrom("a", "b", "alpha", "https://", "\u00ff"),
+      maxLength: 40,
+    });
+    fc.assert(
+      fc.property(letters, letters, fc.boolean(), (keyText, valueText, hasKey) => {
+        const key = utf8.encode(keyText);
+        const text = utf8.encode(hasKey ? `${keyText}${valueText}${keyText}` : valueText);
+        const codes = new Uint8Array(text.length * 2);
+        const end = table.encodeWithKeyInto(text, 0, text.length, key, key.length, codes, 0);
+        const room = 1 + text.length + (end + 1) * 16;
+        expect(decodeByWords(codes.slice(0, end), key, room)).toEqual(text);
+      }),
+    );
+  });
+
+  it("refuses by words what is cut off, unknown, or a token of no stretch or without room", () => {
+    const key = utf8.encode("0123456789");
+    const unknown = MAX_SYMBOLS - 1 - 192;
+    const refused = [
+      [192],
+      [97, 254],
+      [192 + (unknown >> 8), unknown & 255],
+      [255],
+      [97, 255],
+      [255, 0xa0],
+      [255, 0x0a],
+      [255, 0xf0],
+      [255, 0xff, 0x01],
+    ];
+    for (const codes of refused) {
+      expect(decodeByWords(Uint8Array.from(codes), key, 200)).toBe(-1);
+    }
+    // What comes after the first one may be four codes of the longest symbol, as far as is known.
+    const tokens = Uint8Array.of(255, 0, 255, 0, 255, 0);
+    expect(decodeByWords(tokens, key, 1 + 10 + 5 * 16)).toEqual(
+      utf8.encode("012345678901234567890123456789"),
+    );
+    expect(decodeByWords(tokens, key, 1 + 10 + 5 * 16 - 1)).toBe(-1);
+  });
+
+  it("ends at a key token where codes have none by right, and says where", () => {
+    const target = new DataView(new ArrayBuffer(100));
+    const letter = encode(table, utf8.encode("a"));
+    const codes = Uint8Array.of(...letter, 255, 0);
+    expect(table.decodeWords(codes, 0, codes.length, target, 0)).toBe(1);
+    expect(table.codesEnd).toBe(letter.length);
+  });
+
   it("is the same table once stored and read back, at any offset of shared memory", () => {
     for (const symbols of [table, untrained, trained(20_000, MAX_SYMBOLS), trained(10, 300)]) {
       const stored = serialized(symbols);
