@@ -21,6 +21,18 @@ describe("checksum", () => {
   describe("once WebAssembly is loaded", () => {
     beforeAll(loadChecksum);
 
+    test("is the same function of what is hashed piece by piece", async () => {
+      const reference = await xxhash();
+      const data = Uint8Array.from({ length: 200_000 }, (_, i) => Math.imul(i, 0x9e3779b1) >>> 24);
+      const shared = new Uint8Array(new SharedArrayBuffer(data.length));
+      shared.set(data);
+      for (const length of [65_535, 65_536, 65_537, 131_071, 131_072, 131_073, 199_000]) {
+        const expected = reference.h32Raw(data.subarray(7, 7 + length)) >>> 0;
+        expect(checksum(data, 7, 7 + length)).toBe(expected);
+        expect(checksum(shared, 7, 7 + length)).toBe(expected);
+      }
+    });
+
     test("is the same function at every length, offset and kind of buffer", async () => {
       const reference = await xxhash();
       fc.assert(
