@@ -53,6 +53,11 @@ export const MAX_BATCH_KEY_BYTES: number = 2 ** 28;
 /** Of a longer text its bytes are counted first: three times its units would be a lot of room. */
 const MAX_SHORT_UNITS = 2 ** 12;
 
+/** The most room that is made for operations that are yet to come. */
+const MAX_EXPECTED_BYTES = 2 ** 24;
+/** How much more room is made than the first operations suggest. */
+const EXPECTED_MARGIN = 1.1;
+
 /** Operations being gathered into one commit record. */
 export class RecordBuilder {
   /** The record: room for the WAL's frame, then the payload. */
@@ -113,6 +118,13 @@ export class RecordBuilder {
       keyBytes: 0,
       valueBytes: 0,
     });
+  }
+
+  /** Makes room for `count` operations like those since the mark: to grow by steps copies them all. */
+  expect(count: number, mark: RecordMark): void {
+    const length = this.writer.length - mark.length;
+    const bytes = (length * count) / (this.operationCount - mark.operationCount);
+    this.writer.reserve(Math.min(Math.ceil(bytes * EXPECTED_MARGIN), MAX_EXPECTED_BYTES));
   }
 
   /** Takes back every operation after the first `mark.operationCount`. */

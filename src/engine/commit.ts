@@ -115,8 +115,11 @@ const MAX_GROUP_CONDITIONS = 2 ** 8;
  */
 const MAX_SYNCHRONOUS_BYTES = 2 ** 18;
 
-/** Records of more than this are not kept for another group; those of usual batches are. */
-const MAX_SPARE_BYTES = 2 ** 20;
+/**
+ * Buffers of more than this are not kept for another group. Fresh memory costs more than to encode a
+ * batch into it: the system hands it out, zeroed, page by page.
+ */
+const MAX_SPARE_BYTES = 2 ** 24;
 
 /**
  * Writes that are all synchronous settle in microtasks, so a loop of awaited puts would never let a

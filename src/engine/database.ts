@@ -87,6 +87,8 @@ export interface DatabaseEvents {
 
 /** Operations of a batch between two looks at its size. */
 const CHECK_INTERVAL = 1024;
+/** After so many operations a batch knows about how long it will be. */
+const FIRST_OPERATIONS = 16;
 
 export class Database<K = string, V = unknown> extends ReadView<K, V> {
   private readonly store: Store;
@@ -531,6 +533,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
       this.encodeOperation(record, operations[i], i, time);
       // Before a batch that is far too large fills the memory.
       if (i % CHECK_INTERVAL === 0) record.checkBatch(start);
+      if (i === FIRST_OPERATIONS) record.expect(operations.length - i, start);
     }
     record.checkBatch(start);
   }

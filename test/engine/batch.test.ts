@@ -146,6 +146,22 @@ describe("a commit record", () => {
     { kind: EntryKind.tombstone, key: Uint8Array.of(6), value: new Uint8Array(0), expiry: NEVER },
   ]);
 
+  test("makes room at once for operations like the first, and for no more than a buffer's worth", () => {
+    const record = new RecordBuilder();
+    const start = record.mark();
+    const key = Uint8Array.of(1, 2, 3);
+    const value = new Uint8Array(1000);
+    for (let i = 0; i < 10; i++) record.put(key, key.length, value, NEVER);
+    record.expect(990, start);
+    const { buffer } = record.writer;
+    expect(buffer.length).toBeLessThan(1.2e6);
+    for (let i = 10; i < 1000; i++) record.put(key, key.length, value, NEVER);
+    expect(record.writer.buffer).toBe(buffer);
+    record.expect(2 ** 22, start);
+    expect(record.writer.buffer.length).toBeLessThan(2 ** 25);
+    expect(record.operationCount).toBe(1000);
+  });
+
   test("cut off anywhere is damage", () => {
     for (let length = 0; length < whole.length; length++) {
       expect(() => read(whole.subarray(0, length)), `${length} bytes`).toThrow(CorruptionError);
