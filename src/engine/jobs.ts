@@ -97,7 +97,7 @@ const NO_BYTES = new Uint8Array(0);
  * is how many it will have about.
  */
 export function foreseeFlush(memtable: Memtable, keyCount: number, context: JobContext): void {
-  codersFor(memtable, keyCount, BEFORE_EXPIRY, context);
+  if (!memtable.isEmpty) codersFor(memtable, keyCount, BEFORE_EXPIRY, context);
 }
 
 function codersFor(

@@ -37,7 +37,7 @@ import { writeChannel } from "./diagnostics.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
-import { createMemtable, type Memtable } from "./memtable.ts";
+import { createMemtable, Memtable } from "./memtable.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Pins, type WarningEvent } from "./pins.ts";
 import type { Bounds } from "./range.ts";
@@ -102,6 +102,8 @@ const FLUSH_AT_CLOSE_BYTES = 2 ** 20;
  */
 const FORESEE_BYTES: number = FLUSH_AT_CLOSE_BYTES;
 const FORESEE_PART = 1 / 8;
+/** A batch may make it far larger: then a copy would take longer than is gained. */
+const MAX_FORESEE_BYTES = 2 ** 22;
 
 export class Store implements CommitHost, BackgroundHost {
   readonly fileSystem: FileSystem;
@@ -474,6 +476,10 @@ export class Store implements CommitHost, BackgroundHost {
 
   async rotate(record?: RecordBuilder): Promise<void> {
     this.committer.checkWritable();
+    if (record !== undefined && this.mayEnlarge(record)) {
+      this.enlarge(record);
+      return;
+    }
     await this.background.waitForRoom();
     const memtable = this.nextMemtable(record);
     if (this.logs.isWritable) await this.committer.syncLog();
@@ -488,10 +494,26 @@ export class Store implements CommitHost, BackgroundHost {
   }
 
   rotateSync(record: RecordBuilder): void {
+    if (this.mayEnlarge(record)) {
+      this.enlarge(record);
+      return;
+    }
     const memtable = this.nextMemtable(record);
     if (this.logs.isWritable) this.committer.syncLogSync();
     this.firstLogs.set(memtable, this.logs.startNextSync());
     this.seal(memtable);
+  }
+
+  /** Whether all that is missing for the record is a larger memtable: there is nothing to seal. */
+  private mayEnlarge({ writer }: RecordBuilder): boolean {
+    return this.memtable.isEmpty && this.isLogReady && this.wal.hasRoom(writer.length);
+  }
+
+  /** Puts a memtable with room for the record in the place of the empty one. */
+  private enlarge(record: RecordBuilder): void {
+    const memtable = this.nextMemtable(record);
+    this.firstLogs.set(memtable, this.firstLogOf(this.memtable));
+    this.sources = { ...this.sources, memtables: this.sources.memtables.with(0, memtable) };
   }
 
   private nextMemtable(record?: RecordBuilder): Memtable {
@@ -505,6 +527,11 @@ export class Store implements CommitHost, BackgroundHost {
     const { byteLength, keyCount } = memtable;
     if (byteLength < Math.min(FORESEE_BYTES, options.memtableBytes * FORESEE_PART)) return;
     this.isFlushForeseen = true;
+    if (byteLength > MAX_FORESEE_BYTES) {
+      // The thread is started all the same.
+      this.jobs.foresee(new Memtable(0), 0);
+      return;
+    }
     this.jobs.foresee(memtable, Math.floor((keyCount * options.memtableBytes) / byteLength));
   }
 
