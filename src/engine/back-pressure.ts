@@ -13,8 +13,8 @@ export const MAX_SEALED_MEMTABLES = 2;
 /** Runs from which on no memtable is sealed, for each that the policy tolerates. */
 const STOP_RUNS_RATIO = 2;
 
-/** Bytes of writes a millisecond while they are slowed down: 32 MiB a second. */
-export const SLOW_BYTES_PER_MS: number = 2 ** 15;
+/** Bytes of writes a millisecond while they are slowed down, at the least: 32 MiB a second. */
+const MIN_SLOW_BYTES_PER_MS: number = 2 ** 15;
 
 /** What there is too much of. */
 export type StallReason = "memtables" | "runs";
@@ -27,6 +27,15 @@ export function slowReason(
 ): StallReason | undefined {
   if (sealedMemtables >= MAX_SEALED_MEMTABLES) return "memtables";
   return runCount > maxRunCount(compactionTrigger) ? "runs" : undefined;
+}
+
+/**
+ * Bytes of writes a millisecond while they are slowed down: where it is memtables that pile up, as many
+ * as the last flush took away a millisecond. So what waits neither grows nor runs out.
+ */
+export function slowBytesPerMs(reason: StallReason, flushedBytesPerMs: number): number {
+  if (reason === "runs") return MIN_SLOW_BYTES_PER_MS;
+  return Math.max(MIN_SLOW_BYTES_PER_MS, flushedBytesPerMs);
 }
 
 /** Whether there are so many runs that their merge cannot wait for flushes. */

@@ -19,8 +19,8 @@ import { ClosedError } from "../errors.ts";
 import { type Run, type SegmentMeta, type ValueLogMeta, versionOf } from "../manifest/version.ts";
 import {
   isCompactionUrgent,
-  SLOW_BYTES_PER_MS,
   type StallReason,
+  slowBytesPerMs,
   slowReason,
   stopReason,
 } from "./back-pressure.ts";
@@ -98,6 +98,8 @@ export interface BackgroundHost {
   firstLogOf(memtable: Memtable): number;
   /** Removes logs below a number: their writes are all in runs. */
   removeLogsBelow(fileNumber: number): Promise<void>;
+  /** Milliseconds of a monotonic clock. */
+  now(): number;
   /** Resolves after so many milliseconds. */
   delay(milliseconds: number): Promise<void>;
   /** Called when it is unknown what a crash would find on disk. */
@@ -127,6 +129,8 @@ export class Background {
     | undefined;
   /** The stalls that have begun, as they were reported. */
   private readonly stalls = new Map<StallEvent["kind"], StallReason>();
+  /** How fast the last flush was: bytes of its memtable, a millisecond. */
+  private flushedBytesPerMs = 0;
   /** Bytes written during a slow-down that have not been waited for. */
   private unpaidBytes = 0;
 
@@ -170,7 +174,10 @@ export class Background {
   /** Waits for as long as a write of so many bytes may take while writes are slowed down. */
   async slowDown(bytes: number): Promise<void> {
     this.unpaidBytes += bytes;
-    const delayMs = Math.floor(this.unpaidBytes / SLOW_BYTES_PER_MS);
+    const reason = this.stalls.get("slow");
+    if (reason === undefined) return;
+    const bytesPerMs = slowBytesPerMs(reason, this.flushedBytesPerMs);
+    const delayMs = Math.floor(this.unpaidBytes / bytesPerMs);
     if (delayMs < MIN_DELAY_MS) return;
     this.unpaidBytes = 0;
     await this.host.delay(delayMs);
@@ -323,6 +330,7 @@ export class Background {
     const memtable = memtables[memtables.length - 1];
     const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);
     const control = new JobControl();
+    const start = host.now();
     this.flushUnderWay = { entryCount: memtable.keyCount, control };
     const dropTombstones = host.versions.current.version.runs.length === 0;
     const output = await host.jobs
@@ -338,6 +346,7 @@ export class Background {
       (sources) => sources.memtables.filter((other) => other !== memtable),
     );
     this.flushedBytes += total(run, "fileBytes") + total(valueLogs, "fileBytes");
+    this.flushedBytesPerMs = memtable.byteLength / Math.max(1, host.now() - start);
     await host.removeLogsBelow(oldestWal);
     this.events.flush({
       keyCount: total(run, "keyCount"),

@@ -1,7 +1,12 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { maxRunCount } from "../../src/compaction/pick.ts";
-import { isCompactionUrgent, slowReason, stopReason } from "../../src/engine/back-pressure.ts";
+import {
+  isCompactionUrgent,
+  slowBytesPerMs,
+  slowReason,
+  stopReason,
+} from "../../src/engine/back-pressure.ts";
 import type { Database, StallEvent } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
@@ -54,6 +59,13 @@ describe("writes", () => {
     expect([1, 6, 7, 24].map((runs) => isCompactionUrgent(runs, 4))).toEqual([
       ...[false, false, true, true],
     ]);
+  });
+
+  test("are slowed down to what a flush takes away, where memtables pile up, or to 32 MiB a second", () => {
+    expect(slowBytesPerMs("memtables", 0)).toBe(2 ** 15);
+    expect(slowBytesPerMs("memtables", 2 ** 15 - 1)).toBe(2 ** 15);
+    expect(slowBytesPerMs("memtables", 2 ** 17)).toBe(2 ** 17);
+    expect(slowBytesPerMs("runs", 2 ** 17)).toBe(2 ** 15);
   });
 
   test.each(cases)(
