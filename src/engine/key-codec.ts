@@ -5,6 +5,7 @@
  * nothing: `encode` returns the length, `buffer` has the bytes, both good until the next `encode`.
  * Keys are compared as bytes; the encoding decides the order that users see.
  */
+import { isAscii } from "node:buffer";
 import { MAX_BYTES_PER_UNIT, writeText } from "../bytes/text.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
@@ -158,12 +159,26 @@ export function isWellFormed(text: string): boolean {
   return (text as string & { isWellFormed(): boolean }).isWellFormed();
 }
 
-/** Node's native decoder, a method of Buffer that takes any byte array as its receiver. */
-const { utf8Slice } = Buffer.prototype as Buffer & {
+/** Node's native decoders, methods of Buffer that take any byte array as their receiver. */
+const { utf8Slice, latin1Slice } = Buffer.prototype as Buffer & {
   utf8Slice(this: Uint8Array, start: number, end: number): string;
+  latin1Slice(this: Uint8Array, start: number, end: number): string;
 };
 
-/** The text of bytes[start, end), without a view made for it. */
+/**
+ * To look whether a text is ASCII and then to copy it is faster than to decode it from here on, by a
+ * quarter: 410 against 540 ns at 4096 bytes. Both ways cost 190 ns at 1000 bytes.
+ */
+const MIN_ASCII_BYTES = 2048;
+/** Node keeps Latin-1 texts of a mebibyte, about, outside of the heap: those are left to it. */
+const MAX_ASCII_BYTES = 2 ** 19;
+
+/** The text of bytes[start, end), which are UTF-8. */
 export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string {
+  const length = end - start;
+  const mayBeAscii = length >= MIN_ASCII_BYTES && length <= MAX_ASCII_BYTES;
+  if (mayBeAscii && isAscii(bytes.subarray(start, end))) {
+    return latin1Slice.call(bytes, start, end);
+  }
   return utf8Slice.call(bytes, start, end);
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
-import { createKeyCodec, type KeyCodec } from "../../src/engine/key-codec.ts";
+import { createKeyCodec, decodeUtf8, type KeyCodec } from "../../src/engine/key-codec.ts";
 import { createValueCodec, type ValueCodec } from "../../src/engine/value-codec.ts";
 
 /** The bytes in a buffer that is larger, and shared if asked: what a memtable hands out. */
@@ -54,6 +54,26 @@ describe("utf8 keys", () => {
       expect(compareBytes(bytes[i - 1], bytes[i])).toBeLessThan(0);
     }
   });
+});
+
+test("long texts are decoded alike, ASCII or not, wherever another character is", () => {
+  for (const length of [2046, 2047, 2048, 2049, 5000, 65_537, 2 ** 19, 2 ** 19 + 1]) {
+    const ascii = Array.from({ length }, (_, i) => String.fromCharCode((i * 7) % 128)).join("");
+    const texts = [
+      ascii,
+      `\u00e9${ascii.slice(2)}`,
+      `${ascii.slice(2)}\u00ff`,
+      `${ascii}\u{1f600}`,
+    ];
+    texts.push(`${ascii.slice(0, length / 2)}\u4e2d${ascii.slice(length / 2)}`);
+    for (const text of texts) {
+      for (const isShared of [false, true]) {
+        const bytes = placed(Buffer.from(text, "utf8"), isShared);
+        expect(decodeUtf8(bytes, 0, bytes.length) === text).toBe(true);
+        expect(decodeUtf8(bytes, 1, bytes.length)).toBe(Buffer.from(bytes).toString("utf8", 1));
+      }
+    }
+  }
 });
 
 describe("binary and custom keys", () => {
