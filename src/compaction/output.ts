@@ -2,7 +2,9 @@
  * RunWriter: sorted entries in, the segments of one run out, and the value logs of its large values.
  * Flush and compaction both end here.
  *
- * It cuts a segment or log when it has reached its target size, hands output to the file system when
+ * It cuts a segment or log when it has reached its target size, a segment perhaps before, where one
+ * of an older run begins: if the segments of different runs begin at the same keys, a merge of them
+ * falls apart into small ones (steps.ts). It hands output to the file system when
  * about a mebibyte has gathered, and gives way to other work after every stretch of input, so that a
  * large merge neither holds memory nor the thread. When the job fails or is cancelled, `abandon`
  * leaves no file behind.
@@ -13,22 +15,24 @@
  * takes over where it lies, unless the log is one that is to be left. A log is synced before a
  * segment that refers to it is complete.
  */
-import { successor } from "../bytes/compare.ts";
+import { compareRanges, successor } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { Span } from "../cursor/spans.ts";
 import { ValueView } from "../cursor/value-view.ts";
 import { EntryKind, type SeqnoRange, type ValuePlace } from "../entry.ts";
-import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
+import type { Run, SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import { type SegmentCoders, untrainedCoders } from "../segment/coders.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import type { ValueLogWriter } from "../segment/value-log-writer.ts";
 import type { SegmentWriter } from "../segment/writer.ts";
 
 export interface OutputOptions {
-  /** Size at which a segment or value log is cut. */
+  /** Size at which a segment or value log is cut, a segment by a quarter later where it has boundaries. */
   readonly segmentBytes: number;
   /** Values of this length and more go into value logs; at most VALUE_LIMIT_BYTES. */
   readonly largeValueBytes: number;
+  /** Where else segments are cut. Default: nowhere. */
+  readonly boundaries?: Boundaries | undefined;
   /** Makes the next segment of the run, under a file number never used before. */
   create(
     coders: SegmentCoders,
@@ -45,6 +49,14 @@ export interface OutputOptions {
   pause(entryCount: number): Promise<void>;
 }
 
+/** Keys at which segments are cut before they have their full size. */
+export interface Boundaries {
+  /** Ascending: a segment that is large enough ends before the first key at or after one of them. */
+  readonly keys: readonly Uint8Array[];
+  /** How large that is. */
+  readonly minBytes: number;
+}
+
 /** Where entries come from: all writes of a range of sequence numbers to a range of keys. */
 export interface Source {
   readonly cursor: Cursor;
@@ -57,7 +69,7 @@ export interface Source {
 /** What a job wrote. */
 export interface RunOutput {
   /** Segments in key order; empty if there was nothing to write. */
-  readonly run: readonly SegmentMeta[];
+  readonly run: Run;
   /** Value logs that were made for it. */
   readonly valueLogs: readonly ValueLogMeta[];
 }
@@ -69,6 +81,11 @@ const NONE_LEFT: ValueLogSource = new Map();
 const PAUSE_BYTES = 2 ** 16;
 /** Output gathered before it is written. */
 const DRAIN_BYTES = 2 ** 20;
+/**
+ * How far a segment may outgrow its size to reach a boundary. Runs of like size have a segment end at
+ * about the same key: without that it would as often end before the boundary as at it.
+ */
+const MAX_STRETCH = 5 / 4;
 /** What an entry costs beside its bytes. */
 const ENTRY_COST_BYTES = 16;
 
@@ -77,9 +94,14 @@ export class RunWriter {
   private readonly finished: SegmentMeta[] = [];
   private readonly finishedLogs: ValueLogMeta[] = [];
   private rangeTombstones: SegmentMeta | undefined;
+  private readonly aside: SegmentMeta[] = [];
   private writer: SegmentWriter | undefined;
   /** Whether the segment being written ends before the next entry. */
   private isFull = false;
+  /** Whether it ends at the next boundary. */
+  private isLarge = false;
+  /** Of the boundaries, the first after the entries so far. */
+  private nextBoundary = 0;
   private log: ValueLogWriter | undefined;
   /** Segments carried over: in the run, but not ours to remove. */
   private readonly carried: Set<SegmentMeta> = new Set();
@@ -110,12 +132,17 @@ export class RunWriter {
       entryCount++;
       work += cursor.keyLength + ENTRY_COST_BYTES;
       if (!(dropTombstones && kind === EntryKind.tombstone)) {
-        if (this.isFull) {
+        const isEnd = this.isLarge && this.passBoundaries(cursor);
+        if (isEnd || this.isFull) {
           // What was dropped in between is the business of the segment before.
           coverStart = cursor.key.slice(0, cursor.keyLength);
           await this.cut(coverStart);
         }
-        this.writer ??= await this.options.create(coders, seqnos, coverStart);
+        if (this.writer === undefined) {
+          this.writer = await this.options.create(coders, seqnos, coverStart);
+          this.passBoundaries(cursor);
+          this.isLarge = this.options.boundaries?.minBytes === 0;
+        }
         view.decoded.reset();
         const place = cursor.viewStored(view);
         const valueLength = view.end - view.start;
@@ -128,7 +155,7 @@ export class RunWriter {
         }
       }
       if (work >= PAUSE_BYTES) {
-        await this.rest(entryCount);
+        await this.rest(cursor, entryCount);
         work = 0;
         entryCount = 0;
       }
@@ -140,10 +167,20 @@ export class RunWriter {
   /** Gives the run its range tombstones, disjoint and in order: those of the writes `seqnos`. */
   async writeRangeTombstones(spans: readonly Span[], seqnos: SeqnoRange): Promise<void> {
     if (spans.length === 0) return;
-    this.writer = await this.options.create(untrainedCoders(), seqnos, undefined);
-    for (const span of spans) this.writer.addRangeTombstone(span);
-    this.rangeTombstones = await this.writer.finish();
-    this.writer = undefined;
+    this.rangeTombstones = await this.writeSpans(spans, seqnos);
+  }
+
+  /** Makes existing range tombstones those of the run. */
+  carryRangeTombstones(segment: SegmentMeta): void {
+    this.carried.add(segment);
+    this.rangeTombstones = segment;
+  }
+
+  /** Writes range tombstones, at least one, that are not the run's: another one's of the same job. */
+  async writeAside(spans: readonly Span[], seqnos: SeqnoRange): Promise<SegmentMeta> {
+    const meta = await this.writeSpans(spans, seqnos);
+    this.aside.push(meta);
+    return meta;
   }
 
   /** Makes an existing segment the next part of the run. Its keys sort after all written so far. */
@@ -177,12 +214,20 @@ export class RunWriter {
     await writer?.abandon().catch(() => {});
     await log?.abandon().catch(() => {});
     if (this.rangeTombstones !== undefined) this.finished.push(this.rangeTombstones);
-    for (const meta of this.finished) {
+    for (const meta of [...this.finished, ...this.aside]) {
       if (!this.carried.has(meta)) await this.options.remove(meta).catch(() => {});
     }
     for (const meta of this.finishedLogs) await this.options.removeValueLog(meta).catch(() => {});
     this.finished.length = 0;
     this.finishedLogs.length = 0;
+  }
+
+  private async writeSpans(spans: readonly Span[], seqnos: SeqnoRange): Promise<SegmentMeta> {
+    this.writer = await this.options.create(untrainedCoders(), seqnos, undefined);
+    for (const span of spans) this.writer.addRangeTombstone(span);
+    const meta = await this.writer.finish();
+    this.writer = undefined;
+    return meta;
   }
 
   /** Where a large value lies from now on. */
@@ -204,13 +249,37 @@ export class RunWriter {
     return this.log;
   }
 
-  private async rest(entryCount: number): Promise<void> {
-    const writer = this.writer;
+  private async rest(cursor: Cursor, entryCount: number): Promise<void> {
+    const { writer } = this;
+    const { boundaries, segmentBytes } = this.options;
     if (writer !== undefined) {
-      if (writer.estimatedBytes >= this.options.segmentBytes) this.isFull = true;
+      const isNearBoundary = this.nextBoundary < (boundaries?.keys.length ?? 0);
+      const limit = segmentBytes * (isNearBoundary ? MAX_STRETCH : 1);
+      if (writer.estimatedBytes >= limit) this.isFull = true;
+      if (!this.isLarge && boundaries !== undefined) {
+        this.passBoundaries(cursor);
+        this.isLarge = writer.estimatedBytes >= boundaries.minBytes;
+      }
       if (writer.pendingBytes >= DRAIN_BYTES) await writer.drain();
     }
     await this.options.pause(entryCount);
+  }
+
+  /** Leaves boundaries up to the cursor's key behind; whether there were any. */
+  private passBoundaries({ key, keyLength }: Cursor): boolean {
+    const { boundaries } = this.options;
+    if (boundaries === undefined) return false;
+    const { keys } = boundaries;
+    const before = this.nextBoundary;
+    let next = before;
+    while (
+      next < keys.length &&
+      compareRanges(keys[next], 0, keys[next].length, key, 0, keyLength) <= 0
+    ) {
+      next++;
+    }
+    this.nextBoundary = next;
+    return next > before;
   }
 
   /** Ends the segment being written, which answers for the keys below `coverEnd`. */
@@ -221,6 +290,7 @@ export class RunWriter {
     this.finished.push(await writer.finish(coverEnd));
     this.writer = undefined;
     this.isFull = false;
+    this.isLarge = false;
   }
 
   private async cutLog(): Promise<void> {

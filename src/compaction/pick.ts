@@ -132,8 +132,8 @@ function pickByCount(sizes: readonly number[], options: PickOptions): Choice | u
   return { start: best, end: best + width, reason: "count" };
 }
 
-function pickByGarbage({ runs, valueLogs }: Version): Choice | undefined {
-  const start = runs.findIndex((run) => clearingGain(run, valueLogs) > 0);
+function pickByGarbage(version: Version): Choice | undefined {
+  const start = version.runs.findIndex((run) => clearingGain(run, version) > 0);
   return start < 0 ? undefined : { start, end: start + 1, reason: "garbage" };
 }
 

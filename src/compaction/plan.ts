@@ -1,5 +1,5 @@
 /**
- * How a merge of runs goes about it: which segments are merged with which, and which are carried
+ * How a step of a merge goes about it: which segments are merged with which, and which are carried
  * over untouched. Pure.
  *
  * Segments whose key ranges overlap, directly or through others, form a unit; units are disjoint
@@ -82,7 +82,8 @@ function carryIfAlone(options: PlanOptions): (unit: Unit) => Unit {
   };
 }
 
-function isWorthCarrying(segment: PlannedSegment, options: PlanOptions): boolean {
+/** Whether a segment that overlaps no other becomes part of the new run as it is. */
+export function isWorthCarrying(segment: PlannedSegment, options: PlanOptions): boolean {
   if (mustRewrite(segment, options)) return false;
   return segment.meta.fileBytes >= options.segmentBytes * SMALL_SHARE;
 }
@@ -99,7 +100,7 @@ function mustRewrite({ meta, isCut }: PlannedSegment, options: PlanOptions): boo
 }
 
 /** All segments but those that a range tombstone of a newer run covers. */
-function remainingSegments(
+export function remainingSegments(
   runs: readonly Run[],
   rangeTombstones: readonly (Spans | undefined)[],
 ): PlannedSegment[] {
@@ -120,7 +121,7 @@ function remainingSegments(
 }
 
 /** Segments in order of first key, cut where nothing spans the gap. */
-function overlappingGroups(segments: PlannedSegment[]): PlannedSegment[][] {
+export function overlappingGroups(segments: PlannedSegment[]): PlannedSegment[][] {
   segments.sort((a, b) => compareBytes(a.meta.firstKey, b.meta.firstKey) || a.age - b.age);
   const groups: PlannedSegment[][] = [];
   let groupEnd: Uint8Array | undefined;

@@ -1,12 +1,14 @@
 /**
- * Carries out a choice: merges runs into one new run, streaming.
+ * Carries out a step of a merge (steps.ts): merges parts of neighbouring runs into a part of the
+ * oldest of them, or splits a segment; streaming.
  *
  * 1. The plan (`plan.ts`) parts the inputs into units: segments to carry over, segments to merge; and
  *    says which value logs are left (`value-logs.ts`).
- * 2. A uniform sample of what is merged trains the coders of the new segments once for the whole run.
+ * 2. A uniform sample of the whole merge has trained the coders of the new segments, once.
  * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older. What range
  *    tombstones of newer inputs cover is passed over by seeking (MaskedCursor), and not read.
- * 4. The new run has the range tombstones of all inputs, joined; its entries are newer than they.
+ * 4. The oldest run gets the range tombstones of the others, up to where the step ends: its entries
+ *    are newer than they. The others keep those beyond.
  * 5. What has expired is a tombstone. Tombstones of both kinds are dropped where no run older than
  *    the merge exists.
  * 6. RunWriter cuts the output into segments. Nothing is installed here: the caller writes the
@@ -19,9 +21,9 @@ import { ConcatCursor } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { MaskedCursor } from "../cursor/masked.ts";
 import { MergeCursor } from "../cursor/merge.ts";
-import { eachSpan, Mask, type Span, unionOf } from "../cursor/spans.ts";
+import { clip, eachSpan, Mask, type Span, unionOf } from "../cursor/spans.ts";
 import { MAX_SEQNO, type SeqnoRange } from "../entry.ts";
-import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
+import { type Run, type SegmentMeta, usesOf, type ValueLogMeta } from "../manifest/version.ts";
 import {
   LONG_MEAN_BYTES,
   type SegmentCoders,
@@ -33,12 +35,18 @@ import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
 import { type OutputOptions, type RunOutput, RunWriter, type Source } from "./output.ts";
-import { type PlannedSegment, planCompaction, type Unit } from "./plan.ts";
-import { garbageLogs, smallLogs } from "./value-logs.ts";
+import { type PlannedSegment, type PlanOptions, planCompaction, type Unit } from "./plan.ts";
+import type { StepOutput } from "./steps.ts";
+import { garbageLogs, smallLogs, type UsedLog } from "./value-logs.ts";
 
 export interface CompactionJob {
-  /** The runs to merge, newest first, each with its segments in key order. */
+  /**
+   * The runs of the merge, newest first: of each the segments to merge, in key order, and before
+   * them all its range tombstones.
+   */
   readonly runs: readonly (readonly Segment[])[];
+  /** Where the step ends: keys from there on are not touched. Default: it is the last. */
+  readonly end?: Uint8Array | undefined;
   /** Whether no older run can hold any of their keys. */
   readonly dropTombstones: boolean;
   /** What has expired by then is a tombstone. */
@@ -47,16 +55,24 @@ export interface CompactionJob {
   readonly recodeQuick: boolean;
   readonly compression: ValueCompression;
   readonly output: OutputOptions;
-  /** All value logs that the runs refer to, and perhaps others. */
-  readonly valueLogs: readonly ValueLogMeta[];
+  /** The value logs that none but the merged runs refer to. */
+  readonly valueLogs: readonly UsedLog[];
   /** Logs with a greater share of garbage are left, at any cost. */
   readonly maxGarbageShare: number;
   /** Opens a value log to move values out of it. The caller closes it. */
   openValueLog(meta: ValueLogMeta): Promise<ValueLog>;
+  /** The coders of the merge. */
+  coders(): Promise<SegmentCoders>;
 }
 
-/** The new run: segments that were written and segments carried over. Empty if nothing is left. */
-export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
+/** What a step of a merge wrote. */
+export interface CompactionOutput extends RunOutput, StepOutput {}
+
+/**
+ * What is new in the oldest run: segments that were written and segments carried over, none if
+ * nothing is left; and which range tombstones the others keep.
+ */
+export async function runCompaction(job: CompactionJob): Promise<CompactionOutput> {
   const { dropTombstones } = job;
   const inputs = inputsOf(job);
   const { units, leftLogs } = planOf(job, inputs);
@@ -64,26 +80,85 @@ export async function runCompaction(job: CompactionJob): Promise<RunOutput> {
   for (const meta of leftLogs) openLogs.set(meta.fileNumber, await job.openValueLog(meta));
   const writer = new RunWriter(job.output);
   try {
-    let coders: SegmentCoders | undefined;
     for (const unit of units) {
       if (unit.kind === "carry") {
         writer.carry(unit.segment);
         continue;
       }
-      const { largeValueBytes } = job.output;
-      coders ??= trainOn(mergedSegments(units, inputs), { ...job, largeValueBytes });
       const source = sourceOf(unit.segments, inputs, job.time);
-      await writer.writeAll(source, coders, dropTombstones, openLogs);
+      await writer.writeAll(source, await job.coders(), dropTombstones, openLogs);
     }
-    const deleting = job.runs.flat().filter((segment) => segment.meta.rangeTombstoneCount > 0);
-    if (!dropTombstones && deleting.length > 0) {
-      await writer.writeRangeTombstones(unionOf(deleting.flatMap(spansOf)), seqnosOf(deleting));
-    }
-    return await writer.finish();
+    if (!dropTombstones) await sinkRangeTombstones(job, writer);
+    const kept = await keepRangeTombstones(job, writer);
+    return { ...(await writer.finish()), kept };
   } catch (error) {
     await writer.abandon();
     throw error;
   }
+}
+
+export interface SplitJob extends Pick<CompactionJob, "time" | "coders"> {
+  readonly segment: Segment;
+  /** Its boundaries are where to cut. */
+  readonly output: OutputOptions;
+}
+
+/** Writes a segment anew as several. */
+export async function splitSegment(job: SplitJob): Promise<CompactionOutput> {
+  const { segment, time } = job;
+  const { firstKey, lastKey } = segment.meta;
+  const writer = new RunWriter(job.output);
+  try {
+    const cursor = segment.cursor(time);
+    const source = { cursor, seqnos: seqnosOf([segment]), firstKey, lastKey };
+    await writer.writeAll(source, await job.coders(), false);
+    cursor.close();
+    return { ...(await writer.finish()), kept: [] };
+  } catch (error) {
+    await writer.abandon();
+    throw error;
+  }
+}
+
+/** Gives the oldest run the range tombstones of the newer ones, up to the end of the step. */
+async function sinkRangeTombstones(job: CompactionJob, writer: RunWriter): Promise<void> {
+  const own = job.runs.at(-1)?.find(hasRangeTombstones);
+  const sinking = job.runs
+    .slice(0, -1)
+    .flatMap((run) => run.filter(hasRangeTombstones))
+    .map((segment) => ({ segment, spans: clip(spansOf(segment), undefined, job.end) }))
+    .filter(({ spans }) => spans.length > 0);
+  if (sinking.length === 0) {
+    if (own !== undefined) writer.carryRangeTombstones(own.meta);
+    return;
+  }
+  const spans = sinking.flatMap((part) => part.spans);
+  const segments = sinking.map(({ segment }) => segment);
+  if (own === undefined) await writer.writeRangeTombstones(unionOf(spans), seqnosOf(segments));
+  else {
+    const all = unionOf([...spansOf(own), ...spans]);
+    await writer.writeRangeTombstones(all, seqnosOf([own, ...segments]));
+  }
+}
+
+/** The range tombstones of each run but the oldest from the end of the step on. */
+async function keepRangeTombstones(job: CompactionJob, writer: RunWriter): Promise<Run[]> {
+  const { runs, end } = job;
+  const kept: Run[] = [];
+  for (const run of runs.slice(0, -1)) {
+    const segment = run.find(hasRangeTombstones);
+    const spans =
+      segment === undefined || end === undefined ? [] : clip(spansOf(segment), end, undefined);
+    if (segment === undefined || spans.length === 0) kept.push([]);
+    else if (compareBytes(spans[0].start, spansOf(segment)[0].start) === 0)
+      kept.push([segment.meta]);
+    else kept.push([await writer.writeAside(spans, seqnosOf([segment]))]);
+  }
+  return kept;
+}
+
+function hasRangeTombstones({ meta }: Segment): boolean {
+  return meta.rangeTombstoneCount > 0;
 }
 
 interface Inputs {
@@ -107,30 +182,41 @@ function planOf(
 ): { readonly units: readonly Unit[]; readonly leftLogs: readonly ValueLogMeta[] } {
   const { valueLogs } = job;
   const runs = inputs.runs.map((run) => run.map((segment) => segment.meta));
-  const garbage = garbageLogs(runs, valueLogs, job.maxGarbageShare);
-  const leftLogs = new Set(garbage.map((log) => log.fileNumber));
-  const clearable = inputs.runs.flat().filter((segment) => isWorthClearing(segment, job));
-  const recoded = inputs.runs
-    .flat()
-    .filter((segment) =>
-      job.recodeQuick ? segment.properties.isQuick : isLeftUncoded(segment, job.compression),
-    );
-  const units = planCompaction(runs, {
+  const options = planOptionsOf(job.runs, job, job.output.segmentBytes);
+  const units = planCompaction(runs, options);
+  const merged = mergedSegments(units);
+  const uses = usesOf([merged]);
+  const garbage = valueLogs.filter(
+    ({ fileNumber }) => options.leftLogs.has(fileNumber) && uses.has(fileNumber),
+  );
+  const small = smallLogs(merged, valueLogs, job.output.segmentBytes);
+  const others = small.filter((log) => !options.leftLogs.has(log.fileNumber));
+  return { units, leftLogs: [...garbage, ...others] };
+}
+
+/** What of the runs is to be written anew, even where nothing overlaps it. */
+export function planOptionsOf(
+  runs: readonly (readonly Segment[])[],
+  job: Pick<
+    CompactionJob,
+    "dropTombstones" | "time" | "recodeQuick" | "compression" | "valueLogs" | "maxGarbageShare"
+  >,
+  segmentBytes: number,
+): PlanOptions {
+  const keyed = runs.flat().filter((segment) => segment.meta.keyCount > 0);
+  const garbage = garbageLogs(job.valueLogs, job.maxGarbageShare);
+  const clearable = keyed.filter((segment) => isWorthClearing(segment, job));
+  const recoded = keyed.filter((segment) =>
+    job.recodeQuick ? segment.properties.isQuick : isLeftUncoded(segment, job.compression),
+  );
+  return {
     dropTombstones: job.dropTombstones,
-    segmentBytes: job.output.segmentBytes,
-    leftLogs,
+    segmentBytes,
+    leftLogs: new Set(garbage.map((log) => log.fileNumber)),
     expired: new Set(clearable.map((segment) => segment.meta.fileNumber)),
     recoded: new Set(recoded.map((segment) => segment.meta.fileNumber)),
-    rangeTombstones: inputs.rangeTombstones,
-  });
-  const merged: SegmentMeta[] = [];
-  const carried: SegmentMeta[] = [];
-  for (const unit of units) {
-    if (unit.kind === "carry") carried.push(unit.segment);
-    else merged.push(...unit.segments.map(({ meta }) => meta));
-  }
-  const small = smallLogs(merged, carried, valueLogs, job.output.segmentBytes);
-  return { units, leftLogs: [...garbage, ...small.filter((log) => !leftLogs.has(log.fileNumber))] };
+    rangeTombstones: runs.map((run) => run.at(0)?.rangeTombstones),
+  };
 }
 
 /**
@@ -140,7 +226,10 @@ function planOf(
 const EXPIRED_SHARE = 1 / 4;
 
 /** Whether a segment that could be carried over is rewritten, for what has expired in it. */
-function isWorthClearing(segment: Segment, { dropTombstones, time }: CompactionJob): boolean {
+function isWorthClearing(
+  segment: Segment,
+  { dropTombstones, time }: Pick<CompactionJob, "dropTombstones" | "time">,
+): boolean {
   const expired = segment.countExpired(time);
   if (expired === 0) return false;
   return dropTombstones || expired >= segment.meta.keyCount * EXPIRED_SHARE;
@@ -157,9 +246,10 @@ function isLeftUncoded({ meta, properties }: Segment, compression: ValueCompress
   return compression === "auto" && isQuick && areLong && meta.fileBytes >= valueBytes - logBytes;
 }
 
-function mergedSegments(units: readonly Unit[], inputs: Inputs): Segment[] {
+/** The segments that a plan does not carry over. */
+export function mergedSegments(units: readonly Unit[]): SegmentMeta[] {
   return units.flatMap((unit) =>
-    unit.kind === "carry" ? [] : unit.segments.map(({ meta }) => segmentOf(meta, inputs)),
+    unit.kind === "carry" ? [] : unit.segments.map(({ meta }) => meta),
   );
 }
 
@@ -223,7 +313,8 @@ export interface TrainingOptions {
 }
 
 /** Learns from a uniform sample of all entries. Takes no longer for many than for some. */
-export function trainOn(segments: readonly Segment[], options: TrainingOptions): SegmentCoders {
+export function trainOn(inputs: readonly Segment[], options: TrainingOptions): SegmentCoders {
+  const segments = inputs.filter((segment) => segment.meta.keyCount > 0);
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
   const sample = new EntrySample(options.largeValueBytes);
   // A small input is taken about once, not again and again.

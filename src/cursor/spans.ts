@@ -63,6 +63,21 @@ export function unionOf(spans: Iterable<Span>): Span[] {
   return union;
 }
 
+/** What the spans, disjoint and in order, cover of the keys in [start, end); without either, to that side all. */
+export function clip(
+  spans: Iterable<Span>,
+  start: Uint8Array | undefined,
+  end: Uint8Array | undefined,
+): Span[] {
+  const clipped: Span[] = [];
+  for (const span of spans) {
+    const from = start !== undefined && compareBytes(span.start, start) < 0 ? start : span.start;
+    const to = isLater(span.end, end) ? end : span.end;
+    if (to === undefined || compareBytes(from, to) < 0) clipped.push({ start: from, end: to });
+  }
+  return clipped;
+}
+
 /** Several sets of spans, seen as their union. */
 export class Mask {
   private readonly sets: readonly Spans[];

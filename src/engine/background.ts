@@ -9,14 +9,27 @@
  */
 
 import { successor } from "../bytes/compare.ts";
-import { type Choice, type PickOptions, pickCompaction } from "../compaction/pick.ts";
+import type { Boundaries } from "../compaction/output.ts";
+import { type Choice, type PickOptions, pickCompaction, runBytes } from "../compaction/pick.ts";
+import { type PlanOptions, planCompaction } from "../compaction/plan.ts";
+import { mergedSegments, planOptionsOf } from "../compaction/run.ts";
+import { nextStep, STEP_SEGMENTS, type Step } from "../compaction/steps.ts";
 import {
   garbageLogs,
+  logsOf,
   MAX_GARBAGE_SHARE,
   MAX_GARBAGE_SHARE_MANUAL,
 } from "../compaction/value-logs.ts";
 import { ClosedError } from "../errors.ts";
-import { type Run, type SegmentMeta, type ValueLogMeta, versionOf } from "../manifest/version.ts";
+import {
+  type Run,
+  type SegmentMeta,
+  usesOf,
+  type ValueLogMeta,
+  versionOf,
+} from "../manifest/version.ts";
+import type { ValueCompression } from "../segment/coders.ts";
+import type { Segment } from "../segment/reader.ts";
 import {
   isCompactionUrgent,
   type StallReason,
@@ -25,8 +38,9 @@ import {
   stopReason,
 } from "./back-pressure.ts";
 import { JobControl } from "./job-control.ts";
-import type { JobOutput, JobRunner } from "./jobs.ts";
+import { type JobOutput, type JobRunner, MIN_SHARE, MIN_SHARE_OLDEST } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
+import { Merge } from "./merge.ts";
 import { type Bounds, isEmptyRange, overlaps } from "./range.ts";
 import type { Sources } from "./sources.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
@@ -41,15 +55,22 @@ export interface FlushEvent {
   readonly fileBytes: number;
 }
 
-/** Reported when runs were merged. */
+/** Reported when a step of a merge of runs was done. A small merge is one step. */
 export interface CompactionEvent {
   readonly reason: Choice["reason"];
-  /** Runs that were merged, and entries and bytes of segments that went in and came out. */
+  /** Runs that the merge is of. */
   readonly runCount: number;
+  /** Which step of the merge it was, from 1. */
+  readonly step: number;
+  /** Bytes of the merge's segments that are left to go through: 0 once it is done. */
+  readonly remainingBytes: number;
+  /** Entries and bytes of segments that went into the step and came out. */
   readonly inputKeyCount: number;
   readonly outputKeyCount: number;
   readonly inputBytes: number;
   readonly outputBytes: number;
+  /** Bytes of segments that were read and written anew, at most; the rest was taken over as it was. */
+  readonly rewrittenBytes: number;
 }
 
 /** Reported when writers begin or cease to be held back. */
@@ -75,6 +96,8 @@ export interface CompactionProgress extends JobProgress {
   readonly reason: Choice["reason"];
   readonly runCount: number;
   readonly inputBytes: number;
+  /** Steps of the merge that are done, and stay so whatever happens. */
+  readonly stepCount: number;
 }
 
 export interface BackgroundEvents {
@@ -90,6 +113,9 @@ export interface BackgroundHost {
   /** Who does the work of flushes and compactions. */
   readonly jobs: JobRunner;
   readonly policy: PickOptions;
+  /** Size at which segments are cut: a step of a compaction takes some. */
+  readonly segmentBytes: number;
+  readonly compression: ValueCompression;
   readonly sources: Sources;
   /** What has expired by then is gone. */
   readonly time: number;
@@ -122,11 +148,8 @@ export class Background {
   compactedBytes = 0;
   ingestedBytes = 0;
   private flushUnderWay: { readonly entryCount: number; readonly control: JobControl } | undefined;
-  private compactionUnderWay:
-    | (Omit<CompactionProgress, "entriesDone"> & {
-        readonly control: JobControl;
-      })
-    | undefined;
+  private merging: Merge | undefined;
+  private nextMergeId = 1;
   /** The stalls that have begun, as they were reported. */
   private readonly stalls = new Map<StallEvent["kind"], StallReason>();
   /** How fast the last flush was: bytes of its memtable, a millisecond. */
@@ -192,9 +215,9 @@ export class Background {
 
   /** The compaction under way. */
   get compactionProgress(): CompactionProgress | undefined {
-    if (this.compactionUnderWay === undefined) return undefined;
-    const { control, ...facts } = this.compactionUnderWay;
-    return { ...facts, entriesDone: control.entryCount };
+    if (this.merging === undefined) return undefined;
+    const { reason, runCount, inputBytes, stepCount, entryCount, entriesDone } = this.merging;
+    return { reason, runCount, inputBytes, stepCount, entryCount, entriesDone };
   }
 
   /** Flushes every sealed memtable, oldest first. */
@@ -212,7 +235,7 @@ export class Background {
    */
   async compactAll(bounds: Bounds): Promise<void> {
     this.manualWaiting++;
-    this.compactionUnderWay?.control.hurry();
+    this.merging?.hurry();
     while (this.compacting !== undefined) await this.compacting.catch(ignore);
     this.manualWaiting--;
     this.cancellation.signal.throwIfAborted();
@@ -236,8 +259,10 @@ export class Background {
       }
       const { version } = this.host.versions.current;
       const end = version.runs.length;
-      const oldest = within(version.runs.slice(-1), bounds);
-      if (garbageLogs(oldest, version.valueLogs, MAX_GARBAGE_SHARE_MANUAL).length > 0) {
+      const oldest = version.runs.slice(-1);
+      const inBounds = usesOf(within(oldest, bounds));
+      const logs = garbageLogs(logsOf(oldest, version), MAX_GARBAGE_SHARE_MANUAL);
+      if (logs.some((log) => inBounds.has(log.fileNumber))) {
         await this.compact({ start: end - 1, end, reason: "manual" });
       }
     });
@@ -289,7 +314,7 @@ export class Background {
   private reportSlowDown(): void {
     const { compactionTrigger } = this.host.policy;
     if (isCompactionUrgent(this.runCount, compactionTrigger)) {
-      this.compactionUnderWay?.control.hurry();
+      this.merging?.hurry();
     }
     this.reportStall("slow", slowReason(this.sealedCount, this.runCount, compactionTrigger));
   }
@@ -332,16 +357,18 @@ export class Background {
     const control = new JobControl();
     const start = host.now();
     this.flushUnderWay = { entryCount: memtable.keyCount, control };
-    const dropTombstones = host.versions.current.version.runs.length === 0;
+    const { runs } = host.versions.current.version;
+    const dropTombstones = runs.length === 0;
+    const boundaries = firstKeys(largestOf(runs));
     const output = await host.jobs
-      .flush(memtable, { dropTombstones, time: host.time }, control)
+      .flush(memtable, { dropTombstones, time: host.time, boundaries }, control)
       .finally(() => {
         this.flushUnderWay = undefined;
       });
     const { run, valueLogs } = output;
     await this.install(
       output,
-      (runs) => (run.length > 0 ? [run, ...runs] : runs),
+      (older) => (run.length > 0 ? [run, ...older] : older),
       { oldestWal, lastSeqno: Math.max(memtable.lastSeqno, host.versions.manifest.lastSeqno) },
       (sources) => sources.memtables.filter((other) => other !== memtable),
     );
@@ -387,68 +414,101 @@ export class Background {
   }
 
   private async compact(choice: Choice, recodeQuick = false): Promise<void> {
-    const { host } = this;
-    const { signal } = this.cancellation;
-    const inputs = host.versions.current;
-    inputs.hold();
-    const control = new JobControl();
-    const { compactionTrigger } = host.policy;
-    const isUrgent = isCompactionUrgent(this.runCount, compactionTrigger);
+    const { runs } = this.host.versions.current.version;
+    const merge = new Merge(this.nextMergeId++, choice, runs, recodeQuick);
+    const { compactionTrigger } = this.host.policy;
     // Somebody waits for a manual one.
-    if (choice.reason === "manual" || isUrgent) control.hurry();
-    const cancel = (): void => control.cancel();
+    const isUrgent = isCompactionUrgent(this.runCount, compactionTrigger);
+    if (choice.reason === "manual" || isUrgent) merge.hurry();
+    const { signal } = this.cancellation;
+    const cancel = (): void => merge.control.cancel();
     signal.addEventListener("abort", cancel);
+    this.merging = merge;
     try {
-      const chosen = inputs.version.runs.slice(choice.start, choice.end);
-      this.compactionUnderWay = {
-        reason: choice.reason,
-        runCount: chosen.length,
-        entryCount: total(chosen.flat(), "keyCount"),
-        inputBytes: total(chosen.flat(), "fileBytes"),
-        control,
-      };
-      const { run, ...others } = await host.jobs.compact(
-        inputs.files.slice(choice.start, choice.end),
-        {
-          time: host.time,
-          dropTombstones: choice.end === inputs.version.runs.length,
-          recodeQuick,
-          valueLogs: inputs.version.valueLogs,
-          maxGarbageShare:
-            choice.reason === "manual" ? MAX_GARBAGE_SHARE_MANUAL : MAX_GARBAGE_SHARE,
-        },
-        control,
-      );
-      const existing = new Set(chosen.flat().map((meta) => meta.fileNumber));
-      const written = run.filter((meta) => !existing.has(meta.fileNumber));
-      await this.install(
-        { run: written, ...others },
-        (runs) => {
-          // Flushes may have put newer runs in front meanwhile; the chosen ones still stand together.
-          const start = runs.indexOf(chosen[0]);
-          const rest = runs.slice(start + chosen.length);
-          return [...runs.slice(0, start), ...(run.length > 0 ? [run] : []), ...rest];
-        },
-        {},
-        (sources) => sources.memtables,
-      );
-      this.compactedBytes += total(written, "fileBytes") + total(others.valueLogs, "fileBytes");
-      this.events.compaction({
-        reason: choice.reason,
-        runCount: chosen.length,
-        inputKeyCount: total(chosen.flat(), "keyCount"),
-        outputKeyCount: total(run, "keyCount"),
-        inputBytes: total(chosen.flat(), "fileBytes"),
-        outputBytes: total(run, "fileBytes"),
-      });
+      while (!merge.isDone) {
+        signal.throwIfAborted();
+        await this.takeStep(merge);
+        // What is done is done: the manual one goes on from there.
+        if (choice.reason !== "manual" && this.manualWaiting > 0) break;
+      }
     } catch (error) {
       signal.throwIfAborted();
       throw error;
     } finally {
-      this.compactionUnderWay = undefined;
+      this.merging = undefined;
       signal.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** Carries out the next step of a merge, and installs it. */
+  private async takeStep(merge: Merge): Promise<void> {
+    const { host } = this;
+    const { segmentBytes, compression } = host;
+    const inputs = host.versions.current;
+    inputs.hold();
+    try {
+      const { runs } = inputs.version;
+      const { own } = merge.within(runs);
+      const files = merge.within(inputs.files).own;
+      const work = {
+        time: host.time,
+        dropTombstones: merge.isOldest,
+        recodeQuick: merge.recodeQuick,
+        valueLogs: logsOf(own, inputs.version),
+        maxGarbageShare: merge.reason === "manual" ? MAX_GARBAGE_SHARE_MANUAL : MAX_GARBAGE_SHARE,
+      };
+      const options = planOptionsOf(files, { ...work, compression }, segmentBytes);
+      const stepBytes = STEP_SEGMENTS * segmentBytes;
+      const step = nextStep(own, merge.start, { ...options, stepBytes });
+      const task = {
+        ...work,
+        mergeId: merge.id,
+        kind: step.kind,
+        end: step.kind === "merge" ? step.end : undefined,
+        boundaries: boundariesOf(step, runs, merge.isOldest, segmentBytes),
+      };
+      const samples = merge.hasWritten ? [] : samplesOf(files, options);
+      const output = await host.jobs.compact(
+        { runs: filesOf(step, files), samples },
+        task,
+        merge.begin(step),
+      );
+      await this.installStep(merge, step, runs, output);
+    } finally {
       inputs.release();
     }
+  }
+
+  private async installStep(
+    merge: Merge,
+    step: Step,
+    runsBefore: readonly Run[],
+    { run, kept = [], ...others }: JobOutput,
+  ): Promise<void> {
+    const existing = new Set(runsBefore.flat().map((meta) => meta.fileNumber));
+    const written = [...run, ...kept.flat()].filter((meta) => !existing.has(meta.fileNumber));
+    const output = { run, kept };
+    await this.install(
+      { run: written, ...others },
+      (runs) => merge.runsAfter(runs, step, output),
+      {},
+      (sources) => sources.memtables,
+    );
+    merge.advance(step, runsBefore, output);
+    merge.hasWritten ||= written.some((meta) => meta.keyCount > 0);
+    this.compactedBytes += total(written, "fileBytes") + total(others.valueLogs, "fileBytes");
+    const inputs = step.kind === "split" ? [step.segment] : step.runs.flat();
+    this.events.compaction({
+      reason: merge.reason,
+      runCount: merge.runCount,
+      step: merge.stepCount,
+      remainingBytes: merge.remainingBytes,
+      inputKeyCount: total(inputs, "keyCount"),
+      outputKeyCount: total(run, "keyCount"),
+      inputBytes: total(inputs, "fileBytes"),
+      outputBytes: total(run, "fileBytes"),
+      rewrittenBytes: step.rewrittenBytes,
+    });
   }
 
   /** Makes what a job wrote part of the database, or removes it if that fails. */
@@ -482,6 +542,49 @@ export class Background {
       throw error;
     }
   }
+}
+
+/** Of each run its range tombstones, if the step merges, and what the step takes. */
+function filesOf(step: Step, files: readonly (readonly Segment[])[]): readonly Segment[][] {
+  if (step.kind === "split") {
+    const { segment, age } = step;
+    return [files[age].filter(({ meta }) => meta.fileNumber === segment.fileNumber)];
+  }
+  const taken = new Set(step.runs.flat().map((meta) => meta.fileNumber));
+  return files.map((run) =>
+    run.filter(({ meta }) => meta.rangeTombstoneCount > 0 || taken.has(meta.fileNumber)),
+  );
+}
+
+/** What a merge writes anew: its coders are learnt from that. */
+function samplesOf(files: readonly (readonly Segment[])[], options: PlanOptions): Segment[] {
+  const runs = files.map((run) => run.map(({ meta }) => meta).filter((meta) => meta.keyCount > 0));
+  const merged = new Set(mergedSegments(planCompaction(runs, options)));
+  return files.flat().filter(({ meta }) => merged.has(meta));
+}
+
+/** Where what a step writes is cut: a split where it says, the rest where the largest run is. */
+function boundariesOf(
+  step: Step,
+  runs: readonly Run[],
+  isOldest: boolean,
+  segmentBytes: number,
+): Boundaries {
+  if (step.kind === "split") return { keys: step.cuts, minBytes: 0 };
+  const minShare = isOldest ? MIN_SHARE_OLDEST : MIN_SHARE;
+  return { keys: firstKeys(largestOf(runs)), minBytes: segmentBytes * minShare };
+}
+
+/** The run that most others will be merged with: it is best cut where that is. */
+function largestOf(runs: readonly Run[]): Run {
+  let largest: Run = [];
+  for (const run of runs) if (runBytes(run) >= runBytes(largest)) largest = run;
+  return largest;
+}
+
+/** Copies, since a thread that is sent a view is sent all that it is a view of. */
+function firstKeys(run: Run): Uint8Array[] {
+  return run.filter((meta) => meta.keyCount > 0).map((meta) => meta.firstKey.slice());
 }
 
 /** What the runs have within the bounds: whole segments, without runs that have none. */

@@ -8,13 +8,26 @@
  * how to code them while it has nothing else to do.
  */
 import { setImmediate } from "node:timers/promises";
-import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/output.ts";
-import { runCompaction, sampleOf } from "../compaction/run.ts";
+import {
+  type Boundaries,
+  type OutputOptions,
+  type RunOutput,
+  RunWriter,
+} from "../compaction/output.ts";
+import {
+  type CompactionOutput,
+  runCompaction,
+  sampleOf,
+  splitSegment,
+  trainOn,
+} from "../compaction/run.ts";
+import type { Step } from "../compaction/steps.ts";
+import type { UsedLog } from "../compaction/value-logs.ts";
 import { eachSpan } from "../cursor/spans.ts";
 import { BEFORE_EXPIRY, MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
-import type { ValueLogMeta } from "../manifest/version.ts";
+import type { Run, ValueLogMeta } from "../manifest/version.ts";
 import type { CoderMemory } from "../segment/coder-memory.ts";
 import type { SegmentCoders, ValueCompression } from "../segment/coders.ts";
 import type { Segment } from "../segment/reader.ts";
@@ -26,6 +39,7 @@ import type { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName, valueLogFileName } from "./files.ts";
 import type { JobControl } from "./job-control.ts";
 import type { Memtable } from "./memtable.ts";
+import type { MergeCoders } from "./merge-coders.ts";
 
 /** What a job needs besides its sources. */
 export interface JobContext {
@@ -38,6 +52,8 @@ export interface JobContext {
   readonly compression: ValueCompression;
   /** What flushes learnt. */
   readonly flushCoders: CoderMemory;
+  /** What the merge under way learnt. */
+  readonly mergeCoders: MergeCoders;
 }
 
 /** What a flush is to do, besides the memtable that it writes. */
@@ -46,38 +62,53 @@ export interface FlushTask {
   readonly dropTombstones: boolean;
   /** What has expired by then is a tombstone. */
   readonly time: number;
+  /** Where segments are best cut: first keys of those of the largest run. */
+  readonly boundaries: readonly Uint8Array[];
 }
 
-/** What a compaction is to do, besides the runs that it merges. */
+/** What a step of a compaction is to do, besides the runs that it merges. */
 export interface CompactionTask {
+  /** Of the merge that the step is of: no other has it while the database is open. */
+  readonly mergeId: number;
+  /** Whether the one segment there is is written anew as several, or what there is merged. */
+  readonly kind: Step["kind"];
+  /** Where the step ends; undefined if it is the last. */
+  readonly end: Uint8Array | undefined;
+  readonly boundaries: Boundaries;
   /** What has expired by then is a tombstone. */
   readonly time: number;
   /** Whether no run older than those merged can hold any of their keys. */
   readonly dropTombstones: boolean;
   /** Whether what flushes coded quickly is coded anew, even where nothing overlaps it. */
   readonly recodeQuick: boolean;
-  /** All value logs that the runs refer to, and perhaps others. */
-  readonly valueLogs: readonly ValueLogMeta[];
+  /** The value logs that none but the runs of the merge refer to. */
+  readonly valueLogs: readonly UsedLog[];
   /** Value logs with a greater share of garbage are left, at any cost. */
   readonly maxGarbageShare: number;
 }
 
 /** What a job wrote, and what of it another thread has read and checked already. */
 export interface JobOutput extends RunOutput {
+  /** Of a compaction: what else the runs have then. */
+  readonly kept?: readonly Run[];
   /** By file number; of some of the segments that were written, or none. */
   readonly sections?: ReadonlyMap<number, SharedSections>;
+}
+
+/** What a step of a compaction reads. */
+export interface StepInputs {
+  /** Newest first: of each run what the step takes, after all its range tombstones. */
+  readonly runs: readonly (readonly Segment[])[];
+  /** The segments of the whole merge from which its coders are learnt, unless they have been. */
+  readonly samples: readonly Segment[];
 }
 
 /** Runs jobs, one flush and one compaction at a time. A failed job, or a cancelled one, leaves no files. */
 export interface JobRunner {
   /** The run of a sealed memtable. Empty if it has nothing to write. */
   flush(memtable: Memtable, task: FlushTask, control: JobControl): Promise<JobOutput>;
-  /** The union of the runs, newest first hiding older. */
-  compact(
-    runs: readonly (readonly Segment[])[],
-    task: CompactionTask,
-    control: JobControl,
-  ): Promise<JobOutput>;
+  /** A step of a merge (steps.ts). */
+  compact(inputs: StepInputs, task: CompactionTask, control: JobControl): Promise<JobOutput>;
   /**
    * Is told of a memtable that has begun to fill, and how many keys it will have about: who has
    * nothing else to do may learn from it how to code what will be flushed.
@@ -86,6 +117,13 @@ export interface JobRunner {
   /** No job is running, and none follows. */
   close(): Promise<void>;
 }
+
+/**
+ * Share of its full size from which on a segment ends where one of the largest run begins, and in a
+ * merge that reaches the oldest run. Smaller ones would be many; larger ones seldom begin where others do.
+ */
+export const MIN_SHARE: number = 1 / 4;
+export const MIN_SHARE_OLDEST: number = 1 / 2;
 
 /** Gives way to other work. Called about once a millisecond. */
 export type Pause = () => Promise<void>;
@@ -113,14 +151,17 @@ function codersFor(
 
 export async function flushMemtable(
   memtable: Memtable,
-  { dropTombstones, time }: FlushTask,
+  { dropTombstones, time, boundaries }: FlushTask,
   context: JobContext,
   pause: Pause,
   control: JobControl,
 ): Promise<RunOutput> {
   if (memtable.isEmpty) return { run: [], valueLogs: [] };
   const coders = codersFor(memtable, memtable.keyCount, time, context);
-  const writer = new RunWriter(outputOf(context, pause, control));
+  const writer = new RunWriter({
+    ...outputOf(context, pause, control),
+    boundaries: { keys: boundaries, minBytes: context.segmentBytes * MIN_SHARE },
+  });
   const cursor = memtable.cursor(MAX_SEQNO, time);
   // Empty where a range tombstone deleted all that there is.
   cursor.seekToLast();
@@ -143,14 +184,16 @@ export async function flushMemtable(
   }
 }
 
+/** A step of a compaction. `openSamples` opens what the merge's coders are learnt from. */
 export async function compactRuns(
   runs: readonly (readonly Segment[])[],
   task: CompactionTask,
   context: JobContext,
   pause: Pause,
   control: JobControl,
-): Promise<RunOutput> {
-  const { compression, fileSystem, directory, databaseId } = context;
+  openSamples: () => Promise<readonly Segment[]>,
+): Promise<CompactionOutput> {
+  const { compression, largeValueBytes, fileSystem, directory, databaseId } = context;
   const opened: ValueLog[] = [];
   const openValueLog = async ({ fileNumber }: ValueLogMeta): Promise<ValueLog> => {
     const path = joinPath(directory, valueLogFileName(fileNumber));
@@ -158,16 +201,24 @@ export async function compactRuns(
     opened.push(log);
     return log;
   };
-  const output = outputOf(context, pause, control);
+  const output = { ...outputOf(context, pause, control), boundaries: task.boundaries };
+  const coders = (): Promise<SegmentCoders> =>
+    context.mergeCoders.codersFor(task.mergeId, async () =>
+      trainOn(await openSamples(), { compression, largeValueBytes, time: task.time }),
+    );
   try {
-    return await runCompaction({ runs, ...task, compression, output, openValueLog });
+    if (task.kind === "split") {
+      return await splitSegment({ segment: runs[0][0], time: task.time, output, coders });
+    }
+    return await runCompaction({ runs, ...task, compression, output, openValueLog, coders });
   } finally {
     for (const log of opened) await log.close();
   }
 }
 
 /** What the output of a job needs of its context. */
-export interface OutputContext extends Omit<JobContext, "fileNumbers" | "flushCoders"> {
+export interface OutputContext
+  extends Omit<JobContext, "fileNumbers" | "flushCoders" | "mergeCoders"> {
   readonly fileNumbers: Pick<FileNumbers, "take">;
 }
 
@@ -223,11 +274,12 @@ export class InlineRunner implements JobRunner {
   }
 
   compact(
-    runs: readonly (readonly Segment[])[],
+    { runs, samples }: StepInputs,
     task: CompactionTask,
     control: JobControl,
-  ): Promise<RunOutput> {
-    return compactRuns(runs, task, this.context, () => setImmediate(), control);
+  ): Promise<JobOutput> {
+    const pause = (): Promise<void> => setImmediate();
+    return compactRuns(runs, task, this.context, pause, control, async () => samples);
   }
 
   /** This thread has something else to do. */

@@ -28,6 +28,7 @@ import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { CoderMemory } from "../segment/coder-memory.ts";
+import type { ValueCompression } from "../segment/coders.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
@@ -38,6 +39,7 @@ import { FileNumbers } from "./file-numbers.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
 import { createMemtable, Memtable } from "./memtable.ts";
+import { MergeCoders } from "./merge-coders.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Pins, type WarningEvent } from "./pins.ts";
 import type { Bounds } from "./range.ts";
@@ -204,6 +206,7 @@ export class Store implements CommitHost, BackgroundHost {
       largeValueBytes: options.largeValueBytes,
       compression: options.compression,
       flushCoders: new CoderMemory(),
+      mergeCoders: new MergeCoders(),
     };
     this.jobs =
       options.background === "worker"
@@ -395,6 +398,14 @@ export class Store implements CommitHost, BackgroundHost {
 
   get lock(): DirectoryLock {
     return this.directoryLock;
+  }
+
+  get compression(): ValueCompression {
+    return this.jobContext.compression;
+  }
+
+  get segmentBytes(): number {
+    return this.jobContext.segmentBytes;
   }
 
   get policy(): PickOptions {

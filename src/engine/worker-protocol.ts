@@ -55,6 +55,7 @@ export interface CompactRequest {
   readonly id: number;
   /** Newest first. */
   readonly runs: readonly (readonly SharedSegment[])[];
+  readonly samples: readonly SharedSegment[];
   readonly task: CompactionTask;
   readonly control: SharedArrayBuffer;
 }

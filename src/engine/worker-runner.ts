@@ -12,11 +12,19 @@ import { joinPath } from "../io/file-system.ts";
 import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
 import type { JobControl } from "./job-control.ts";
-import type { CompactionTask, FlushTask, JobContext, JobOutput, JobRunner } from "./jobs.ts";
+import type {
+  CompactionTask,
+  FlushTask,
+  JobContext,
+  JobOutput,
+  JobRunner,
+  StepInputs,
+} from "./jobs.ts";
 import type { Memtable, SharedMemtable } from "./memtable.ts";
 import {
   fromPortable,
   type JobRequest,
+  type SharedSegment,
   type WorkerRequest,
   type WorkerResponse,
   type WorkerSetup,
@@ -55,18 +63,14 @@ export class WorkerRunner implements JobRunner {
   }
 
   compact(
-    runs: readonly (readonly Segment[])[],
+    inputs: StepInputs,
     task: CompactionTask,
     { shared: control }: JobControl,
   ): Promise<JobOutput> {
     const id = this.nextId++;
-    const shared = runs.map((run) =>
-      run.map((segment) => ({
-        fileNumber: segment.meta.fileNumber,
-        sections: segment.shareSections(),
-      })),
-    );
-    return this.run({ kind: "compact", id, runs: shared, task, control });
+    const runs = inputs.runs.map((run) => run.map(shareSegment));
+    const samples = inputs.samples.map(shareSegment);
+    return this.run({ kind: "compact", id, runs, samples, task, control });
   }
 
   foresee(memtable: Memtable, keyCount: number): void {
@@ -158,6 +162,10 @@ export class WorkerRunner implements JobRunner {
       if (!this.owner.isLive(file.fileNumber)) await fileSystem.remove(joinPath(directory, name));
     }
   }
+}
+
+function shareSegment(segment: Segment): SharedSegment {
+  return { fileNumber: segment.meta.fileNumber, sections: segment.shareSections() };
 }
 
 function startThread(workerData: WorkerSetup): Worker {

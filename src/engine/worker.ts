@@ -10,7 +10,6 @@ import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
-import type { RunOutput } from "../compaction/output.ts";
 import { joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import { BlockCache } from "../segment/block-cache.ts";
@@ -29,6 +28,7 @@ import {
   type JobOutput,
 } from "./jobs.ts";
 import { Memtable } from "./memtable.ts";
+import { MergeCoders } from "./merge-coders.ts";
 import {
   type CompactRequest,
   type FlushRequest,
@@ -56,6 +56,7 @@ const context: JobContext = {
   largeValueBytes,
   compression,
   flushCoders: new CoderMemory(),
+  mergeCoders: new MergeCoders(),
 };
 
 /** Merging reads each block once: nothing is worth keeping. */
@@ -85,23 +86,25 @@ async function giveWayToFlushes(control: JobControl): Promise<void> {
   while (flushes.size > 0 && !control.isUrgent) await Promise.race(flushes).catch(() => {});
 }
 
-async function compact({ runs, task, control }: CompactRequest): Promise<JobOutput> {
+async function compact({ runs, samples, task, control }: CompactRequest): Promise<JobOutput> {
   const opened: Segment[] = [];
+  const openAll = async (run: readonly SharedSegment[]): Promise<Segment[]> => {
+    const segments: Segment[] = [];
+    for (const shared of run) {
+      const segment = await openSegment(shared);
+      opened.push(segment);
+      segments.push(segment);
+    }
+    return segments;
+  };
   try {
     const sources: Segment[][] = [];
-    for (const run of runs) {
-      const segments: Segment[] = [];
-      for (const shared of run) {
-        const segment = await openSegment(shared);
-        opened.push(segment);
-        segments.push(segment);
-      }
-      sources.push(segments);
-    }
+    for (const run of runs) sources.push(await openAll(run));
+    const inputs = new Set(runs.flat().map(({ fileNumber }) => fileNumber));
     const jobControl = new JobControl(control);
     const pause = (): Promise<void> => giveWayToFlushes(jobControl);
-    const output = await compactRuns(sources, task, context, pause, jobControl);
-    const inputs = new Set(opened.map((segment) => segment.meta.fileNumber));
+    const openSamples = (): Promise<Segment[]> => openAll(samples);
+    const output = await compactRuns(sources, task, context, pause, jobControl, openSamples);
     return await withSections(output, inputs);
   } finally {
     for (const segment of opened) await segment.close();
@@ -109,9 +112,9 @@ async function compact({ runs, task, control }: CompactRequest): Promise<JobOutp
 }
 
 /** Reads the sections of what was written, that is of all segments but these. */
-async function withSections(output: RunOutput, inputs: ReadonlySet<number>): Promise<JobOutput> {
+async function withSections(output: JobOutput, inputs: ReadonlySet<number>): Promise<JobOutput> {
   const sections = new Map<number, SharedSections>();
-  for (const { fileNumber } of output.run) {
+  for (const { fileNumber } of [...output.run, ...(output.kept ?? []).flat()]) {
     if (inputs.has(fileNumber)) continue;
     try {
       const segment = await openSegment({ fileNumber });

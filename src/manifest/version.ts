@@ -16,8 +16,8 @@
  *    range tombstones, and then it has no keys.
  * 2. No run is empty, and no file number occurs twice.
  * 3. The value logs are those that segments refer to, in order of their file numbers.
- * 4. All segments that refer to a value log are in one run: each job writes logs of its own, and a
- *    compaction takes whole runs.
+ * 4. All segments that refer to a value log are in one run, or in several of which a merge has joined
+ *    a part: each job writes logs of its own, and a merge is of neighbouring runs, by steps.
  */
 import type { ValueLogUse } from "../entry.ts";
 

@@ -2,11 +2,13 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import type { RunOutput } from "../../src/compaction/output.ts";
-import { runCompaction } from "../../src/compaction/run.ts";
+import { planOptionsOf, runCompaction, splitSegment, trainOn } from "../../src/compaction/run.ts";
+import { nextStep, runsAfter } from "../../src/compaction/steps.ts";
+import { logsOf } from "../../src/compaction/value-logs.ts";
 import { type Span, unionOf } from "../../src/cursor/spans.ts";
 import { BEFORE_EXPIRY, NEVER } from "../../src/entry.ts";
-import type { SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
-import type { ValueCompression } from "../../src/segment/coders.ts";
+import type { Run, SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
+import { untrainedCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { isWithin } from "../cursor/span-lists.ts";
 import { entryOf, Files, tombstoneOf } from "./segments.ts";
@@ -53,13 +55,15 @@ async function compactAll(
   recodeQuick = false,
   compression: ValueCompression = "none",
 ): Promise<RunOutput> {
+  const inputs = await Promise.all(runs.map((run) => files.openAll(run)));
   return await runCompaction({
-    runs: await Promise.all(runs.map((run) => files.openAll(run))),
+    runs: inputs,
     dropTombstones,
     time,
     compression,
+    coders: async () => trainOn(inputs.flat(), { compression, largeValueBytes: 300, time }),
     output: files.output(SEGMENT_BYTES),
-    valueLogs,
+    valueLogs: logsOf(runs, { runs, valueLogs }),
     recodeQuick,
     maxGarbageShare: 1 / 2,
     openValueLog: (meta) => files.openValueLog(meta),
@@ -109,6 +113,79 @@ const anyDeleted: fc.Arbitrary<Span[]> = fc
       })),
     ),
   );
+
+/** Some of the same keys. */
+const anyCuts: fc.Arbitrary<Uint8Array[]> = fc
+  .uniqueArray(fc.nat(900), { maxLength: 12 })
+  .map((keys) => keys.sort((a, b) => a - b).map((key) => entryOf(key).key));
+
+test("a merge by steps leaves what is seen as it was, after each of them", async () => {
+  let splits = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(anyRun, anyDeleted, anyCuts), { minLength: 1, maxLength: 4 }),
+      fc.option(fc.tuple(anyRun, anyDeleted), { nil: undefined }),
+      fc.constantFrom(BEFORE_EXPIRY, 150, 2000),
+      fc.integer({ min: 1, max: 6000 }),
+      async (triples, older, time, stepBytes) => {
+        const files = new Files();
+        const olderRuns: Run[] = [];
+        if (older !== undefined) {
+          olderRuns.push(await files.write(older[0], SEGMENT_BYTES, older[1]));
+        }
+        let runs: Run[] = [];
+        for (const [entries, spans, cuts] of triples.toReversed()) {
+          runs.unshift(await files.write(entries, SEGMENT_BYTES, spans, "quick", "none", cuts));
+        }
+        const seen = async (): Promise<ArrayEntry[]> => {
+          const all = [...runs, ...olderRuns];
+          const entries = await Promise.all(all.map((run) => files.entriesOf(run)));
+          const deleted = await Promise.all(all.map((run) => files.rangesOf(run)));
+          return merged(entries, deleted, true, time);
+        };
+        const before = await seen();
+        const job = {
+          time,
+          dropTombstones: older === undefined,
+          recodeQuick: false,
+          compression: "none" as const,
+          valueLogs: [],
+          maxGarbageShare: 1 / 2,
+          coders: async () => untrainedCoders(),
+          openValueLog: () => Promise.reject(new Error("there is none")),
+        };
+        let start: Uint8Array | undefined;
+        for (let isDone = false; !isDone; ) {
+          const inputs = await Promise.all(runs.map((run) => files.openAll(run)));
+          const options = planOptionsOf(inputs, job, SEGMENT_BYTES);
+          const step = nextStep(runs, start, { ...options, stepBytes });
+          const output = files.output(SEGMENT_BYTES);
+          if (step.kind === "split") {
+            splits++;
+            const { fileNumber } = step.segment;
+            const [segment] = inputs.flat().filter(({ meta }) => meta.fileNumber === fileNumber);
+            const boundaries = { keys: step.cuts, minBytes: 0 };
+            const split = { segment, ...job, output: { ...output, boundaries } };
+            runs = runsAfter(runs, step, await splitSegment(split));
+          } else {
+            const taken = new Set(step.runs.flat().map(({ fileNumber }) => fileNumber));
+            const parts = inputs.map((run) =>
+              run.filter(({ meta }) => meta.keyCount === 0 || taken.has(meta.fileNumber)),
+            );
+            const { end } = step;
+            const written = await runCompaction({ ...job, runs: parts, end, output });
+            runs = runsAfter(runs, step, written);
+            start = end;
+            isDone = end === undefined;
+          }
+          expect(await seen()).toEqual(before);
+        }
+        expect(runs.slice(0, -1).flat()).toEqual([]);
+      },
+    ),
+  );
+  expect(splits).toBeGreaterThan(0);
+});
 
 describe("runCompaction", () => {
   test("is the union of its inputs, newer entries hiding older ones", async () => {

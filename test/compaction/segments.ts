@@ -71,15 +71,19 @@ export class Files {
     };
   }
 
-  /** A run of the entries, none of them large, and of range tombstones, which delete none of them. */
+  /**
+   * A run of the entries, none of them large, and of range tombstones, which delete none of them. A
+   * segment begins with the first entry at or after each of `cuts`.
+   */
   async write(
     entries: readonly ArrayEntry[],
     segmentBytes: number,
     deleted: readonly Span[] = [],
     effort: CodingEffort = "thorough",
     compression: ValueCompression = "none",
+    cuts: readonly Uint8Array[] = [],
   ): Promise<readonly SegmentMeta[]> {
-    return (await this.writeAll(entries, segmentBytes, deleted, effort, compression)).run;
+    return (await this.writeAll(entries, segmentBytes, deleted, effort, compression, cuts)).run;
   }
 
   /** As `write`: the run, and its value logs. */
@@ -89,8 +93,10 @@ export class Files {
     deleted: readonly Span[] = [],
     effort: CodingEffort = "thorough",
     compression: ValueCompression = "none",
+    cuts: readonly Uint8Array[] = [],
   ): Promise<RunOutput> {
-    const writer = new RunWriter(this.output(segmentBytes));
+    const boundaries = { keys: cuts, minBytes: 0 };
+    const writer = new RunWriter({ ...this.output(segmentBytes), boundaries });
     const options = { compression, largeValueBytes: LARGE_VALUE_BYTES, effort } as const;
     const keyCount = entries.length;
     const sample = sampleOf(new ArrayCursor(entries), keyCount, options);

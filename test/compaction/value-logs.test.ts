@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { pickCompaction } from "../../src/compaction/pick.ts";
 import { planCompaction } from "../../src/compaction/plan.ts";
-import { clearingGain, garbageLogs, smallLogs } from "../../src/compaction/value-logs.ts";
+import { clearingGain, garbageLogs, logsOf, smallLogs } from "../../src/compaction/value-logs.ts";
 import { type SegmentMeta, type ValueLogMeta, versionOf } from "../../src/manifest/version.ts";
 import { HEADER_BYTES } from "../../src/segment/format.ts";
 
@@ -34,17 +34,23 @@ describe("garbageLogs", () => {
 
   test("are those with more garbage than is allowed, whichever segments use them", () => {
     const logs = [log(1, 100), log(2, 100), log(3, 101)];
-    expect(numbersOf(garbageLogs(runs, logs, 1 / 2))).toEqual([1, 3]);
-    expect(numbersOf(garbageLogs(runs, logs, 1 / 10))).toEqual([1, 2, 3]);
-    expect(numbersOf(garbageLogs(runs, logs, 6 / 10))).toEqual([]);
+    expect(numbersOf(garbageLogs(logsOf(runs, { runs, valueLogs: logs }), 1 / 2))).toEqual([1, 3]);
+    expect(numbersOf(garbageLogs(logsOf(runs, { runs, valueLogs: logs }), 1 / 10))).toEqual([
+      1, 2, 3,
+    ]);
+    expect(numbersOf(garbageLogs(logsOf(runs, { runs, valueLogs: logs }), 6 / 10))).toEqual([]);
   });
 
   test("are none of those that consist of little more than a header", () => {
-    expect(garbageLogs([[user(1, { 1: 14 })]], [log(1, 14)], 0)).toEqual([]);
+    expect(garbageLogs([{ ...log(1, 14), usedBytes: 14 }], 0)).toEqual([]);
   });
 
   test("are none of those that other runs use", () => {
-    expect(garbageLogs(runs, [log(4, 1000)], 0)).toEqual([]);
+    const valueLogs = [1, 2, 3].map((fileNumber) => log(fileNumber, 1000));
+    expect(numbersOf(logsOf(runs, { runs, valueLogs }))).toEqual([1, 2, 3]);
+    expect(numbersOf(logsOf(runs.slice(0, 1), { runs, valueLogs }))).toEqual([1, 2]);
+    const shared = [...runs, [user(4, { 2: 1 })]];
+    expect(numbersOf(logsOf(runs, { runs: shared, valueLogs }))).toEqual([1, 3]);
   });
 });
 
@@ -60,7 +66,7 @@ describe("a run with logs that are mostly garbage", () => {
 
   test("is rewritten by itself where that frees more than it writes", () => {
     const run = [user(1, { 1: 4000 }), user(2, { 2: 6000 }, 10_000)];
-    expect(clearingGain(run, logs)).toBe(HEADER_BYTES + 10_000 - 8000 - 900);
+    expect(clearingGain(run, versionOf([run], logs))).toBe(HEADER_BYTES + 10_000 - 8000 - 900);
     const version = versionOf([[user(4, {})], run], logs);
     expect(pickCompaction(version, options)).toEqual({ start: 1, end: 2, reason: "garbage" });
     const alone = versionOf([run], logs);
@@ -69,10 +75,10 @@ describe("a run with logs that are mostly garbage", () => {
 
   test("is left alone where that costs more", () => {
     const large = [user(1, { 1: 4000 }, 3000), user(2, { 2: 6000 })];
-    expect(clearingGain(large, logs)).toBeLessThan(0);
+    expect(clearingGain(large, versionOf([large], logs))).toBeLessThan(0);
     expect(pickCompaction(versionOf([large], logs), options)).toBeUndefined();
     const clean = [user(1, { 1: 5000 }), user(2, { 2: 6000 })];
-    expect(clearingGain(clean, logs)).toBe(0);
+    expect(clearingGain(clean, versionOf([clean], logs))).toBe(0);
     expect(pickCompaction(versionOf([clean], logs), options)).toBeUndefined();
   });
 });
@@ -81,9 +87,11 @@ describe("smallLogs", () => {
   test("are those in little use, if there are several that no carried segment uses", () => {
     const merged = [user(1, { 1: 100, 2: 149, 3: 249, 4: 10, 5: 10 }), user(2, { 1: 150, 2: 100 })];
     const carried = [user(3, { 4: 10 })];
-    const logs = [1, 2, 3, 4, 5].map((fileNumber) => log(fileNumber, 1000));
-    expect(numbersOf(smallLogs(merged, carried, logs, 16 * 250))).toEqual([2, 3, 5]);
-    expect(smallLogs(merged, carried, logs.slice(0, 2), 16 * 250)).toEqual([]);
+    const runs = [[...merged, ...carried]];
+    const valueLogs = [1, 2, 3, 4, 5].map((fileNumber) => log(fileNumber, 1000));
+    const logs = logsOf(runs, { runs, valueLogs });
+    expect(numbersOf(smallLogs(merged, logs, 16 * 250))).toEqual([2, 3, 5]);
+    expect(smallLogs(merged, logs.slice(0, 2), 16 * 250)).toEqual([]);
   });
 });
 

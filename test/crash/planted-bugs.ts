@@ -122,9 +122,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     changes: [
       {
         file: "engine/background.ts",
-        find: "    await this.install(\n      output,\n      (runs) => (run.length",
+        find: "    await this.install(\n      output,\n      (older) => (run.length",
         replace:
-          "    await host.removeLogsBelow(oldestWal);\n    await this.install(\n      output,\n      (runs) => (run.length",
+          "    await host.removeLogsBelow(oldestWal);\n    await this.install(\n      output,\n      (older) => (run.length",
       },
     ],
   },
@@ -179,8 +179,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     "tombstones are dropped while older runs have the key",
     "crash",
-    "engine/background.ts",
-    "choice.end === inputs.version.runs.length",
+    "engine/merge.ts",
+    "choice.end === runs.length",
     "choice.end > 0",
   ),
   bug(

@@ -142,6 +142,7 @@ describe("writes", () => {
       entryCount: 2,
       entriesDone: 0,
       inputBytes: expect.any(Number),
+      stepCount: 0,
     });
     expect(stalls).toEqual(["slow begin: runs"]);
     await database.put("one more", "value");

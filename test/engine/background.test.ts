@@ -242,7 +242,10 @@ describe("a compaction", () => {
     async (_, fault) => {
       const disk = new MemoryFileSystem();
       const fileSystem = new FaultFileSystem(disk);
-      const database = await openText({ fileSystem, compactionTrigger: 8, blockCacheBytes: 0 });
+      // A step takes all of it, and writes two segments.
+      const segmentBytes = 7 * 2 ** 14;
+      const options = { fileSystem, segmentBytes, compactionTrigger: 8, blockCacheBytes: 0 };
+      const database = await openText(options);
       await writeRuns(database, 3);
       const before = [...database.entries()];
       const inputs = await segmentsIn(disk);

@@ -18,6 +18,7 @@ import {
   type JobOutput,
 } from "../../src/engine/jobs.ts";
 import { createMemtable, Memtable } from "../../src/engine/memtable.ts";
+import { MergeCoders } from "../../src/engine/merge-coders.ts";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import { BEFORE_EXPIRY, EntryKind } from "../../src/entry.ts";
 import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
@@ -48,6 +49,7 @@ beforeEach(async () => {
     largeValueBytes: 4096,
     compression: "none",
     flushCoders: new CoderMemory(),
+    mergeCoders: new MergeCoders(),
   };
   live = new Set();
   nextSeqno = 1;
@@ -70,7 +72,7 @@ function memtableOf(keyCount: number): Memtable {
   return memtable;
 }
 
-const FLUSH = { time: BEFORE_EXPIRY, dropTombstones: true };
+const FLUSH = { time: BEFORE_EXPIRY, dropTombstones: true, boundaries: [] };
 
 async function flush(memtable: Memtable): Promise<readonly SegmentMeta[]> {
   return (await runner.flush(memtable, FLUSH, new JobControl())).run;
@@ -108,10 +110,14 @@ const filesLeft = async (): Promise<string[]> =>
 /** Merges one run with itself so often that it takes seconds. */
 function longCompaction(run: readonly Segment[]): ReturnType<WorkerRunner["compact"]> {
   const runs = Array.from({ length: 40 }, () => run);
-  return runner.compact(runs, TASK, new JobControl());
+  return runner.compact({ runs, samples: runs.flat() }, TASK, new JobControl());
 }
 
 const TASK = {
+  mergeId: 1,
+  kind: "merge" as const,
+  end: undefined,
+  boundaries: { keys: [], minBytes: 0 },
   time: BEFORE_EXPIRY,
   dropTombstones: true,
   recodeQuick: false,
@@ -129,7 +135,8 @@ describe("sections in shared memory", () => {
     expect(segment.meta).toEqual({ ...flushed.run[0], valueLogs: [] });
     expect(files.operationCount("read")).toBe(0);
 
-    const merged = await runner.compact([[segment], [segment]], TASK, new JobControl());
+    const inputs = { runs: [[segment], [segment]], samples: [segment] };
+    const merged = await runner.compact(inputs, TASK, new JobControl());
     const [both] = await openAll(merged.run, merged.sections, files);
     expect(both.find(key, key.length)).toBe(0);
     expect(files.operationCount("read")).toBe(0);
@@ -221,7 +228,7 @@ test.each([
   const [compacting, flushing] = [new JobControl(), new JobControl()];
   const runs = Array.from({ length: 4 }, () => run);
   if (isUrgent) compacting.hurry();
-  const compaction = runner.compact(runs, TASK, compacting);
+  const compaction = runner.compact({ runs, samples: runs.flat() }, TASK, compacting);
   while (compacting.entryCount === 0) await setImmediate();
   const flushed = runner.flush(memtable, FLUSH, flushing);
   while (flushing.entryCount === 0) await setImmediate();
