@@ -39,6 +39,38 @@ describe("RunWriter", () => {
     expect(found.every(({ value }, i) => compareBytes(value, entries[i].value) === 0)).toBe(true);
   });
 
+  test("ends a segment where a boundary is, once it is large enough", async () => {
+    const files = new Files();
+    const begins = async (at: readonly number[], minBytes: number): Promise<number[]> => {
+      const keys = at.map((i) => entryOf(i).key);
+      const options = { ...files.output(8 * SEGMENT_BYTES), boundaries: { keys, minBytes } };
+      const writer = new RunWriter(options);
+      await writer.writeAll(files.source(entries), codersFor(entries), false);
+      const { run } = await writer.finish();
+      return run.map(({ firstKey }) => new DataView(firstKey.slice().buffer).getUint32(0));
+    };
+    expect(await begins([], 0)).toEqual([0]);
+    expect(await begins([0, 1, 7, 4000, 9000], 0)).toEqual([0, 1, 7, 4000]);
+    // The first piece is too small at 7, and the second one ends with the entries.
+    expect(await begins([7, 4000, 4001], 2 * SEGMENT_BYTES)).toEqual([0, 4000]);
+    expect(await begins([7], SEGMENT_BYTES)).toEqual([0]);
+  });
+
+  test("lets a segment outgrow its size to reach a boundary, but not by much", async () => {
+    const files = new Files();
+    const sizes = async (at: number): Promise<number[]> => {
+      const boundaries = { keys: [entryOf(at).key], minBytes: SEGMENT_BYTES };
+      const writer = new RunWriter({ ...files.output(4 * SEGMENT_BYTES), boundaries });
+      await writer.writeAll(files.source(entries), codersFor(entries), false);
+      return (await writer.finish()).run.map(({ keyCount }) => keyCount);
+    };
+    const [usual] = await sizes(0);
+    expect(await sizes(usual + 100)).toEqual([usual + 100, entries.length - usual - 100]);
+    const [stretched] = await sizes(entries.length);
+    expect(stretched).toBeGreaterThan(usual);
+    expect(stretched).toBeLessThan(usual * 1.5);
+  });
+
   test("makes one segment of what fits, and none of nothing", async () => {
     const files = new Files();
     expect(await files.write(entries.slice(0, 3), SEGMENT_BYTES)).toMatchObject([

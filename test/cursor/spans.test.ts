@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
-import { eachSpan, isCovered, Mask, type Span, unionOf } from "../../src/cursor/spans.ts";
+import { clip, eachSpan, isCovered, Mask, type Span, unionOf } from "../../src/cursor/spans.ts";
 import { ALL_KEYS, anySpanList, anySpans, isWithin, SpanList } from "./span-lists.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -21,6 +21,20 @@ function describeSpans(spans: readonly Span[]): string {
   const decode = (key: Uint8Array | undefined): string => Buffer.from(key ?? []).toString();
   return spans.map(({ start, end }) => `${decode(start)}-${decode(end)}`).join(" ");
 }
+
+test.each([
+  ["b-d f-h", undefined, undefined, "b-d f-h"],
+  ["b-d f-h", "c", undefined, "c-d f-h"],
+  ["b-d f-h", "d", "f", ""],
+  ["b-d f-h", "c", "g", "c-d f-g"],
+  ["b-d f-h", undefined, "b", ""],
+  ["b-", "c", undefined, "c-"],
+  ["b-", undefined, "c", "b-c"],
+  ["-", "b", "b", ""],
+])("%s clipped to [%s, %s)", (spans, start, end, expected) => {
+  const bound = (text: string | undefined) => (text === undefined ? undefined : bytes(text));
+  expect(describeSpans(clip(spansOf(spans), bound(start), bound(end)))).toBe(expected);
+});
 
 describe("unionOf", () => {
   test.each([
