@@ -61,7 +61,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:fs/promises": ["io/node.ts", "io/lock.ts", "cli"],
   "node:path": ["io/node.ts", "io/lock.ts", "cli"],
   "node:os": ["io/node.ts", "io/lock.ts", "cli"],
-  "node:buffer": ["cli", "engine/entry-batch.ts", "engine/key-codec.ts"],
+  "node:buffer": ["cli", "engine/key-codec.ts"],
   "node:util": ["io/node.ts", "io/lock.ts", "cli"],
   // For yielding the thread; the timers among it are caught below.
   "node:timers/promises": ["segment", "compaction", "engine", "level"],
