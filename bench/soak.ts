@@ -29,13 +29,13 @@ const { values: args } = parseArgs({
 const MINUTES = Number(args.minutes);
 const KEY_COUNT = Number(args.keys);
 const SAMPLE_MS = Math.min(10_000, (MINUTES * 60_000) / 24);
-/** Small, so that there are many flushes and compactions. */
+/** Small, so that there are many flushes, and compactions of several steps. */
 const OPTIONS = {
   keyEncoding: "utf8",
   valueEncoding: "utf8",
   durability: "os",
   memtableBytes: 2 ** 22,
-  segmentBytes: 2 ** 23,
+  segmentBytes: 2 ** 19,
   blockCacheBytes: 2 ** 22,
 } as const;
 const MAX_SNAPSHOTS = 3;
