@@ -78,7 +78,6 @@ class Window {
 
   /** Reads log[offset, valueEnd), and what the next values are likely to need. */
   private fill(offset: number, valueEnd: number): void {
-    const { log } = this;
     const length = this.end - this.start;
     const near = Math.max(length, MIN_NEAR_BYTES);
     const isNext = offset >= this.start && offset <= this.end + near;
@@ -86,13 +85,24 @@ class Window {
     const ahead = isNext || isPrevious ? Math.min(2 * length, MAX_WINDOW_BYTES) : 0;
     const wanted = Math.max(valueEnd - offset, ahead);
     const start = isPrevious ? Math.max(HEADER_BYTES, valueEnd - wanted) : offset;
-    const end = isPrevious ? valueEnd : Math.min(log.meta.fileBytes, offset + wanted);
+    const end = isPrevious ? valueEnd : Math.min(this.log.meta.fileBytes, offset + wanted);
+    try {
+      this.load(start, end, valueEnd);
+    } catch (error) {
+      if (start === offset && end === valueEnd) throw error;
+      // What cannot be read may be no part of the value, but of one that nobody asks for.
+      this.load(offset, valueEnd, valueEnd);
+    }
+  }
+
+  /** Reads log[start, end), at least up to `needed`. */
+  private load(start: number, end: number, needed: number): void {
     // Nothing is held while a read may throw.
     this.start = 0;
     this.end = 0;
     if (end - start > this.bytes.length) this.bytes = new Uint8Array(end - start);
     const target = this.bytes.subarray(0, end - start);
-    const count = log.readStored(target, start, valueEnd - start);
+    const count = this.log.readStored(target, start, needed - start);
     this.start = start;
     this.end = start + count;
   }
