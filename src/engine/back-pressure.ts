@@ -19,14 +19,14 @@ const MIN_SLOW_BYTES_PER_MS: number = 2 ** 15;
 /** What there is too much of. */
 export type StallReason = "memtables" | "runs";
 
-/** Why writes are slowed down, if they are. */
+/** Why writes are slowed down, if they are. Runs come first: each flush adds to them. */
 export function slowReason(
   sealedMemtables: number,
   runCount: number,
   compactionTrigger: number,
 ): StallReason | undefined {
-  if (sealedMemtables >= MAX_SEALED_MEMTABLES) return "memtables";
-  return runCount > maxRunCount(compactionTrigger) ? "runs" : undefined;
+  if (runCount > maxRunCount(compactionTrigger)) return "runs";
+  return sealedMemtables >= MAX_SEALED_MEMTABLES ? "memtables" : undefined;
 }
 
 /**

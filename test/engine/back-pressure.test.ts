@@ -51,8 +51,10 @@ describe("writes", () => {
     [0, 13, "runs", undefined],
     [1, 23, "runs", undefined],
     [0, 24, "runs", "runs"],
-    [2, 24, "memtables", "memtables"],
-    [3, 99, "memtables", "memtables"],
+    // A flush, however fast, takes away none of the runs.
+    [2, 13, "runs", "memtables"],
+    [2, 24, "runs", "memtables"],
+    [3, 99, "runs", "memtables"],
   ];
 
   test("make the merge of many runs urgent, long before they are slowed down", () => {
