@@ -101,6 +101,21 @@ describe("a row cache", () => {
     expect(find(larger, "k".repeat(4096))).toBeUndefined();
   });
 
+  test("keeps its rows in order beside keys that are longer than a header can say", () => {
+    const content = new Map<string, string>();
+    for (let i = 0; i < 800; i++) content.set(`${i}`.padEnd(4090 + (i % 12), "k"), `value ${i}`);
+    const cache = new RowCache(2 ** 21, 0);
+    for (const round of [1, 2]) {
+      for (const key of content.keys()) {
+        read(cache, content, key);
+        read(cache, content, key);
+        // No more rows leave than make room for another.
+        if (round === 2) expect(cache.bytes).toBeGreaterThan(0.9 * cache.capacityBytes);
+        expect(cache.bytes).toBeLessThanOrEqual(cache.capacityBytes);
+      }
+    }
+  });
+
   test("lets keys in at their first miss as long as there is room, then at their second", () => {
     const cache = new RowCache(2 ** 12, 0);
     let count = 0;
@@ -283,7 +298,7 @@ describe("a row cache", () => {
   test("goes on where positions come to their end", () => {
     const content = new Map<string, string>();
     for (let i = 0; i < 300; i++) content.set(`key ${i}`, `value ${i}`.padEnd(i));
-    const cache = new RowCache(2 ** 14, 0, 2 ** 32 - 2 ** 17);
+    const cache = new RowCache(2 ** 14, 0, 2 ** 32 - 2 ** 19 - 2 ** 17);
     const random = new Random(2);
     for (let i = 0; i < 50_000; i++) {
       const key = `key ${random.below(300)}`;
