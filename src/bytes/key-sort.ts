@@ -40,6 +40,9 @@ const MAX_SORTED_AT_ONCE: number = 2 ** 18;
 /** What a part may have next: no byte, or one of 256. */
 const PART_COUNT = 257;
 
+/** Bytes of a group's keys that are looked at first, to see how many all of them share. */
+const FIRST_COMPARED_BYTES = 32;
+
 /** Keys looked at between two steps of `sortKeys`: some milliseconds. */
 const STEP_KEYS: number = 2 ** 14;
 
@@ -150,17 +153,31 @@ export class KeySort {
     return pos < this.ends[index] ? this.keys[pos] + 1 : 0;
   }
 
-  /** How many bytes all keys of a group share, which are at least `depth`. */
+  /**
+   * How many bytes all keys of a group share, which are at least `depth`. Looks at some of them, then
+   * at twice as many, so that keys which share much with the first are not compared with it to their
+   * ends, for each byte that one that shares little lets the group get on.
+   */
   private sharedBytes(start: number, end: number, depth: number): number {
+    let shared = depth;
+    for (let more = FIRST_COMPARED_BYTES; ; more *= 2) {
+      const limit = shared + more;
+      shared = this.sharedUpTo(limit, start, end, shared);
+      if (shared < limit) return shared;
+    }
+  }
+
+  /** As `sharedBytes`, but `limit` where all keys share so many or more. */
+  private sharedUpTo(limit: number, start: number, end: number, depth: number): number {
     const { keys, ends } = this;
     const first = this.startOf(this.at(start));
-    let shared = ends[this.at(start)] - first;
+    let shared = Math.min(limit, ends[this.at(start)] - first);
     for (let i = start + 1; i < end && shared > depth; i++) {
       const index = this.at(i);
       const pos = this.startOf(index);
-      const limit = Math.min(shared, ends[index] - pos);
+      const keyLimit = Math.min(shared, ends[index] - pos);
       let same = depth;
-      while (same < limit && keys[pos + same] === keys[first + same]) same++;
+      while (same < keyLimit && keys[pos + same] === keys[first + same]) same++;
       shared = same;
     }
     return shared;

@@ -3,8 +3,12 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import { KeySort } from "../../src/bytes/key-sort.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 
-/** The indexes of keys, in order. */
-function sort(keys: readonly Uint8Array[], maxAtOnce?: number): number[] {
+/** The indexes of keys, in order. `watch` may put something in the place of their bytes. */
+function sort(
+  keys: readonly Uint8Array[],
+  maxAtOnce?: number,
+  watch: (bytes: Uint8Array) => Uint8Array = (bytes) => bytes,
+): number[] {
   const bytes = new Uint8Array(keys.reduce((total, key) => total + key.length, 0));
   const ends = new Uint32Array(keys.length);
   let end = 0;
@@ -13,7 +17,7 @@ function sort(keys: readonly Uint8Array[], maxAtOnce?: number): number[] {
     end += key.length;
     ends[i] = end;
   });
-  const sorting = new KeySort(bytes, ends, keys.length, maxAtOnce);
+  const sorting = new KeySort(watch(bytes), ends, keys.length, maxAtOnce);
   while (sorting.step());
   return keys.map((_, i) => sorting.at(i));
 }
@@ -66,5 +70,28 @@ describe("KeySort", () => {
       return key;
     });
     expectSorted(keys);
+  });
+
+  it.each([
+    ["prefixes of each other, longest first", (i: number) => new Uint8Array(300 - i)],
+    [
+      "as long and differ the sooner the later they come",
+      (i: number) => new Uint8Array(300).fill(1, 299 - i),
+    ],
+  ])("reads each byte of keys a few times, also where they are %s", (_, makeKey) => {
+    const keys = Array.from({ length: 300 }, (_, i) => makeKey(i));
+    const total = keys.reduce((sum, key) => sum + key.length, 0);
+    let reads = 0;
+    const watch = (bytes: Uint8Array): Uint8Array =>
+      new Proxy(bytes, {
+        get(target, name) {
+          reads++;
+          return target[Number(name)];
+        },
+      });
+    const expected = keys.map((_, i) => i);
+    expected.sort((a, b) => compareBytes(keys[a], keys[b]) || a - b);
+    expect(sort(keys, undefined, watch)).toEqual(expected);
+    expect(reads).toBeLessThan(20 * total);
   });
 });
