@@ -19,8 +19,8 @@ import type { Memtable } from "./memtable.ts";
 const FIRST_KEY_BYTES: number = 2 ** 16;
 const FIRST_COUNT: number = 2 ** 12;
 
-/** More go into another memtable, since offsets take 32 bits. */
-const MAX_KEY_BYTES = 2 ** 31;
+/** More go into another memtable: an arena holds the tree of so many, whatever they are. */
+const MAX_KEY_BYTES = 2 ** 30;
 
 /**
  * A tree takes at least about half the bytes of its keys. Counting no more makes one memtable of what
