@@ -291,6 +291,22 @@ describe("a segment's values", () => {
     },
   );
 
+  test("that are all alike stay valid too when their block leaves the cache", async () => {
+    const entries = urlEntries(4000).map(({ key, value }, i) => ({
+      key,
+      value: i < 2000 ? bytesOf("a value of many keys") : value && filled(120, i * 120),
+    }));
+    const { fileSystem } = await write(entries, { compression: "none" });
+    const cache = new BlockCache(8 * 5000);
+    const segment = await openSegment(fileSystem, cache);
+    const cursor = segment.cursor();
+    cursor.seek(entries[700].key, entries[700].key.length);
+    const value = cursor.value();
+    for (let i = 2000; i < 4000; i++) expect(lookUp(segment, entries[i].key)).toEqual(entries[i]);
+    expect(cache.misses).toBeGreaterThan(50);
+    expect(value).toEqual(entries[700].value);
+  });
+
   test("are read without any cache", async () => {
     const entries = urlEntries(300);
     const { fileSystem } = await write(entries);
