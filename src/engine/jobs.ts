@@ -184,7 +184,10 @@ export async function flushMemtable(
   }
 }
 
-/** A step of a compaction. `openSamples` opens what the merge's coders are learnt from. */
+/**
+ * A step of a compaction. `openSamples` opens what the merge's coders are learnt from: nothing after
+ * the first step, from where on only a thread that began later learns, of what it reads itself.
+ */
 export async function compactRuns(
   runs: readonly (readonly Segment[])[],
   task: CompactionTask,
@@ -203,9 +206,11 @@ export async function compactRuns(
   };
   const output = { ...outputOf(context, pause, control), boundaries: task.boundaries };
   const coders = (): Promise<SegmentCoders> =>
-    context.mergeCoders.codersFor(task.mergeId, async () =>
-      trainOn(await openSamples(), { compression, largeValueBytes, time: task.time }),
-    );
+    context.mergeCoders.codersFor(task.mergeId, async () => {
+      const samples = await openSamples();
+      const known = samples.length > 0 ? samples : runs.flat();
+      return trainOn(known, { compression, largeValueBytes, time: task.time });
+    });
   try {
     if (task.kind === "split") {
       return await splitSegment({ segment: runs[0][0], time: task.time, output, coders });

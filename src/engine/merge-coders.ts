@@ -3,7 +3,7 @@
  *
  * Learning takes about as long as merging 16 MiB, and a uniform sample of all that is merged suits
  * every part of it. So the first step that writes learns from the whole merge, and those after it
- * use the same coders. A thread that was started in between learns again.
+ * use the same coders. A thread that was started in between learns again, from its first step.
  */
 import type { SegmentCoders } from "../segment/coders.ts";
 

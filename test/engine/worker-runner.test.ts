@@ -165,6 +165,15 @@ describe("a thread that dies", () => {
     expect(await filesLeft()).toEqual([segmentFileName(meta.fileNumber)]);
   });
 
+  test("leaves a merge to one that learns again how to code what is left", async () => {
+    const run = await openAll(await flush(memtableOf(2000)));
+    const first = await runner.compact({ runs: [run, run], samples: run }, TASK, new JobControl());
+    await killThread();
+    // As of every step after the first that wrote.
+    const next = await runner.compact({ runs: [run, run], samples: [] }, TASK, new JobControl());
+    expect(next.run[0].fileBytes).toBe(first.run[0].fileBytes);
+  });
+
   test("leaves what it delivered, and what is being installed is not removed", async () => {
     const compacted = await openAll(await flush(memtableOf(50_000)));
     for (const { meta } of compacted) live.add(meta.fileNumber);
