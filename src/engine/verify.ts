@@ -3,7 +3,7 @@
  *
  * 1. The manifest is read again and must name what the live Version names.
  * 2. Runs are in key order and their segments disjoint. Their writes are in the order of the runs:
- *    every one of a run came after every one of the runs below it.
+ *    every one of a segment came after every one of a segment with such keys in a run below it.
  * 3. Every segment is read whole, and every value in a value log that it refers to: every checksum,
  *    the order of keys, ordinals and counts, and that it is the one that the manifest speaks of.
  *    What is garbage in a value log is not read.
@@ -150,13 +150,21 @@ function verifyOrder(run: Run, file: string): void {
   }
 }
 
-/** `runs`: newest first. `lastSeqno`: of the newest write in any of them. */
+/**
+ * `runs`: newest first. `lastSeqno`: of the newest write in any of them. A merge that is under way, or
+ * was broken off, has moved what it has gone through, newer writes too, into an older run.
+ */
 function verifyAges(runs: readonly (readonly Segment[])[], lastSeqno: number): void {
-  let newest = lastSeqno;
+  const newer: Segment[] = [];
   for (const run of runs) {
-    let oldest = newest + 1;
-    for (const { path, properties } of run) {
-      oldest = Math.min(oldest, properties.firstSeqno);
+    for (const { path, properties, firstKey, lastKey } of run) {
+      let newest = lastSeqno;
+      for (const other of newer) {
+        const first = other.properties.firstSeqno;
+        const mayBeOlder = first <= newest && properties.lastSeqno >= first;
+        if (!mayBeOlder || compareBytes(other.firstKey, lastKey) > 0) continue;
+        if (compareBytes(firstKey, other.lastKey) <= 0) newest = first - 1;
+      }
       if (properties.lastSeqno <= newest) continue;
       throw new CorruptionError("a segment has writes that are newer than its run", {
         file: path,
@@ -165,7 +173,7 @@ function verifyAges(runs: readonly (readonly Segment[])[], lastSeqno: number): v
         actual: `up to ${properties.lastSeqno}`,
       });
     }
-    newest = oldest - 1;
+    newer.push(...run);
   }
 }
 
