@@ -23,8 +23,14 @@
  * back; hence it does not wait where tombstones alone are reason enough. It costs a rewrite of the
  * oldest run for each time that so large a share of it was deleted.
  *
+ * A merge that was broken off between two steps (steps.ts) leaves runs whose writes are not all older
+ * or newer than each other's, though those of each key are. They stay together from then on
+ * (`withPartners`): what a merge of only some of them wrote could not be told by its sequence numbers
+ * from what is newer or older.
+ *
  * Source: RocksDB's db/compaction/compaction_picker_universal.cc, for the rules and their order.
  */
+import type { SeqnoRange } from "../entry.ts";
 import type { Run, SegmentMeta, Version } from "../manifest/version.ts";
 import { clearingGain } from "./value-logs.ts";
 
@@ -73,6 +79,24 @@ export function pickCompaction(
     pickByCount(sizes, options) ??
     pickByGarbage(version)
   );
+}
+
+/**
+ * The choice, with all runs that share a stretch of time with one of it. `ages`: from the first write
+ * to the last of each run, newest first.
+ */
+export function withPartners(choice: Choice, ages: readonly SeqnoRange[]): Choice {
+  let { start, end } = choice;
+  for (;;) {
+    const chosen = ages.slice(start, end);
+    const firstSeqno = Math.min(...chosen.map((age) => age.firstSeqno));
+    const lastSeqno = Math.max(...chosen.map((age) => age.lastSeqno));
+    const newest = ages.findIndex((age) => age.firstSeqno <= lastSeqno);
+    const oldest = ages.findLastIndex((age) => age.lastSeqno >= firstSeqno);
+    if (newest >= start && oldest < end) return { ...choice, start, end };
+    start = Math.min(start, newest);
+    end = Math.max(end, oldest + 1);
+  }
 }
 
 /** Of the bytes of all runs, those that may be hidden by newer ones, and those that certainly are not. */

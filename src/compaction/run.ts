@@ -264,7 +264,7 @@ function spansOf({ rangeTombstones }: Segment): Span[] {
 }
 
 /** From the first write that any of the segments answers for to the last. */
-function seqnosOf(segments: readonly Segment[]): SeqnoRange {
+export function seqnosOf(segments: readonly Segment[]): SeqnoRange {
   let firstSeqno = MAX_SEQNO;
   let lastSeqno = 0;
   for (const { properties } of segments) {

@@ -10,9 +10,15 @@
 
 import { successor } from "../bytes/compare.ts";
 import type { Boundaries } from "../compaction/output.ts";
-import { type Choice, type PickOptions, pickCompaction, runBytes } from "../compaction/pick.ts";
+import {
+  type Choice,
+  type PickOptions,
+  pickCompaction,
+  runBytes,
+  withPartners,
+} from "../compaction/pick.ts";
 import { type PlanOptions, planCompaction } from "../compaction/plan.ts";
-import { mergedSegments, planOptionsOf } from "../compaction/run.ts";
+import { mergedSegments, planOptionsOf, seqnosOf } from "../compaction/run.ts";
 import { nextStep, STEP_SEGMENTS, type Step } from "../compaction/steps.ts";
 import {
   garbageLogs,
@@ -413,8 +419,10 @@ export class Background {
     return this.compacting;
   }
 
-  private async compact(choice: Choice, recodeQuick = false): Promise<void> {
-    const { runs } = this.host.versions.current.version;
+  private async compact(picked: Choice, recodeQuick = false): Promise<void> {
+    const { version, files } = this.host.versions.current;
+    const { runs } = version;
+    const choice = withPartners(picked, files.map(seqnosOf));
     const merge = new Merge(this.nextMergeId++, choice, runs, recodeQuick);
     const { compactionTrigger } = this.host.policy;
     // Somebody waits for a manual one.

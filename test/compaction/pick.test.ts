@@ -7,6 +7,7 @@ import {
   type PickOptions,
   pickCompaction,
   runBytes,
+  withPartners,
 } from "../../src/compaction/pick.ts";
 import type { Version } from "../../src/manifest/version.ts";
 
@@ -286,4 +287,48 @@ test("space is what is newer than the oldest run, and a share of that for each t
 
 test("runBytes adds up the files", () => {
   expect(runBytes(versionOf([shape(1), shape(2), shape(4)]).runs.flat())).toBe(7);
+});
+
+describe("withPartners", () => {
+  type Ages = readonly (readonly [firstSeqno: number, lastSeqno: number])[];
+  const apart: Ages = [
+    [31, 40],
+    [21, 30],
+    [11, 20],
+    [1, 10],
+  ];
+  /** A merge of the middle three was broken off. */
+  const joined: Ages = [
+    [51, 60],
+    [41, 50],
+    [31, 40],
+    [21, 50],
+    [1, 20],
+  ];
+  const cases: [string, Ages, [number, number], [number, number]][] = [
+    ["runs of times that are apart are chosen alone", apart, [1, 3], [1, 3]],
+    ["one alone too", apart, [3, 4], [3, 4]],
+    ["the oldest of a merge brings the newer ones", joined, [3, 5], [1, 5]],
+    ["the newest brings the older ones, one in between included", joined, [0, 2], [0, 4]],
+    ["one in between brings all", joined, [2, 3], [1, 4]],
+    ["newer ones are left alone", joined, [0, 1], [0, 1]],
+    ["older ones are left alone", joined, [4, 5], [4, 5]],
+    [
+      "partners of partners come too",
+      [
+        [31, 40],
+        [21, 40],
+        [11, 22],
+        [1, 12],
+      ],
+      [0, 1],
+      [0, 4],
+    ],
+  ];
+
+  test.each(cases)("%s", (_, ages, [start, end], [first, last]) => {
+    const ranges = ages.map(([firstSeqno, lastSeqno]) => ({ firstSeqno, lastSeqno }));
+    const widened = withPartners({ start, end, reason: "size" }, ranges);
+    expect(widened).toEqual({ start: first, end: last, reason: "size" });
+  });
 });

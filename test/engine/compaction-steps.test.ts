@@ -4,7 +4,7 @@
  */
 import { expect, test } from "vitest";
 import { STEP_SEGMENTS } from "../../src/compaction/steps.ts";
-import type { CompactionEvent, Database } from "../../src/index.ts";
+import { type CompactionEvent, type Database, type OpenOptions, repair } from "../../src/index.ts";
 import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
 import { CrashFileSystem, type CrashPoint, MemoryFileSystem } from "../../src/testing/index.ts";
 import { openFor } from "./harness.ts";
@@ -16,8 +16,13 @@ const STEP_BYTES = STEP_SEGMENTS * SEGMENT_BYTES;
 /** When half of what expires has done so. */
 const NOON = 1000;
 
-function openText(fileSystem: FileSystem, now = 0): Promise<TextDatabase> {
-  return openFor<string, string>("store", {
+function openText(
+  fileSystem: FileSystem,
+  now = 0,
+  policy: OpenOptions<string, string> = {},
+  directory = "store",
+): Promise<TextDatabase> {
+  return openFor<string, string>(directory, {
     fileSystem,
     now: () => now,
     valueEncoding: "utf8",
@@ -27,6 +32,7 @@ function openText(fileSystem: FileSystem, now = 0): Promise<TextDatabase> {
     // Nothing is merged until it is asked for.
     compactionTrigger: 64,
     maxSizeAmplificationPercent: 1000,
+    ...policy,
   });
 }
 
@@ -127,16 +133,13 @@ test.each([0, NOON])("each step keeps to its bound and changes nothing, at %i", 
   expect(sum(events)).toBe(rewritten);
 });
 
-test("what a merge has done stays done when the database is closed in the middle of it", async () => {
-  const fileSystem = new MemoryFileSystem();
-  let database = await openText(fileSystem);
-  for (let run = 0; run < 3; run++) {
-    for (let i = 0; i < 3000; i++) void database.put(keyOf(i), text(400, i + run));
-    await database.flush();
-  }
-  const before = contentOf(database);
+/** Merges all runs, and closes the database when half of that is done. Returns what was told of it. */
+async function compactHalf(
+  fileSystem: FileSystem,
+  database: TextDatabase,
+): Promise<CompactionEvent[]> {
   const inputBytes = sumOf(await segmentBytes(fileSystem));
-  const first = eventsOf(database);
+  const events = eventsOf(database);
   const halfway = new Promise<void>((resolve) => {
     database.on("compaction", ({ remainingBytes }) => {
       if (remainingBytes < inputBytes / 2) resolve();
@@ -146,9 +149,23 @@ test("what a merge has done stays done when the database is closed in the middle
   await halfway;
   await database.close();
   await compaction;
-  expect(first.at(-1)?.remainingBytes).toBeGreaterThan(0);
+  expect(events.at(-1)?.remainingBytes).toBeGreaterThan(0);
+  return events;
+}
+
+test("what a merge has done stays done when the database is closed in the middle of it", async () => {
+  const fileSystem = new MemoryFileSystem();
+  let database = await openText(fileSystem);
+  for (let run = 0; run < 3; run++) {
+    for (let i = 0; i < 3000; i++) void database.put(keyOf(i), text(400, i + run));
+    await database.flush();
+  }
+  const before = contentOf(database);
+  const inputBytes = sumOf(await segmentBytes(fileSystem));
+  const first = await compactHalf(fileSystem, database);
   database = await openText(fileSystem);
   expect(contentOf(database)).toEqual(before);
+  await database.verify();
   // Two thirds of what was gone through was hidden: its space is free.
   expect(sumOf(await segmentBytes(fileSystem))).toBeLessThan((inputBytes * 3) / 4);
   const second = eventsOf(database);
@@ -159,6 +176,43 @@ test("what a merge has done stays done when the database is closed in the middle
   expect(contentOf(database)).toEqual(before);
   expect(database.stats().runs).toHaveLength(1);
 });
+
+/** Merges the two newest runs for their size, and then whatever is due. */
+const TWO_NEWEST = { compactionTrigger: 2, minMergeWidth: 2, maxMergeWidth: 2, sizeRatio: 1000 };
+
+test.each([true, false])(
+  "after a merge that was broken off, one of newer runs can be repaired, with a manifest: %s",
+  async (hasManifest) => {
+    const fileSystem = new MemoryFileSystem();
+    let database = await openText(fileSystem);
+    for (let run = 0; run < 2; run++) {
+      await database.deleteRange({ gte: keyOf(2990) });
+      for (let i = 0; i < 2980; i++) void database.put(keyOf(i), text(400, i + run));
+      await database.flush();
+    }
+    await compactHalf(fileSystem, database);
+    database = await openText(fileSystem);
+    // The older run has writes of the newer one here by now, which are deleted from both.
+    await database.deleteRange({ lt: keyOf(500) });
+    for (let i = 0; i < 300; i++) void database.put(keyOf(600 + 8 * i), text(400, i));
+    await database.flush();
+    const before = contentOf(database);
+    await database.close();
+
+    database = await openText(fileSystem, 0, TWO_NEWEST);
+    await new Promise<void>((resolve) => {
+      database.on("compaction", ({ remainingBytes }) => {
+        if (remainingBytes === 0) resolve();
+      });
+    });
+    await database.verify();
+    await database.close();
+    if (!hasManifest) await fileSystem.remove(joinPath("store", "MANIFEST"));
+    await repair("store", "repaired", { fileSystem, background: "inline", valueEncoding: "utf8" });
+    const repaired = await openText(fileSystem, 0, {}, "repaired");
+    expect(contentOf(repaired)).toEqual(before);
+  },
+);
 
 test("writes and flushes between two steps stay in front of the merge", async () => {
   const database = await openText(new MemoryFileSystem());
