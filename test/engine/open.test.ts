@@ -1,6 +1,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -245,6 +254,23 @@ describe("the end of the newest log", () => {
     const recovered = await openFor(killed, { fileSystem: killedFiles });
     expect(recovered.get("a")).toBe(1);
     expect(killedFiles.updated).toEqual([log]);
+  });
+
+  test("is cut where more follows than the manifest knows", async () => {
+    const directory = temporaryDirectory();
+    const writer = await openFor(directory, { durability: "os" });
+    await writer.put("a", 1);
+    await writer.close();
+    const name = readdirSync(directory).filter((each) => each.endsWith(".wal"));
+    const path = join(directory, name.at(-1) ?? "");
+    const { size } = statSync(path);
+    // The first bytes of a record whose rest a crash took.
+    appendFileSync(path, readFileSync(path).subarray(size - 20, size - 10));
+
+    const reopened = await openFor(directory);
+    expect(reopened.get("a")).toBe(1);
+    expect(reopened.recovery.dropped).toHaveLength(1);
+    expect(statSync(path).size).toBe(size);
   });
 });
 
