@@ -30,7 +30,6 @@ const LOWER: number = 1 - UPPER;
 const CHUNK_BYTES = 4;
 const INDEX_BITS = 29;
 const INDEX_MASK: number = 2 ** INDEX_BITS - 1;
-export const MAX_SORTED_KEYS: number = INDEX_MASK;
 
 /** Up to so many keys insertion is faster than a call of the sort. */
 const MAX_INSERTION = 12;
@@ -43,7 +42,7 @@ const PART_COUNT = 257;
 /** Bytes of a group's keys that are looked at first, to see how many all of them share. */
 const FIRST_COMPARED_BYTES = 32;
 
-/** Keys looked at between two steps of `sortKeys`: some milliseconds. */
+/** Keys looked at in one `step`: some milliseconds. */
 const STEP_KEYS: number = 2 ** 14;
 
 export class KeySort {
@@ -66,7 +65,7 @@ export class KeySort {
     count: number,
     maxAtOnce: number = MAX_SORTED_AT_ONCE,
   ) {
-    assert(count <= MAX_SORTED_KEYS, "an index takes 29 bits");
+    assert(count <= INDEX_MASK, "an index takes 29 bits");
     this.keys = keys;
     this.ends = ends;
     this.maxAtOnce = maxAtOnce;

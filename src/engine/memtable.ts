@@ -507,7 +507,6 @@ export class MemtableCursor implements Cursor {
   /** That of the last key that was asked about. */
   private piece: Piece | undefined;
   private ref: number;
-  private isOpen: boolean;
   /** Some use must be made of what is touched, or the loads would be left out. */
   touched: number;
 
@@ -520,7 +519,6 @@ export class MemtableCursor implements Cursor {
     this.deleted = undefined;
     this.piece = undefined;
     this.ref = NO_VERSION;
-    this.isOpen = true;
     this.touched = 0;
   }
 
@@ -529,13 +527,10 @@ export class MemtableCursor implements Cursor {
     this.seqno = seqno;
     this.time = time;
     this.deleted = deleted;
-    this.isOpen = true;
     this.keys.isValid = false;
   }
 
   close(): void {
-    if (!this.isOpen) return;
-    this.isOpen = false;
     // What is deleted may be of a moment that nobody else remembers.
     this.deleted = undefined;
     this.piece = undefined;
