@@ -31,7 +31,7 @@
  * Source: RocksDB's db/compaction/compaction_picker_universal.cc, for the rules and their order.
  */
 import type { SeqnoRange } from "../entry.ts";
-import type { Run, SegmentMeta, Version } from "../manifest/version.ts";
+import { type Run, total, type Version } from "../manifest/version.ts";
 import { clearingGain } from "./value-logs.ts";
 
 export interface PickOptions {
@@ -163,7 +163,7 @@ function pickByGarbage(version: Version): Choice | undefined {
 
 /** Bytes of a run's segments. */
 export function runBytes(run: Run): number {
-  return run.reduce((total: number, segment: SegmentMeta) => total + segment.fileBytes, 0);
+  return total(run, "fileBytes");
 }
 
 function sum(sizes: readonly number[], start: number, end: number): number {

@@ -25,7 +25,7 @@
  * the step's end move down with the entries, to the oldest run of the merge.
  */
 import { compareBytes } from "../bytes/compare.ts";
-import type { Run, SegmentMeta } from "../manifest/version.ts";
+import { type Run, type SegmentMeta, total } from "../manifest/version.ts";
 import {
   isWorthCarrying,
   overlappingGroups,
@@ -185,7 +185,10 @@ function cutsOf(group: readonly PlannedSegment[], limit: number): Uint8Array[] {
 }
 
 function sumBytes(segments: readonly PlannedSegment[]): number {
-  return segments.reduce((total, { meta }) => total + meta.fileBytes, 0);
+  return total(
+    segments.map(({ meta }) => meta),
+    "fileBytes",
+  );
 }
 
 /** Bytes of the largest segments of each run. */

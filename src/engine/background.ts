@@ -30,6 +30,7 @@ import { ClosedError } from "../errors.ts";
 import {
   type Run,
   type SegmentMeta,
+  total,
   usesOf,
   type ValueLogMeta,
   versionOf,
@@ -608,13 +609,6 @@ function touches(meta: SegmentMeta, bounds: Bounds): boolean {
   // Range tombstones may reach beyond the keys that their segment names.
   if (meta.rangeTombstoneCount > 0) return true;
   return overlaps(bounds, { start: meta.firstKey, end: successor(meta.lastKey) });
-}
-
-function total<F extends "keyCount" | "fileBytes">(
-  files: readonly Readonly<Record<F, number>>[],
-  field: F,
-): number {
-  return files.reduce((sum, meta) => sum + meta[field], 0);
 }
 
 function ignore(): void {

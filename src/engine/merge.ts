@@ -8,7 +8,7 @@
  */
 import type { Choice } from "../compaction/pick.ts";
 import { isAhead, runsAfter, type Step, type StepOutput } from "../compaction/steps.ts";
-import type { Run } from "../manifest/version.ts";
+import { type Run, total } from "../manifest/version.ts";
 import { JobControl } from "./job-control.ts";
 
 export class Merge {
@@ -45,8 +45,8 @@ export class Merge {
     this.reason = choice.reason;
     this.recodeQuick = recodeQuick;
     this.runCount = chosen.length;
-    this.entryCount = sum(chosen, "keyCount");
-    this.inputBytes = sum(chosen, "fileBytes");
+    this.entryCount = total(chosen.flat(), "keyCount");
+    this.inputBytes = total(chosen.flat(), "fileBytes");
     this.remainingBytes = this.inputBytes;
     this.isOldest = choice.end === runs.length;
     this.olderCount = runs.length - choice.end;
@@ -94,7 +94,7 @@ export class Merge {
     return [...newer, ...withoutEmpty(runsAfter(own, step, output)), ...older];
   }
 
-  /** To be called when a step has been installed: the number of runs then, and before. */
+  /** To be called when a step has been installed; `runsBefore` are all runs as they were before. */
   advance(step: Step, runsBefore: readonly Run[], output: StepOutput): void {
     const runs = withoutEmpty(runsAfter(this.within(runsBefore).own, step, output));
     this.stepCount++;
@@ -102,21 +102,17 @@ export class Merge {
     this.control = new JobControl();
     this.isSplitting = false;
     if (step.kind === "merge") {
-      this.entriesBefore += sum(step.runs, "keyCount");
+      this.entriesBefore += total(step.runs.flat(), "keyCount");
       this.startNow = step.end;
       this.isDoneNow = step.end === undefined;
     }
     const ahead = this.isDone
       ? []
       : runs.map((run) => run.filter((meta) => isAhead(meta, this.start)));
-    this.remainingBytes = sum(ahead, "fileBytes");
+    this.remainingBytes = total(ahead.flat(), "fileBytes");
   }
 }
 
 function withoutEmpty(runs: readonly Run[]): Run[] {
   return runs.filter((run) => run.length > 0);
-}
-
-function sum(runs: readonly Run[], field: "keyCount" | "fileBytes"): number {
-  return runs.flat().reduce((total, meta) => total + meta[field], 0);
 }
