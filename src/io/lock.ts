@@ -46,7 +46,7 @@ export async function lockDirectory(
   directory: string,
   onLost: (cause: Error) => void,
 ): Promise<DirectoryLock> {
-  const realDirectory = await fsp.realpath(directory);
+  const realDirectory = fs.realpathSync.native(directory);
   if (lockedHere.has(realDirectory)) {
     throw new LockedError(
       `${directory} is open already in this process: close the other database first`,
@@ -161,7 +161,7 @@ class Lease {
   }
 
   async #create(): Promise<void> {
-    await fsp.mkdir(this.lockPath);
+    fs.mkdirSync(this.lockPath);
     this.#refreshedAt = Date.now();
     try {
       fs.writeFileSync(this.#ownerPath, JSON.stringify(thisOwner()));
@@ -172,7 +172,7 @@ class Lease {
 
   /** While it is not ours, a lock whose holder is dead shows as infinitely old. */
   async #stat(): Promise<{ mtime: Date }> {
-    const { mtime } = await fsp.stat(this.lockPath);
+    const { mtime } = fs.statSync(this.lockPath);
     const isAbandoned = this.#refreshedAt === 0 && this.#isOwnerDead();
     return { mtime: isAbandoned ? new Date(0) : mtime };
   }
@@ -302,8 +302,8 @@ function thisOwner(): Owner {
  * namespace (a container has its own) of one boot of one kernel. Elsewhere a machine stands for it.
  * Two spaces must not share a name; one space may change its name, which only delays a takeover.
  *
- * Blocking, as the writing of the owner's file: neither waits for a disk, and each of their calls would
- * take ten times as long by way of the thread pool.
+ * Blocking, as all that takes the lock: none of it waits for a disk, and each call would take ten times
+ * as long by way of the thread pool.
  */
 function processSpace(): string {
   if (process.platform === "linux") {
