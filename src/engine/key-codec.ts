@@ -182,3 +182,8 @@ export function decodeUtf8(bytes: Uint8Array, start: number, end: number): strin
   }
   return utf8Slice.call(bytes, start, end);
 }
+
+/** The text of bytes[start, end), each of which is a character. */
+export function decodeLatin1(bytes: Uint8Array, start: number, end: number): string {
+  return latin1Slice.call(bytes, start, end);
+}

@@ -16,7 +16,7 @@ import { ByteWriter } from "../bytes/writer.ts";
 import { isWellFormed } from "./key-codec.ts";
 
 /** The bytes that begin a value, of which some are joined with a length below 2^4 or 2^5. */
-const Format = {
+export const Format = {
   shortMap: 0x80,
   shortArray: 0x90,
   shortText: 0xa0,
@@ -38,9 +38,9 @@ const Format = {
   map16: 0xde,
 } as const;
 
-/** Longer text is left to the library, and so is what is nested deeper, and what has more bytes. */
+/** What is nested deeper is left to the library, and so is longer text, and what has more bytes. */
+export const MAX_DEPTH = 32;
 const MAX_TEXT_UNITS = 2 ** 12;
-const MAX_DEPTH = 32;
 const MAX_BYTES = 2 ** 16;
 /** Most elements of an array and properties of an object: more would have too many bytes. */
 const MAX_COUNT: number = 2 ** 16 - 1;

@@ -17,6 +17,7 @@ import { MAX_VALUE_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { decodeUtf8, describe, isWellFormed } from "./key-codec.ts";
 import { PlainEncoder } from "./plain-msgpack.ts";
+import { NOT_PLAIN, PlainDecoder } from "./plain-msgpack-decoder.ts";
 
 /** What `textStart` returns where a value is no text. */
 const NO_TEXT = -1;
@@ -78,10 +79,11 @@ class MsgpackCodec implements ValueCodec<unknown> {
     copyBuffers: true,
     variableMapSize: true,
   });
-  private readonly plain = new PlainEncoder();
+  private readonly encoder = new PlainEncoder();
+  private readonly decoder = new PlainDecoder();
 
   encode(value: unknown): Uint8Array {
-    const bytes = this.plain.encode(value);
+    const bytes = this.encoder.encode(value);
     if (bytes !== undefined) return bytes;
     checkEncodable(value, this.name, 0);
     return bounded(encodeOrThrow(this.name, () => this.packr.pack(value)));
@@ -95,7 +97,8 @@ class MsgpackCodec implements ValueCodec<unknown> {
   decode(bytes: Uint8Array, start: number, end: number): unknown {
     const textStart = this.textStart(bytes, start, end);
     if (textStart >= 0) return decodeUtf8(bytes, textStart, end);
-    return this.packr.unpack(bytes.subarray(start, end));
+    const value = this.decoder.decode(bytes, start, end);
+    return value === NOT_PLAIN ? this.packr.unpack(bytes.subarray(start, end)) : value;
   }
 
   textStart(bytes: Uint8Array, start: number, end: number): number {
