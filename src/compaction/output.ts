@@ -77,7 +77,7 @@ export interface RunOutput {
 /** No value logs are left. */
 const NONE_LEFT: ValueLogSource = new Map();
 
-/** Bytes of input between two pauses: about a millisecond of work. */
+/** Bytes of input between two pauses, at most: about a millisecond of work. */
 const PAUSE_BYTES = 2 ** 16;
 /** Output gathered before it is written. */
 const DRAIN_BYTES = 2 ** 20;
@@ -121,7 +121,8 @@ export class RunWriter {
     dropTombstones: boolean,
     leftLogs: ValueLogSource = NONE_LEFT,
   ): Promise<void> {
-    const { largeValueBytes } = this.options;
+    const { largeValueBytes, segmentBytes } = this.options;
+    const pauseBytes = Math.min(PAUSE_BYTES, segmentBytes);
     const { cursor, seqnos, firstKey, lastKey } = source;
     const view = new ValueView();
     let coverStart: Uint8Array | undefined = firstKey;
@@ -154,7 +155,7 @@ export class RunWriter {
           this.writer.addPlaced(cursor.key, cursor.keyLength, newPlace, cursor.expiry);
         }
       }
-      if (work >= PAUSE_BYTES) {
+      if (work >= pauseBytes) {
         await this.rest(cursor, entryCount);
         work = 0;
         entryCount = 0;

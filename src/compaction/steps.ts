@@ -71,7 +71,7 @@ export interface StepOptions extends PlanOptions {
   readonly stepBytes: number;
 }
 
-/** Bytes that a step rewrites at most: so many times the size at which segments are cut. */
+/** Unless the user says otherwise, a step rewrites so many times the size at which segments are cut. */
 export const STEP_SEGMENTS = 8;
 
 /**

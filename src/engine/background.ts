@@ -19,7 +19,7 @@ import {
 } from "../compaction/pick.ts";
 import { type PlanOptions, planCompaction } from "../compaction/plan.ts";
 import { mergedSegments, planOptionsOf, seqnosOf } from "../compaction/run.ts";
-import { nextStep, STEP_SEGMENTS, type Step } from "../compaction/steps.ts";
+import { nextStep, type Step } from "../compaction/steps.ts";
 import {
   garbageLogs,
   logsOf,
@@ -120,8 +120,10 @@ export interface BackgroundHost {
   /** Who does the work of flushes and compactions. */
   readonly jobs: JobRunner;
   readonly policy: PickOptions;
-  /** Size at which segments are cut: a step of a compaction takes some. */
+  /** Size at which segments are cut. */
   readonly segmentBytes: number;
+  /** Bytes of segments that a step of a compaction rewrites. */
+  readonly maxCompactionBytes: number;
   readonly compression: ValueCompression;
   readonly sources: Sources;
   /** What has expired by then is gone. */
@@ -467,8 +469,7 @@ export class Background {
         maxGarbageShare: merge.reason === "manual" ? MAX_GARBAGE_SHARE_MANUAL : MAX_GARBAGE_SHARE,
       };
       const options = planOptionsOf(files, { ...work, compression }, segmentBytes);
-      const stepBytes = STEP_SEGMENTS * segmentBytes;
-      const step = nextStep(own, merge.start, { ...options, stepBytes });
+      const step = nextStep(own, merge.start, { ...options, stepBytes: host.maxCompactionBytes });
       const task = {
         ...work,
         mergeId: merge.id,

@@ -2,6 +2,7 @@
  * Options of `open`: their meaning, defaults and limits, and the check that says what is wrong.
  */
 import { setTimeout } from "node:timers/promises";
+import { STEP_SEGMENTS } from "../compaction/steps.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
 import { MAX_ENCODING_NAME_BYTES } from "../manifest/format.ts";
@@ -65,7 +66,10 @@ export interface OpenOptions<K = string, V = unknown> {
    * up to 4 KiB, key and value, and an eighth of the budget. Default 16 MiB; 0 for none.
    */
   readonly rowCacheBytes?: number | undefined;
-  /** Bytes at which a run is cut into segments, and value logs are cut. Default 64 MiB; at least 64 KiB. */
+  /**
+   * Bytes at which a run is cut into segments, and value logs are cut. Default 64 MiB; at least 512,
+   * which is for tests: each segment is a file that stays open.
+   */
   readonly segmentBytes?: number | undefined;
   /**
    * Values of this length and more are kept in value logs, beside the segments: compactions do not
@@ -92,6 +96,12 @@ export interface OpenOptions<K = string, V = unknown> {
    * certainly was not. Default 100; 10 to 1000. Less saves disk, and costs writes.
    */
   readonly maxSizeAmplificationPercent?: number | undefined;
+  /**
+   * Bytes of segments that one step of a compaction rewrites, unless one segment of each run is more.
+   * Default 8 times `segmentBytes`; at least 512. A step is installed by itself: less needs less free
+   * disk and lets flushes in sooner, and divides more segments before they can be merged.
+   */
+  readonly maxCompactionBytes?: number | undefined;
   /**
    * How values are compressed. Default `"auto"`: a sample decides for each segment, and values that
    * are long (256 bytes on average) are stored as they are by the flush, to be compressed by the first
@@ -194,6 +204,7 @@ export interface ResolvedOptions<K, V> {
   readonly minMergeWidth: number;
   readonly maxMergeWidth: number;
   readonly maxSizeAmplificationPercent: number;
+  readonly maxCompactionBytes: number;
   readonly compression: ValueCompression;
   readonly background: "worker" | "inline";
   readonly createIfMissing: boolean;
@@ -279,13 +290,14 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   memtableBytes: wholeNumber(2 ** 17, 2 ** 30),
   blockCacheBytes: wholeNumber(0, 2 ** 40),
   rowCacheBytes: wholeNumber(0, 2 ** 30),
-  segmentBytes: wholeNumber(2 ** 16, 2 ** 30),
+  segmentBytes: wholeNumber(512, 2 ** 30),
   largeValueBytes: wholeNumber(64, VALUE_LIMIT_BYTES),
   compactionTrigger: wholeNumber(2, MAX_MERGE_WIDTH),
   sizeRatio: wholeNumber(0, 1000),
   minMergeWidth: wholeNumber(2, MAX_MERGE_WIDTH),
   maxMergeWidth: wholeNumber(2, MAX_MERGE_WIDTH),
   maxSizeAmplificationPercent: wholeNumber(10, 1000),
+  maxCompactionBytes: wholeNumber(512, 2 ** 40),
   compression: oneOf("auto", "none", "symbols", "deflate"),
   background: oneOf("worker", "inline"),
   createIfMissing: boolean,
@@ -300,6 +312,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
 export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedOptions<K, V> {
   checkOptions(options, CHECKS);
   const {
+    segmentBytes = 64 * MEBIBYTE,
     compactionTrigger = 4,
     minMergeWidth = compactionTrigger,
     maxMergeWidth = MAX_MERGE_WIDTH,
@@ -318,13 +331,14 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     memtableBytes: options.memtableBytes ?? 64 * MEBIBYTE,
     blockCacheBytes: options.blockCacheBytes ?? 32 * MEBIBYTE,
     rowCacheBytes: options.rowCacheBytes ?? 16 * MEBIBYTE,
-    segmentBytes: options.segmentBytes ?? 64 * MEBIBYTE,
+    segmentBytes,
     largeValueBytes: options.largeValueBytes ?? 4096,
     compactionTrigger,
     sizeRatio: options.sizeRatio ?? 50,
     minMergeWidth,
     maxMergeWidth,
     maxSizeAmplificationPercent: options.maxSizeAmplificationPercent ?? 100,
+    maxCompactionBytes: options.maxCompactionBytes ?? STEP_SEGMENTS * segmentBytes,
     compression: options.compression ?? "auto",
     background: options.fileSystem === undefined ? (options.background ?? "worker") : "inline",
     createIfMissing: options.createIfMissing ?? true,

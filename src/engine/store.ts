@@ -408,6 +408,10 @@ export class Store implements CommitHost, BackgroundHost {
     return this.jobContext.segmentBytes;
   }
 
+  get maxCompactionBytes(): number {
+    return this.options.maxCompactionBytes;
+  }
+
   get policy(): PickOptions {
     return this.options;
   }

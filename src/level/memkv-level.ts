@@ -74,6 +74,7 @@ const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
   minMergeWidth: true,
   maxMergeWidth: true,
   maxSizeAmplificationPercent: true,
+  maxCompactionBytes: true,
   compression: true,
   background: true,
   createIfMissing: true,

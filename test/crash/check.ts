@@ -1,7 +1,7 @@
 /**
  * Opens what a crash left and checks it against the history.
  */
-import { type Database, open } from "../../src/index.ts";
+import { type Database, type OpenOptions, open } from "../../src/index.ts";
 import type { FileSystem } from "../../src/io/file-system.ts";
 import { readManifest } from "../../src/manifest/manifest.ts";
 import type { CrashFileSystem, CrashPoint } from "../../src/testing/crash-file-system.ts";
@@ -27,6 +27,7 @@ export interface TestClock {
 export function openTest(
   fileSystem: FileSystem,
   clock: TestClock = { time: LATE },
+  more: OpenOptions<string, string> = {},
 ): Promise<TestDatabase> {
   return open<string, string>(DIRECTORY, {
     fileSystem,
@@ -44,6 +45,7 @@ export function openTest(
     maxSizeAmplificationPercent: 1000,
     maxMergeWidth: 2,
     compression: "none",
+    ...more,
   });
 }
 

@@ -3,7 +3,7 @@
  * well or badly. Its crash points are collected with what must hold for each.
  */
 import { ClosedError, DatabaseError } from "../../src/errors.ts";
-import type { BatchOperation, PutOptions } from "../../src/index.ts";
+import type { BatchOperation, OpenOptions, PutOptions } from "../../src/index.ts";
 import type { CrashModel, CrashPoint } from "../../src/testing/crash-file-system.ts";
 import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
 import { Random } from "../../src/testing/random.ts";
@@ -57,12 +57,15 @@ export async function runWorkload(options: WorkloadOptions): Promise<Moment[]> {
   const random = new Random(options.seed);
   let life: Life | undefined;
   for (let i = 0; i < options.lives; i++) {
-    life = new Life(disk, history, random);
+    life = new Life(disk, history, random, i % 2 === 0 ? {} : MANY_SEGMENTS);
     await life.run(options.stepsPerLife);
   }
   take("the end");
   return moments;
 }
+
+/** Values stay in segments, of which a run has several: a merge takes steps. */
+const MANY_SEGMENTS = { largeValueBytes: 4096, segmentBytes: 512, maxCompactionBytes: 512 };
 
 /** Operations, of any kind or of those on names, after which a process may be killed at work. */
 const MAX_OPERATIONS_TO_DEATH = 200;
@@ -74,6 +77,7 @@ class Life {
   readonly #process: Process;
   readonly #history: History;
   readonly #random: Random;
+  readonly #options: OpenOptions<string, string>;
   /** What was asked for and not waited for. */
   #pending: Promise<unknown>[] = [];
   /** What went wrong while the process was alive. */
@@ -83,7 +87,13 @@ class Life {
   readonly #countsNamesOnly: boolean;
   readonly #clock: TestClock = { time: EARLY };
 
-  constructor(disk: CrashFileSystem, history: History, random: Random) {
+  constructor(
+    disk: CrashFileSystem,
+    history: History,
+    random: Random,
+    options: OpenOptions<string, string>,
+  ) {
+    this.#options = options;
     this.#process = new Process(disk);
     this.#history = history;
     this.#random = random;
@@ -107,7 +117,7 @@ class Life {
   }
 
   async #work(steps: number): Promise<void> {
-    const database = await openTest(this.#process, this.#clock);
+    const database = await openTest(this.#process, this.#clock, this.#options);
     this.#recovered(database);
     for (let i = 0; i < steps && this.#process.isAlive; i++) await this.#step(database);
     if (!this.#process.isAlive) return;

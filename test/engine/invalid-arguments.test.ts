@@ -247,6 +247,8 @@ describe("an option", () => {
     ["rowCacheBytes", -1, /whole number from 0/],
     ["rowCacheBytes", 2 ** 31, /whole number from 0/],
     ["segmentBytes", Number.NaN, /whole number/],
+    ["segmentBytes", 511, /whole number from 512/],
+    ["maxCompactionBytes", 511, /whole number from 512/],
     ["largeValueBytes", 63, /whole number from 64 to 8192/],
     ["largeValueBytes", 8193, /whole number from 64 to 8192/],
     ["compactionTrigger", 1, /whole number from 2/],

@@ -11,7 +11,7 @@ import { type Model, System } from "./system.ts";
 export const CHECK_TIMEOUT_MS = 600_000;
 
 export async function checkModel(durability: Durability, runs: number): Promise<void> {
-  const counts = { runs: 0, commands: 0, flushes: 0, compactions: 0, opens: 0 };
+  const counts = { runs: 0, commands: 0, flushes: 0, compactions: 0, laterSteps: 0, opens: 0 };
   await fc.assert(
     fc.asyncProperty(anyOptions, anyCommands, async (options, commands) => {
       const real = await System.create({ ...options, durability }, counts);
@@ -29,5 +29,6 @@ export async function checkModel(durability: Durability, runs: number): Promise<
   if (counts.runs >= 100) {
     expect(counts.flushes).toBeGreaterThan(counts.runs);
     expect(counts.compactions).toBeGreaterThan(counts.runs / 4);
+    expect(counts.laterSteps).toBeGreaterThan(counts.runs / 20);
   }
 }

@@ -94,6 +94,7 @@ export const anyOptions: fc.Arbitrary<SystemOptions> = fc.record({
   blockCacheBytes: fc.constantFrom(0, 2 ** 14, 2 ** 16),
   rowCacheBytes: fc.constantFrom(undefined, undefined, 0, 2 ** 10, 2 ** 12, 2 ** 15),
   memtableBytes: fc.constant(2 ** 17),
-  segmentBytes: fc.constant(2 ** 16),
+  segmentBytes: fc.constantFrom(512, 2 ** 12, 2 ** 16),
+  maxCompactionBytes: fc.constantFrom(512, 2 ** 13, undefined),
   largeValueBytes: fc.constantFrom(64, 1000, 8192),
 });

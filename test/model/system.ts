@@ -40,6 +40,8 @@ export interface OpenIteration {
 export interface Counts {
   flushes: number;
   compactions: number;
+  /** Steps of a compaction that were not its first. */
+  laterSteps: number;
   opens: number;
 }
 
@@ -109,7 +111,10 @@ export class System {
     const { counts, fileSystem } = this;
     counts.opens++;
     this.database.on("flush", () => counts.flushes++);
-    this.database.on("compaction", () => counts.compactions++);
+    this.database.on("compaction", ({ step }) => {
+      counts.compactions++;
+      if (step > 1) counts.laterSteps++;
+    });
     this.database.on("error", (error) => {
       // A process that was killed fails at whatever it was doing; nobody is there to hear of it.
       if (fileSystem === this.fileSystem) this.failures.push(error);
