@@ -17,6 +17,8 @@ const ROUNDS = 5;
 const SYNCED_APPENDS = 200;
 const UNSYNCED_APPENDS = 200_000;
 const PAYLOAD_BYTES = 70;
+/** Of the record of a group of writers. */
+const GROUP_BYTES = 7000;
 
 const fileSystem = new NodeFileSystem();
 const directory = await mkdtemp(join(process.argv[2] ?? tmpdir(), "memkv-bench-wal-"));
@@ -34,9 +36,9 @@ async function create(preallocateBytes: number): Promise<WalWriter> {
 }
 
 /** Microseconds for each synced append: the median. */
-async function synced(preallocateBytes: number): Promise<number> {
+async function synced(payloadBytes: number, preallocateBytes: number): Promise<number> {
   const writer = await create(preallocateBytes);
-  const record = new Uint8Array(RECORD_HEADER_BYTES + PAYLOAD_BYTES).fill(1);
+  const record = new Uint8Array(RECORD_HEADER_BYTES + payloadBytes).fill(1);
   const times: number[] = [];
   for (let i = 0; i < SYNCED_APPENDS; i++) {
     const start = performance.now();
@@ -78,11 +80,15 @@ function median(values: readonly number[]): number {
 await loadChecksum();
 const plain: number[] = [];
 const ahead: number[] = [];
+const plainGroups: number[] = [];
+const aheadGroups: number[] = [];
 const append: number[] = [];
 const replay: number[] = [];
 for (let round = 0; round < ROUNDS; round++) {
-  plain.push(await synced(0));
-  ahead.push(await synced(2 ** 18));
+  plain.push(await synced(PAYLOAD_BYTES, 0));
+  ahead.push(await synced(PAYLOAD_BYTES, 2 ** 18));
+  plainGroups.push(await synced(GROUP_BYTES, 0));
+  aheadGroups.push(await synced(GROUP_BYTES, 2 ** 18));
   const times = await unsynced();
   append.push(times.append);
   replay.push(times.replay);
@@ -93,5 +99,7 @@ console.log(
 );
 console.log(`append and sync               ${median(plain).toFixed(0)} us`);
 console.log(`the same with space ahead     ${median(ahead).toFixed(0)} us`);
+console.log(`append and sync ${GROUP_BYTES} bytes    ${median(plainGroups).toFixed(0)} us`);
+console.log(`the same with space ahead     ${median(aheadGroups).toFixed(0)} us`);
 console.log(`append without sync           ${median(append).toFixed(2)} us`);
 console.log(`replay                        ${median(replay).toFixed(2)} us`);

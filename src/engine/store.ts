@@ -84,7 +84,7 @@ export interface StoreOptions
 }
 
 /** Space a log takes ahead where each write is synced: a sync of space that is there already is faster. */
-const LOG_STEP_BYTES = 2 ** 22;
+const LOG_STEP_BYTES = 2 ** 18;
 
 /** Writes of so many bytes may wait to be committed, and of `memtableBytes` if that is more. */
 const MIN_PENDING_BYTES = 2 ** 24;

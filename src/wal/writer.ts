@@ -6,9 +6,10 @@
  * never read as a part of one. Should all of its bytes be there, it would be replayed although it was
  * not acknowledged: then the writer `isBroken`, for nothing short of a sync could take it back.
  *
- * Space is taken ahead in steps of `preallocateBytes`, by writing one zero at the end of the step: a
- * sync that need not record a new length of the file is 1.3 times as fast (bench/wal.ts). Zeros
- * are no record, so what is left of a step at a crash means nothing.
+ * Space is taken ahead in steps of `preallocateBytes`, by writing zeros behind the record that begins
+ * a step. A sync that has to record neither a new length of the file nor blocks that are new to it
+ * writes no journal: it is 1.4 times as fast for records of 70 bytes, and 1.8 times for groups of
+ * 7 KB (bench/wal.ts). Zeros are no record, so what is left of a step at a crash means nothing.
  *
  * Invariants:
  * 1. HEADER_BYTES <= durableSize <= size, or durableSize = 0 before the first sync.
@@ -37,13 +38,17 @@ export interface WalWriterOptions {
   readonly preallocateBytes?: number;
 }
 
-const ZERO: Uint8Array = new Uint8Array(1);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+/** Of records that are a larger part of a step than this, no step would serve enough to be worth it. */
+const MAX_STEP_PART = 1 / 4;
 
 export class WalWriter {
   readonly path: string;
   readonly #file: File;
   readonly #salt: number;
-  readonly #preallocateBytes: number;
+  /** A step of the space that is taken ahead. */
+  readonly #step: Uint8Array;
   #size: number;
   #durableSize: number;
   /** The file's length; beyond `#size` it has zeros, or what a failed write left. */
@@ -89,7 +94,7 @@ export class WalWriter {
     this.path = file.path;
     this.#file = file;
     this.#salt = salt;
-    this.#preallocateBytes = preallocateBytes;
+    this.#step = new Uint8Array(preallocateBytes);
     this.#size = HEADER_BYTES;
     this.#durableSize = 0;
     this.#allocated = HEADER_BYTES;
@@ -125,10 +130,11 @@ export class WalWriter {
   appendSync(record: Uint8Array, length: number): void {
     this.#frame(record, length);
     try {
-      const allocated = this.#toAllocate(length);
-      if (allocated > this.#allocated) {
-        this.#file.writeSync(ZERO, allocated - 1);
-        this.#allocated = allocated;
+      const ahead = this.#stepBehind(length);
+      if (ahead.length > 0) {
+        const start = this.#size + length;
+        this.#file.writeSync(ahead, start);
+        this.#allocated = start + ahead.length;
       }
       this.#file.writeSync(record.subarray(0, length), this.#size);
     } catch (error) {
@@ -142,10 +148,11 @@ export class WalWriter {
   async append(record: Uint8Array, length: number): Promise<void> {
     this.#frame(record, length);
     try {
-      const allocated = this.#toAllocate(length);
-      if (allocated > this.#allocated) {
-        await this.#file.write(ZERO, allocated - 1);
-        this.#allocated = allocated;
+      const ahead = this.#stepBehind(length);
+      if (ahead.length > 0) {
+        const start = this.#size + length;
+        await this.#file.write(ahead, start);
+        this.#allocated = start + ahead.length;
       }
       await this.#file.write(record.subarray(0, length), this.#size);
     } catch (error) {
@@ -214,11 +221,12 @@ export class WalWriter {
     frameRecord(record, length, this.#salt, this.#size, this.#durableSize);
   }
 
-  /** The length that the file is to have before a record of `length` bytes is written. */
-  #toAllocate(length: number): number {
+  /** The zeros to write behind a record of `length` bytes: none where it fits in a step already. */
+  #stepBehind(length: number): Uint8Array {
     const end = this.#size + length;
-    if (this.#preallocateBytes === 0 || end <= this.#allocated) return this.#allocated;
-    return Math.min(end + this.#preallocateBytes, MAX_LOG_BYTES);
+    const isTaken = end <= this.#allocated;
+    if (isTaken || length > this.#step.length * MAX_STEP_PART) return NO_BYTES;
+    return this.#step.subarray(0, MAX_LOG_BYTES - end);
   }
 
   #appended(length: number): void {
