@@ -9,7 +9,8 @@
  * 1. Room: if the memtable cannot hold the group, the log and memtable are rotated first.
  * 2. Append the record to the WAL. If that fails the log is cut back, the group is rejected and did
  *    not happen; the next one may succeed.
- * 3. For `"sync"`: sync the log. If that fails, what is durable is unknown: the database is poisoned.
+ * 3. For `"sync"`: sync the log, on the calling thread where that is best (sync-pace.ts). If that
+ *    fails, what is durable is unknown: the database is poisoned.
  * 4. Apply the same bytes to the memtable, make them visible, resolve the promise.
  *
  * Before 2 and before 4 the lock must certainly be ours. If it is not at 4, another process may have
@@ -40,6 +41,7 @@ import { toUserError } from "./io-error.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
 import type { RowCache } from "./row-cache.ts";
+import { SyncPace } from "./sync-pace.ts";
 import { WritePace } from "./write-pace.ts";
 
 /** What the group commit needs of the store. */
@@ -69,6 +71,8 @@ export interface CommitHost {
   slowDown(bytes: number): Promise<void>;
   /** Milliseconds of a monotonic clock. */
   now(): number;
+  /** Milliseconds for which the event loop has been idle, since any moment. */
+  idleTime(): number;
   /** Bytes of writes that may wait. */
   readonly maxPendingBytes: number;
   /** Makes everything applied so far visible to readers. */
@@ -140,6 +144,7 @@ export class Committer {
   private readonly queue: (Group | (() => Promise<void>))[] = [];
   private isRunning = false;
   private readonly pace = new WritePace();
+  private readonly syncPace = new SyncPace();
   /** Whether a group or a task is under way that has to wait: what follows cannot overtake it. */
   private isWaiting = false;
   /** Bytes of groups that are not settled. */
@@ -377,7 +382,9 @@ export class Committer {
     if (this.open === group) this.open = undefined;
     this.unyielded += GROUP_COST_BYTES + group.record.writer.length;
     const pending = this.commit(group);
-    if (pending !== undefined || this.unyielded < YIELD_BYTES) return pending;
+    if (pending !== undefined) return pending;
+    // The event loop has its turn after each sync that blocked it: others may have writes to join in.
+    if (this.unyielded < YIELD_BYTES && !group.needsSync) return undefined;
     this.unyielded = 0;
     return setImmediate();
   }
@@ -392,7 +399,7 @@ export class Committer {
     }
     const now = this.host.now();
     const needsToWait =
-      group.needsSync ||
+      (group.needsSync && !this.syncPace.mayBlock(now)) ||
       !this.mayBlock(record, now) ||
       !this.host.lock.isHeld() ||
       !this.host.isLogReady ||
@@ -401,6 +408,7 @@ export class Committer {
     if (needsToWait) return this.commitSlowly(group);
     try {
       this.appendSync(record, now);
+      if (group.needsSync) this.syncPaced();
     } catch (error) {
       this.settle(group, error);
       return undefined;
@@ -424,7 +432,7 @@ export class Committer {
       const now = this.host.now();
       if (this.mayBlock(record, now)) this.appendSync(record, now);
       else await this.append(record, now);
-      if (group.needsSync) await this.syncLog();
+      if (group.needsSync) await this.syncObserved();
       await this.confirmLock();
     } catch (error) {
       this.settle(group, error instanceof DatabaseError ? error : ioError(error));
@@ -535,6 +543,22 @@ export class Committer {
     } catch (error) {
       throw this.poisonWith(error);
     }
+  }
+
+  /** As `syncLogSync`; the pace learns from it. */
+  private syncPaced(): void {
+    const start = this.host.now();
+    this.syncLogSync();
+    this.syncPace.noteBlocking(start, this.host.now());
+  }
+
+  /** As `syncLog`; the pace learns from it. */
+  private async syncObserved(): Promise<void> {
+    const { host } = this;
+    const start = host.now();
+    const idleStart = host.idleTime();
+    await this.syncLog();
+    this.syncPace.noteWaited(start, host.now(), host.idleTime() - idleStart);
   }
 
   /** Makes the group's writes visible and settles it. Returns why that failed, if it did. */

@@ -374,6 +374,10 @@ export class Store implements CommitHost, BackgroundHost {
     return performance.now();
   }
 
+  idleTime(): number {
+    return performance.eventLoopUtilization().idle;
+  }
+
   get maxPendingBytes(): number {
     return Math.max(this.options.memtableBytes, MIN_PENDING_BYTES);
   }

@@ -34,7 +34,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "a synced write is acknowledged before the sync",
     "crash",
     "engine/commit.ts",
-    "if (group.needsSync) await this.syncLog();",
+    "if (group.needsSync) await this.syncObserved();",
     "",
   ),
   bug(

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
+import type { RecordBuilder } from "../../src/engine/batch.ts";
 import { type CommitHost, Committer } from "../../src/engine/commit.ts";
 import { DeadRange } from "../../src/engine/dead-range.ts";
 import { createMemtable } from "../../src/engine/memtable.ts";
+import { SyncPace } from "../../src/engine/sync-pace.ts";
 import { WritePace } from "../../src/engine/write-pace.ts";
 import { NEVER } from "../../src/entry.ts";
 import type { File } from "../../src/io/file-system.ts";
@@ -140,11 +142,63 @@ describe("WritePace", () => {
   });
 });
 
-/** A disk whose writes take as long as the clock is told. */
+describe("SyncPace", () => {
+  /** Lets a sync through the thread pool be learnt from; times from 0 on. */
+  const waited = (duration: number, idle: number): SyncPace => {
+    const pace = new SyncPace();
+    pace.noteWaited(0, duration, idle);
+    return pace;
+  };
+
+  test.each([
+    ["short, the thread idle", 0.5, 0.5, true],
+    ["short, the thread idle for half of it", 0.5, 0.25, true],
+    ["short, the thread busy for more than half of it", 0.5, 0.24, false],
+    ["of no time at all", 0, 0, true],
+    ["long, the thread idle", 0.51, 0.51, false],
+  ])("after a sync that was %s", (_, duration, idle, mayBlock) => {
+    expect(waited(duration, idle).mayBlock(duration)).toBe(mayBlock);
+  });
+
+  test("lets none block before it has seen any", () => {
+    expect(new SyncPace().mayBlock(0)).toBe(false);
+  });
+
+  test("lets fifteen block, and then wants to see another", () => {
+    const pace = waited(0.1, 0.1);
+    for (let i = 1; i <= 15; i++) {
+      expect(pace.mayBlock(i)).toBe(true);
+      pace.noteBlocking(i, i + 0.1);
+    }
+    expect(pace.mayBlock(16)).toBe(false);
+    pace.noteWaited(16, 16.1, 0.1);
+    expect(pace.mayBlock(17)).toBe(true);
+  });
+
+  test("lets none block for fifty times as long as one took that was slow", () => {
+    const pace = waited(0.1, 0.1);
+    pace.noteBlocking(1, 1.5);
+    expect(pace.mayBlock(2)).toBe(true);
+    pace.noteBlocking(2, 4);
+    expect(pace.mayBlock(4)).toBe(false);
+    // However short others are meanwhile.
+    pace.noteWaited(10, 10.1, 0.1);
+    expect(pace.mayBlock(103.9)).toBe(false);
+    expect(pace.mayBlock(104)).toBe(true);
+  });
+});
+
+type Call = "writeSync" | "write" | "syncSync" | "sync";
+
+/** A disk whose writes and syncs take as long as the clock is told. */
 class SlowFile {
   time = 0;
   writeMs = 0;
-  readonly calls: ("writeSync" | "write")[] = [];
+  syncMs = 0;
+  /** Milliseconds for which the event loop was idle, and what part of a sync it is. */
+  idle = 0;
+  idlePart = 0;
+  readonly calls: Call[] = [];
 
   wrap(file: File): File {
     const write = (kind: "writeSync" | "write", source: Uint8Array, position: number): void => {
@@ -152,14 +206,20 @@ class SlowFile {
       this.time += this.writeMs;
       file.writeSync(source, position);
     };
+    const sync = (kind: "syncSync" | "sync"): void => {
+      this.calls.push(kind);
+      this.time += this.syncMs;
+      if (kind === "sync") this.idle += this.syncMs * this.idlePart;
+      file.syncSync();
+    };
     return {
       path: file.path,
       size: () => file.size(),
       readSync: (target, position) => file.readSync(target, position),
       writeSync: (source, position) => write("writeSync", source, position),
       write: async (source, position) => write("write", source, position),
-      sync: () => file.sync(),
-      syncSync: () => file.syncSync(),
+      sync: async () => sync("sync"),
+      syncSync: () => sync("syncSync"),
       truncate: (length) => file.truncate(length),
       close: () => file.close(),
     };
@@ -179,16 +239,15 @@ class SlowFileSystem extends MemoryFileSystem {
   }
 }
 
-test("a stalled disk does not stall the thread, and is tried again later", async () => {
+/** Commits to the disk, and tells `published` of the newest write after each group. */
+async function createCommitter(slow: SlowFile, published: number[]): Promise<Committer> {
   await loadChecksum();
-  const slow = new SlowFile();
   const wal = WalWriter.createSync({
     fileSystem: new SlowFileSystem(slow),
     path: "1.wal",
     identity: { databaseId: new Uint8Array(16), fileNumber: 1 },
   });
   const memtable = createMemtable(2 ** 20, 0, 0, 0);
-  const published: number[] = [];
   const host: CommitHost = {
     memtable,
     dead: new DeadRange(),
@@ -210,18 +269,25 @@ test("a stalled disk does not stall the thread, and is tried again later", async
     isSlowed: false,
     slowDown: () => Promise.resolve(),
     now: () => slow.time,
+    idleTime: () => slow.idle,
     publish: (lastSeqno) => published.push(lastSeqno),
   };
-  const committer = new Committer(host, 0);
-  const key = Uint8Array.of(1);
-  const write = async (count: number): Promise<string[]> => {
+  return new Committer(host, 0);
+}
+
+const key = Uint8Array.of(1);
+const put = (record: RecordBuilder): void => record.put(key, 1, key, NEVER);
+const repeat = (kind: Call, count: number): Call[] => new Array<Call>(count).fill(kind);
+
+test("a stalled disk does not stall the thread, and is tried again later", async () => {
+  const slow = new SlowFile();
+  const published: number[] = [];
+  const committer = await createCommitter(slow, published);
+  const write = async (count: number): Promise<Call[]> => {
     slow.calls.length = 0;
-    for (let i = 0; i < count; i++) {
-      await committer.write((record) => record.put(key, 1, key, NEVER), "os");
-    }
+    for (let i = 0; i < count; i++) await committer.write(put, "os");
     return slow.calls;
   };
-  const repeat = (kind: string, count: number): string[] => new Array<string>(count).fill(kind);
   expect(await write(5)).toEqual(repeat("writeSync", 5));
   slow.writeMs = 20;
   expect(await write(8)).toEqual([...repeat("writeSync", 3), ...repeat("write", 5)]);
@@ -237,4 +303,61 @@ test("a stalled disk does not stall the thread, and is tried again later", async
   expect(await write(2)).toEqual(repeat("write", 2));
   // In their order.
   expect(published).toEqual(Array.from({ length: 122 }, (_, i) => i + 1));
+});
+
+describe("a synced write", () => {
+  /** The syncs of that many awaited writes. */
+  const syncsOf = async (committer: Committer, slow: SlowFile, count: number): Promise<Call[]> => {
+    slow.calls.length = 0;
+    for (let i = 0; i < count; i++) await committer.write(put, "sync");
+    return slow.calls.filter((call) => call.startsWith("sync"));
+  };
+
+  test("blocks the thread while it would only wait, but for one in sixteen", async () => {
+    const slow = new SlowFile();
+    slow.syncMs = 0.1;
+    slow.idlePart = 1;
+    const published: number[] = [];
+    const committer = await createCommitter(slow, published);
+    const round: Call[] = ["sync", ...repeat("syncSync", 15)];
+    expect(await syncsOf(committer, slow, 32)).toEqual([...round, ...round]);
+    expect(published).toEqual(Array.from({ length: 32 }, (_, i) => i + 1));
+  });
+
+  test("leaves the thread to others that have work", async () => {
+    const slow = new SlowFile();
+    slow.syncMs = 0.1;
+    slow.idlePart = 0.2;
+    const committer = await createCommitter(slow, []);
+    expect(await syncsOf(committer, slow, 32)).toEqual(repeat("sync", 32));
+  });
+
+  test("leaves the thread alone on a disk that is slow, or has become so", async () => {
+    const slow = new SlowFile();
+    slow.syncMs = 3;
+    slow.idlePart = 1;
+    const committer = await createCommitter(slow, []);
+    expect(await syncsOf(committer, slow, 20)).toEqual(repeat("sync", 20));
+    slow.syncMs = 0.1;
+    expect(await syncsOf(committer, slow, 2)).toEqual(["sync", "syncSync"]);
+    slow.syncMs = 10;
+    expect(await syncsOf(committer, slow, 20)).toEqual(["syncSync", ...repeat("sync", 19)]);
+    slow.syncMs = 0.1;
+    slow.time += 500;
+    expect(await syncsOf(committer, slow, 2)).toEqual(["sync", "syncSync"]);
+  });
+
+  test("gives the event loop its turn, in which others join the next", async () => {
+    const slow = new SlowFile();
+    slow.idlePart = 1;
+    const committer = await createCommitter(slow, []);
+    expect(await syncsOf(committer, slow, 2)).toEqual(["sync", "syncSync"]);
+    const second = committer.write(put, "sync");
+    // All microtasks have run then.
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(slow.calls).toEqual(["writeSync", "sync", "writeSync", "syncSync"]);
+    const third = committer.write(put, "sync");
+    await Promise.all([second, third]);
+    expect(slow.calls.slice(4)).toEqual(["writeSync", "syncSync"]);
+  });
 });
