@@ -197,6 +197,18 @@ export class ValueScanner {
       while (start > first && endOffset - offsets[start - 1] <= MAX_WINDOW_BYTES) start--;
     }
     this.windowBlocks = Math.min(this.windowBlocks * 2, MAX_WINDOW_BLOCKS);
+    try {
+      this.load(start, end);
+    } catch (error) {
+      if (start === block && end === block + 1) throw error;
+      // What cannot be read may be no part of the block, but of one that nobody asks for.
+      this.load(block, block + 1);
+    }
+  }
+
+  /** Reads blocks [start, end). */
+  private load(start: number, end: number): void {
+    const { offsets, lengths } = this.reader.index;
     const length = offsets[end - 1] + lengths[end - 1] - offsets[start];
     this.windowStart = 0;
     this.windowEnd = 0;

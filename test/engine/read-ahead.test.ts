@@ -12,6 +12,7 @@ import {
   InvalidArgumentError,
   open,
 } from "../../src/index.ts";
+import { FaultFileSystem, MemoryFileSystem } from "../../src/testing/index.ts";
 
 const COUNT = 100;
 
@@ -390,3 +391,44 @@ test("an iteration that cannot begin lets go of its moment", () => {
   expect(() => iterable[Symbol.iterator]()).toThrow(DatabaseError);
   expect(released).toBe(1);
 });
+
+test.each([false, true])(
+  "a block is read by itself where reading ahead of it fails, in reverse: %s",
+  async (reverse) => {
+    const disk = new FaultFileSystem(new MemoryFileSystem());
+    const options = { fileSystem: disk, valueEncoding: "utf8", compression: "none" } as const;
+    const db = await open("store", { ...options, blockCacheBytes: 0 });
+    const keys = Array.from({ length: 200 }, (_, i) => `key ${1000 + i}`);
+    for (const key of keys) void db.put(key, key.repeat(100));
+    await db.flush();
+    if (reverse) keys.reverse();
+    /** What comes before an error, if there is one. */
+    const scan = (): string[] => {
+      const seen: string[] = [];
+      try {
+        for (const [key, value] of db.entries({ reverse })) {
+          expect(value).toBe(key.repeat(100));
+          seen.push(key);
+        }
+      } catch (error) {
+        expect(error).toMatchObject({ code: "MEMKV_IO" });
+      }
+      return seen;
+    };
+    const before = disk.operationCount("read");
+    expect(scan()).toEqual(keys);
+    const readCount = disk.operationCount("read") - before;
+    expect(readCount).toBeGreaterThan(5);
+    const cutShort: number[] = [];
+    for (let nth = 1; nth <= readCount; nth++) {
+      disk.inject({ kinds: ["read"], nth, effect: { kind: "fail", code: "EIO" } });
+      const seen = scan();
+      expect(seen).toEqual(keys.slice(0, seen.length));
+      if (seen.length < keys.length) cutShort.push(nth);
+    }
+    expect(disk.struck).toHaveLength(readCount);
+    // The first block is read without others.
+    expect(cutShort).toEqual([1]);
+    await db.close();
+  },
+);
