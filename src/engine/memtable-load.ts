@@ -1,23 +1,38 @@
 /**
  * MemtableLoad: fills a new memtable with many writes at once, as recovery does from the logs.
  *
- * Each write goes into the version heap at once, as `Memtable.add` puts it there; its key is kept
- * aside. In the end the keys are sorted (bytes/key-sort.ts), the versions of each are linked in the
- * order in which they were written, and the tree is made from the keys in order (art/sorted-load.ts).
- * That takes about a third of the time of as many insertions, all of it in small steps.
+ * Each write goes into the version heap at once, as `Memtable.add` puts it there. Its key goes into a
+ * list, and into a hash table, which leads a later write of the same key to the one before it, and
+ * reads by key to the newest. So the memtable answers `find` as soon as the writes are there.
  *
- * Until `finish` has resolved the memtable must not be read. Memory beside it: the keys, and 16
- * bytes each.
+ * For all else it needs its tree: the keys are sorted (bytes/key-sort.ts), and the tree is made from
+ * them in order (art/sorted-load.ts), which takes about a third of the time of as many insertions.
+ * That can be done step by step, while the memtable is read; whoever needs the tree before it is
+ * there has what is left of it done at once (`Memtable.tree`). Then the load is let go of.
+ *
+ * Memory beside the memtable until then: the keys, and 32 bytes each. It is shared memory for the
+ * reason that BlockCache gives.
  */
-import type { SortedLoad } from "../art/sorted-load.ts";
-import { NO_VALUE } from "../art/tree.ts";
+import { SortedLoad } from "../art/sorted-load.ts";
+import { NO_VALUE, type Tree } from "../art/tree.ts";
+import { assert } from "../assert.ts";
 import { KeySort } from "../bytes/key-sort.ts";
 import { type EntryKind, NEVER } from "../entry.ts";
 import type { OperationTarget } from "./batch.ts";
-import type { Memtable } from "./memtable.ts";
+import type { Memtable, PendingKeys } from "./memtable.ts";
 
-const FIRST_KEY_BYTES: number = 2 ** 16;
-const FIRST_COUNT: number = 2 ** 12;
+/**
+ * There is room at first for as many keys as a full memtable mostly has: to grow takes time. It costs no
+ * memory until something is written to it.
+ */
+const USUAL_ENTRY_BYTES = 64;
+const MIN_FIRST_COUNT: number = 2 ** 10;
+const MIN_FIRST_KEY_BYTES: number = 2 ** 16;
+
+/** Slots of the hash table for each key that there is room for: at most half of them are taken. */
+const SLOTS_PER_KEY = 2;
+/** A slot without a key. In others is the index of one, plus 1. */
+const FREE = 0;
 
 /** More go into another memtable: an arena holds the tree of so many, whatever they are. */
 const MAX_KEY_BYTES = 2 ** 30;
@@ -27,37 +42,61 @@ const MAX_KEY_BYTES = 2 ** 30;
  * was one; where it takes more, the memtable is somewhat larger than its capacity.
  */
 const LEAST_TREE_PART = 1 / 2;
-/** How often `Memtable.canHold` counts a key's bytes. */
-const COUNTED_TWICE = 2;
 
-/** Keys put into the tree between two pauses: some milliseconds. */
+/** Keys put into the tree in one step: some milliseconds. */
 const STEP_KEYS: number = 2 ** 14;
 
-export class MemtableLoad implements OperationTarget {
+export class MemtableLoad implements OperationTarget, PendingKeys {
   readonly memtable: Memtable;
+  private readonly seed: number;
   /** The keys, one after the other: key i ends at ends[i]. */
   private keys: Uint8Array;
   private ends: Uint32Array;
-  /** Where in the version heap its entry is. */
+  /** Where in the version heap its newest entry is. */
   private refs: Uint32Array;
+  private hashes: Uint32Array;
+  private slots: Uint32Array;
   private keyBytes: number;
-  private count: number;
+  /** Keys that are there. */
+  count: number;
+  /** Set once there are no more writes to come. */
+  private order: KeySort | undefined;
+  private tree: SortedLoad | undefined;
+  /** Keys that are in the tree. */
+  private placed: number;
 
-  /** `memtable` is new. */
-  constructor(memtable: Memtable) {
+  /**
+   * `memtable` is new. Whoever chooses the keys must not know `seed`, or could choose ones that all
+   * have one hash.
+   */
+  constructor(memtable: Memtable, seed: number) {
     this.memtable = memtable;
-    this.keys = new Uint8Array(FIRST_KEY_BYTES);
-    this.ends = new Uint32Array(FIRST_COUNT);
-    this.refs = new Uint32Array(FIRST_COUNT);
+    this.seed = seed;
+    const { capacityBytes } = memtable;
+    const usualCount = Math.max(MIN_FIRST_COUNT, capacityBytes / USUAL_ENTRY_BYTES);
+    const firstCount = 2 ** Math.ceil(Math.log2(usualCount));
+    this.keys = sharedBytes(Math.max(MIN_FIRST_KEY_BYTES, capacityBytes / 2));
+    this.ends = sharedWords(firstCount);
+    this.refs = sharedWords(firstCount);
+    this.hashes = sharedWords(firstCount);
+    this.slots = sharedWords(firstCount * SLOTS_PER_KEY);
     this.keyBytes = 0;
     this.count = 0;
+    this.order = undefined;
+    this.tree = undefined;
+    this.placed = 0;
+    memtable.pend(this);
   }
 
-  /** As `Memtable.canHold`, of what is there already and that many more entries. */
+  /** What the tree will take, at least. */
+  get treeBytes(): number {
+    return Math.ceil(this.keyBytes * LEAST_TREE_PART);
+  }
+
+  /** As `Memtable.canHold`. */
   canHold(operationCount: number, keyBytes: number, valueBytes: number): boolean {
     if (this.count > 0 && this.keyBytes + keyBytes > MAX_KEY_BYTES) return false;
-    const treeBytes = Math.ceil((this.keyBytes * LEAST_TREE_PART) / COUNTED_TWICE);
-    return this.memtable.canHold(operationCount, keyBytes + treeBytes, valueBytes);
+    return this.memtable.canHold(operationCount, keyBytes, valueBytes);
   }
 
   add(
@@ -71,19 +110,17 @@ export class MemtableLoad implements OperationTarget {
     valueEnd: number,
     expiry: number = NEVER,
   ): void {
-    const { memtable, count } = this;
-    const end = this.keyBytes + keyEnd - keyStart;
-    if (end > this.keys.length) this.keys = grown(new Uint8Array(2 * end), this.keys);
-    if (count === this.ends.length) {
-      this.ends = grown(new Uint32Array(2 * count), this.ends);
-      this.refs = grown(new Uint32Array(2 * count), this.refs);
+    const { memtable } = this;
+    const ref = memtable.appendEntry(seqno, kind, value, valueStart, valueEnd, expiry);
+    const hash = this.hashOf(key, keyStart, keyEnd);
+    const slot = this.slotOf(key, keyStart, keyEnd, hash);
+    const index = this.slots[slot] - 1;
+    if (index >= 0) {
+      memtable.link(ref, this.refs[index]);
+      this.refs[index] = ref;
+    } else {
+      this.addKey(key, keyStart, keyEnd, hash, slot, ref);
     }
-    const { keys } = this;
-    for (let from = keyStart, to = this.keyBytes; from < keyEnd; from++, to++) keys[to] = key[from];
-    this.keyBytes = end;
-    this.ends[count] = end;
-    this.refs[count] = memtable.appendEntry(seqno, kind, value, valueStart, valueEnd, expiry);
-    this.count = count + 1;
     if (memtable.rangeTombstoneCount > 0) memtable.noteEntry(key, keyStart, keyEnd);
   }
 
@@ -96,32 +133,123 @@ export class MemtableLoad implements OperationTarget {
     this.memtable.deleteRange(start, end, seqno, firstSeqno);
   }
 
-  /** Makes the memtable readable and lets go of all else. `pause` lets other work run. */
-  async finish(pause: () => Promise<void>): Promise<void> {
-    const { keys, ends, count } = this;
-    const order = new KeySort(keys, ends, count);
-    while (order.step()) await pause();
-    const tree = this.memtable.startLoad(keys);
-    for (let i = 0; i < count; i += STEP_KEYS) {
-      if (i > 0) await pause();
-      this.linkKeys(order, i, Math.min(i + STEP_KEYS, count), tree);
-    }
-    tree.finish();
-    this.keys = new Uint8Array(0);
-    this.ends = new Uint32Array(0);
-    this.refs = new Uint32Array(0);
+  /** Reference of the newest entry of key[0, length), or NO_VALUE. */
+  find(key: Uint8Array, length: number): number {
+    const slot = this.slotOf(key, 0, length, this.hashOf(key, 0, length));
+    const index = this.slots[slot] - 1;
+    return index < 0 ? NO_VALUE : this.refs[index];
+  }
+
+  /**
+   * Brings the tree on for some milliseconds; false once it is there. To sort very many keys that
+   * begin alike takes longer. There can be no more writes after the first step.
+   */
+  step(tree: Tree): boolean {
+    const { count } = this;
+    this.order ??= new KeySort(this.keys, this.ends, count);
+    if (this.order.step()) return true;
+    this.tree ??= new SortedLoad(tree, this.keys);
+    const end = Math.min(this.placed + STEP_KEYS, count);
+    this.place(this.order, this.tree, this.placed, end);
+    this.placed = end;
+    if (end < count) return true;
+    this.tree.finish();
+    return false;
   }
 
   /** Puts the keys of rank [from, to) into the tree. */
-  private linkKeys(order: KeySort, from: number, to: number, tree: SortedLoad): void {
-    const { memtable, ends, refs } = this;
+  private place(order: KeySort, tree: SortedLoad, from: number, to: number): void {
+    const { ends, refs } = this;
     for (let i = from; i < to; i++) {
       const index = order.at(i);
-      const ref = refs[index];
-      const previous = tree.add(index === 0 ? 0 : ends[index - 1], ends[index], ref);
-      if (previous !== NO_VALUE) memtable.link(ref, previous);
+      tree.add(index === 0 ? 0 : ends[index - 1], ends[index], refs[index]);
     }
   }
+
+  private addKey(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    hash: number,
+    slot: number,
+    ref: number,
+  ): void {
+    assert(this.order === undefined, "all writes come before the first step");
+    const index = this.count++;
+    const start = this.keyBytes;
+    const end = start + keyEnd - keyStart;
+    if (end > this.keys.length) this.keys = grown(sharedBytes(2 * end), this.keys);
+    const { keys } = this;
+    for (let from = keyStart, to = start; to < end; from++, to++) keys[to] = key[from];
+    this.keyBytes = end;
+    this.ends[index] = end;
+    this.refs[index] = ref;
+    this.hashes[index] = hash;
+    this.slots[slot] = index + 1;
+    if (this.count === this.ends.length) this.grow();
+  }
+
+  private grow(): void {
+    const count = 2 * this.ends.length;
+    this.ends = grown(sharedWords(count), this.ends);
+    this.refs = grown(sharedWords(count), this.refs);
+    this.hashes = grown(sharedWords(count), this.hashes);
+    const { hashes } = this;
+    const slots = sharedWords(count * SLOTS_PER_KEY);
+    const mask = slots.length - 1;
+    for (let i = 0; i < this.count; i++) {
+      let slot = hashes[i] & mask;
+      while (slots[slot] !== FREE) slot = (slot + 1) & mask;
+      slots[slot] = i + 1;
+    }
+    this.slots = slots;
+  }
+
+  /** The slot that has the key, or the free one where it belongs. */
+  private slotOf(key: Uint8Array, keyStart: number, keyEnd: number, hash: number): number {
+    const { slots, hashes } = this;
+    const mask = slots.length - 1;
+    let slot = hash & mask;
+    for (;;) {
+      const index = slots[slot] - 1;
+      if (index < 0) return slot;
+      if (hashes[index] === hash && this.isKey(index, key, keyStart, keyEnd)) return slot;
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  private isKey(index: number, key: Uint8Array, keyStart: number, keyEnd: number): boolean {
+    const { keys, ends } = this;
+    const start = index === 0 ? 0 : ends[index - 1];
+    if (ends[index] - start !== keyEnd - keyStart) return false;
+    let from = keyStart;
+    for (let to = start; from < keyEnd && keys[to] === key[from]; to++) from++;
+    return from === keyEnd;
+  }
+
+  /**
+   * A multiplicative hash whose beginning is secret. Of two bytes at a time: they cannot undo what those
+   * before them made of its 32 bits, for any beginning, as four could.
+   */
+  private hashOf(key: Uint8Array, start: number, end: number): number {
+    let hash = this.seed ^ (end - start);
+    let pos = start;
+    for (; pos + 1 < end; pos += 2) {
+      hash = Math.imul(hash ^ key[pos] ^ (key[pos + 1] << 8), 0x9e3779b1);
+      hash ^= hash >>> 15;
+    }
+    if (pos < end) hash = Math.imul(hash ^ key[pos], 0x9e3779b1);
+    hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+    return (hash ^ (hash >>> 13)) >>> 0;
+  }
+}
+
+function sharedBytes(length: number): Uint8Array {
+  return new Uint8Array(new SharedArrayBuffer(length));
+}
+
+function sharedWords(count: number): Uint32Array {
+  return new Uint32Array(new SharedArrayBuffer(4 * count));
 }
 
 function grown<T extends Uint8Array | Uint32Array>(larger: T, array: T): T {

@@ -21,6 +21,9 @@
  * A reference is an offset in units of 8 bytes, so that 32 bits address 32 GiB. What limits a
  * memtable is the platform: a SharedArrayBuffer of Node 20 ends at 4 GiB (MAX_HEAP_BYTES).
  *
+ * After a crash the keys may not be in the tree yet (memtable-load.ts): they are *pending*. Look-ups
+ * of one key ask the load then; whatever else needs the tree has it finished first.
+ *
  * Range tombstones are kept beside the tree (range-tombstones.ts). They hide the entries of their
  * keys that have a lower sequence number, and all of older sources.
  *
@@ -36,7 +39,6 @@
  */
 import { MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "../art/arena.ts";
 import { TreeCursor } from "../art/cursor.ts";
-import { SortedLoad } from "../art/sorted-load.ts";
 import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
 import { compareRanges } from "../bytes/compare.ts";
@@ -113,6 +115,17 @@ export function createMemtable(
   return new Memtable(capacityBytes, Math.max(capacityBytes, batchBytes));
 }
 
+/** The keys of a memtable that are not in its tree yet. */
+export interface PendingKeys {
+  readonly count: number;
+  /** What the tree will take, at least. */
+  readonly treeBytes: number;
+  /** Reference of the newest entry of key[0, length), or NO_VALUE. */
+  find(key: Uint8Array, length: number): number;
+  /** Brings the tree on for some milliseconds; false once all keys are in it. */
+  step(tree: Tree): boolean;
+}
+
 /** A sealed memtable, as it is handed to another thread. */
 export interface SharedMemtable extends SeqnoRange {
   readonly capacityBytes: number;
@@ -135,9 +148,11 @@ export class Memtable {
   lastExpiry: number;
   private readonly rangeTombstones: RangeTombstones;
 
-  private readonly capacityBytes: number;
+  readonly capacityBytes: number;
   private readonly reservedBytes: number;
-  private readonly tree: Tree;
+  /** Without the keys that are pending: `tree` has them. */
+  private readonly ownTree: Tree;
+  private pending: PendingKeys | undefined;
   private readonly heapBytes: Uint8Array;
   private readonly heapWords: Uint32Array;
   /** First free unit of the heap. */
@@ -166,7 +181,8 @@ export class Memtable {
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
     const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
-    this.tree =
+    this.pending = undefined;
+    this.ownTree =
       shared === undefined
         ? Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4)
         : Tree.attach(shared.arena);
@@ -179,6 +195,28 @@ export class Memtable {
     if (shared === undefined) {
       this.heapWords[RANGE_DELETED * UNIT_WORDS + 2] = EntryKind.tombstone << 24;
     }
+  }
+
+  /** Says that the memtable, which is new, gets its keys from a load. */
+  pend(keys: PendingKeys): void {
+    assert(this.ownTree.size === 0, "only a new memtable is loaded");
+    this.pending = keys;
+  }
+
+  /** Whether keys are pending: what needs the tree takes longer then. */
+  get isPending(): boolean {
+    return this.pending !== undefined;
+  }
+
+  /** Brings the tree on for some milliseconds, where keys are pending. */
+  settleStep(): void {
+    if (this.pending?.step(this.ownTree) === false) this.pending = undefined;
+  }
+
+  /** The tree, which is finished first where keys are pending. */
+  private get tree(): Tree {
+    while (this.pending !== undefined) this.settleStep();
+    return this.ownTree;
   }
 
   /** What another thread needs to read this memtable, which must be sealed. Nothing is copied. */
@@ -209,7 +247,7 @@ export class Memtable {
 
   /** Whether there is nothing to read or to flush. */
   get isEmpty(): boolean {
-    return this.tree.size === 0 && this.rangeTombstones.isEmpty;
+    return this.keyCount === 0 && this.rangeTombstones.isEmpty;
   }
 
   get rangeTombstoneCount(): number {
@@ -218,12 +256,13 @@ export class Memtable {
 
   /** Keys with entries, deleted ones included. */
   get keyCount(): number {
-    return this.tree.size;
+    return this.pending?.count ?? this.ownTree.size;
   }
 
   /** Bytes of memory in use by keys, structure, entries and values. */
   get byteLength(): number {
-    return this.tree.byteLength + this.heapTop * UNIT_BYTES + this.rangeTombstones.byteLength;
+    const treeBytes = this.ownTree.byteLength + (this.pending?.treeBytes ?? 0);
+    return treeBytes + this.heapTop * UNIT_BYTES + this.rangeTombstones.byteLength;
   }
 
   /**
@@ -301,11 +340,6 @@ export class Memtable {
     this.rangeTombstones.noteEntry(key, keyStart, keyEnd);
   }
 
-  /** Begins to fill the tree, which is empty, with keys in order that lie in `source`. */
-  startLoad(source: Uint8Array): SortedLoad {
-    return new SortedLoad(this.tree, source);
-  }
-
   /** Says that `previous` is the next older entry of the key of `ref`. */
   link(ref: number, previous: number): void {
     this.heapWords[ref * UNIT_WORDS] = previous;
@@ -331,7 +365,7 @@ export class Memtable {
    * where the newest write to the key is a range tombstone.
    */
   find(key: Uint8Array, length: number, seqno: number): number {
-    const head = this.tree.get(key, 0, length);
+    const head = this.headOf(key, length);
     const ref = head === NO_VALUE ? NO_VERSION : this.visible(head, seqno);
     if (this.rangeTombstones.isEmpty) return ref;
     const deletedAt = this.rangeTombstones.at(seqno)?.seqnoOver(key, length) ?? 0;
@@ -348,7 +382,7 @@ export class Memtable {
   isWrittenSince(seqno: number, key: Uint8Array): boolean {
     const deletedAt = this.deletedRanges(MAX_SEQNO)?.seqnoOver(key, key.length) ?? 0;
     if (deletedAt > seqno) return true;
-    const head = this.tree.get(key, 0, key.length);
+    const head = this.headOf(key, key.length);
     return head !== NO_VALUE && this.seqnoOf(head) > seqno;
   }
 
@@ -364,6 +398,13 @@ export class Memtable {
       cursor.next();
     }
     return false;
+  }
+
+  /** Reference of the newest entry of key[0, length), or NO_VALUE. */
+  private headOf(key: Uint8Array, length: number): number {
+    return this.pending === undefined
+      ? this.ownTree.get(key, 0, length)
+      : this.pending.find(key, length);
   }
 
   seqnoOf(ref: number): number {

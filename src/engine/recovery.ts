@@ -17,6 +17,7 @@
  * Every step may be cut short by a crash and is then done again from the start at the next open.
  */
 import { setImmediate } from "node:timers/promises";
+import { readU32 } from "../bytes/fixed.ts";
 import type { SeqnoRange } from "../entry.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
 import { type FileSystem, joinPath, LOCK_NAME } from "../io/file-system.ts";
@@ -37,6 +38,12 @@ import type { LogExtent } from "./logs.ts";
 import { createMemtable, type Memtable } from "./memtable.ts";
 import { MemtableLoad } from "./memtable-load.ts";
 import type { ResolvedOptions } from "./options.ts";
+
+/**
+ * Memtables whose keys may still be pending when the database opens, the newest: as many as one that
+ * was not closed may have. Of more, the memory beside them would add up.
+ */
+const MAX_PENDING = 3;
 
 /** File number of a database's first log. */
 const FIRST_FILE_NUMBER = 1;
@@ -96,7 +103,7 @@ export interface RecoveredMemtable {
 
 export interface Recovered {
   readonly manifest: Manifest;
-  /** Newest first; each but the first is full. None if nothing was replayed. */
+  /** Newest first; each but the first is full, and the keys of some are pending. None if nothing was replayed. */
   readonly memtables: readonly RecoveredMemtable[];
   readonly lastSeqno: number;
   readonly nextFileNumber: number;
@@ -315,7 +322,6 @@ async function replayLogs(
     if (report.reason !== undefined) dropped.push(describeDropped(path, report, afterSeqno));
     if (isNewest && !isDurable(manifest, fileNumber, report)) ends.push({ path, report });
   }
-  await replay.finish();
   return { replay, logs, ends, dropped, recordsReplayed, bytesReplayed };
 }
 
@@ -455,18 +461,20 @@ async function removeOrphans(
 
 /** Records into memtables. */
 class Replay {
-  /** Newest first. They can be read once `finish` has resolved. */
+  /** Newest first. */
   memtables: RecoveredMemtable[] = [];
-  /** What fills them, newest first; those that are full are finished at the next pause. */
-  private loads: MemtableLoad[] = [];
+  /** What fills the newest. */
+  private load: MemtableLoad | undefined;
   lastSeqno: number;
   writeCount = 0;
   /** Writes that are missing in the middle: only in modes that allow it. */
   readonly gaps: SeqnoRange[] = [];
   private readonly flushedSeqno: number;
   private readonly mode: OpenMode;
+  private readonly hashSeed: number;
 
   constructor(manifest: Manifest, mode: OpenMode) {
+    this.hashSeed = readU32(manifest.databaseId, 0);
     this.flushedSeqno = manifest.lastSeqno;
     this.lastSeqno = manifest.lastSeqno;
     this.mode = mode;
@@ -499,32 +507,26 @@ class Replay {
 
   /** Lets other work run. */
   async pause(): Promise<void> {
-    await this.finishFrom(1);
+    for (const { memtable } of this.memtables.slice(MAX_PENDING)) {
+      while (memtable.isPending) {
+        memtable.settleStep();
+        await setImmediate();
+      }
+    }
     await setImmediate();
-  }
-
-  async finish(): Promise<void> {
-    await this.finishFrom(0);
-  }
-
-  /** Finishes the memtables behind the newest `kept` ones. */
-  private async finishFrom(kept: number): Promise<void> {
-    for (const load of this.loads.splice(kept)) await load.finish(() => setImmediate());
   }
 
   private loadFor(record: RecordReader, fileNumber: number): MemtableLoad {
     const { operationCount, contentBytes } = record;
-    const newest = this.loads.at(0);
-    if (newest?.canHold(operationCount, contentBytes, contentBytes)) return newest;
+    if (this.load?.canHold(operationCount, contentBytes, contentBytes)) return this.load;
     const memtable = createMemtable(
       this.mode.memtableBytes,
       operationCount,
       contentBytes,
       contentBytes,
     );
-    const load = new MemtableLoad(memtable);
+    this.load = new MemtableLoad(memtable, this.hashSeed);
     this.memtables.unshift({ memtable, firstLog: fileNumber });
-    this.loads.unshift(load);
-    return load;
+    return this.load;
   }
 }

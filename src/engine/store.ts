@@ -12,7 +12,7 @@
  * 3. `visibleSeqno` is the newest write that readers see; it never goes back.
  */
 import { randomBytes } from "node:crypto";
-import { setTimeout } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 import { assert } from "../assert.ts";
 import { loadChecksum } from "../bytes/checksum.ts";
 import type { PickOptions } from "../compaction/pick.ts";
@@ -135,6 +135,8 @@ export class Store implements CommitHost, BackgroundHost {
   private readonly ingests: Set<Promise<unknown>>;
   /** File number of the oldest log that holds writes of a memtable. */
   private readonly firstLogs: WeakMap<Memtable, number>;
+  /** Resolves when no memtable has keys that are pending: recovery leaves some. */
+  private readonly settled: Promise<void>;
   private closing: Promise<void> | undefined;
 
   private constructor(
@@ -216,6 +218,7 @@ export class Store implements CommitHost, BackgroundHost {
           })
         : new InlineRunner(this.jobContext);
     this.background = new Background(this, events);
+    this.settled = settle(memtables).catch((error: unknown) => events.error(error));
   }
 
   /** Opens or founds the database in a directory. */
@@ -327,7 +330,8 @@ export class Store implements CommitHost, BackgroundHost {
   /** Sees to what recovery left to do. */
   private async start(recovered: Recovered): Promise<void> {
     if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
-      this.background.wake();
+      // Who needs the memtables sooner gets them sooner; a flush need not be in such haste.
+      void this.settled.then(() => this.background.wake());
       return;
     }
     try {
@@ -388,6 +392,7 @@ export class Store implements CommitHost, BackgroundHost {
 
   /** Creates the log of the first write since the open. */
   async prepareLog(): Promise<void> {
+    await this.settled;
     this.startedLog(await this.logs.startNext());
   }
 
@@ -499,6 +504,7 @@ export class Store implements CommitHost, BackgroundHost {
       this.enlarge(record);
       return;
     }
+    await this.settled;
     await this.background.waitForRoom();
     const memtable = this.nextMemtable(record);
     if (this.logs.isWritable) await this.committer.syncLog();
@@ -630,6 +636,7 @@ export class Store implements CommitHost, BackgroundHost {
         failures.push(error);
       }
     };
+    await this.settled;
     if (!this.options.readOnly) {
       await attempt(() => this.committer.exclusive(() => this.finishWriting()));
       await Promise.allSettled(this.ingests);
@@ -672,6 +679,17 @@ export class Store implements CommitHost, BackgroundHost {
 
   private loseLock(cause: Error): void {
     this.events.error(this.committer.fence(cause));
+  }
+}
+
+/** Has the trees of memtables finished, and lets other work run meanwhile. */
+async function settle(memtables: readonly Memtable[]): Promise<void> {
+  // The oldest is flushed first.
+  for (const memtable of memtables.toReversed()) {
+    while (memtable.isPending) {
+      await setImmediate();
+      memtable.settleStep();
+    }
   }
 }
 

@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { createMemtable, type Memtable, NO_VERSION } from "../../src/engine/memtable.ts";
 import { MemtableLoad } from "../../src/engine/memtable-load.ts";
@@ -6,6 +5,16 @@ import { BEFORE_EXPIRY, EntryKind, NEVER } from "../../src/entry.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 
 const CAPACITY = 2 ** 24;
+const SEED = 0x12345678;
+
+/** What is found by key at a moment. */
+function foundAt(memtable: Memtable, seqno: number, keys: readonly Uint8Array[]): string[] {
+  return keys.map((key) => {
+    const ref = memtable.find(key, key.length, seqno);
+    const found = ref === NO_VERSION ? "none" : memtable.kindOf(ref, BEFORE_EXPIRY);
+    return `${found} ${found === EntryKind.put ? memtable.seqnoOf(ref) : 0}`;
+  });
+}
 
 function bytes(random: Random, length: number): Uint8Array {
   return Uint8Array.from({ length }, () => random.below(256));
@@ -20,54 +29,77 @@ function contentAt(memtable: Memtable, seqno: number, keys: readonly Uint8Array[
     const value = Buffer.from(cursor.value()).toString("hex");
     content.push(`${key} ${cursor.kind} ${value} ${cursor.expiry} ${cursor.entrySeqno}`);
   }
-  for (const key of keys) {
-    const ref = memtable.find(key, key.length, seqno);
-    const found = ref === NO_VERSION ? "none" : memtable.kindOf(ref, BEFORE_EXPIRY);
-    content.push(`${found} ${found === EntryKind.put ? memtable.seqnoOf(ref) : 0}`);
-  }
+  content.push(...foundAt(memtable, seqno, keys));
   return content;
 }
 
 describe("MemtableLoad", () => {
-  it.each(Object.keys(SHAPES))(
-    "makes of %s the memtable that single writes make",
-    async (shape) => {
-      const random = new Random(11);
-      const keys = SHAPES[shape](200, random);
-      const memtable = createMemtable(CAPACITY, 0, 0, 0);
-      const loaded = createMemtable(CAPACITY, 0, 0, 0);
-      const load = new MemtableLoad(loaded);
-      const count = keys[0].length > 60_000 ? 300 : 2000;
-      for (let seqno = 1; seqno <= count; seqno++) {
-        const key = keys[random.below(keys.length)];
-        if (random.below(100) === 0) {
-          for (const target of [memtable, load]) target.deleteRange(key, undefined, seqno, seqno);
-          continue;
-        }
-        const kind = random.below(4) === 0 ? EntryKind.tombstone : EntryKind.put;
-        const expiry = kind === EntryKind.put && random.below(4) === 0 ? seqno * 2 ** 31 : NEVER;
-        const value = kind === EntryKind.put ? bytes(random, random.below(100)) : new Uint8Array(0);
-        for (const target of [memtable, load]) {
-          target.add(key, 0, key.length, seqno, kind, value, 0, value.length, expiry);
-        }
+  it.each(Object.keys(SHAPES))("makes of %s the memtable that single writes make", (shape) => {
+    const random = new Random(11);
+    const keys = SHAPES[shape](200, random);
+    const memtable = createMemtable(CAPACITY, 0, 0, 0);
+    const loaded = createMemtable(CAPACITY, 0, 0, 0);
+    const load = new MemtableLoad(loaded, SEED);
+    const count = keys[0].length > 60_000 ? 300 : 2000;
+    for (let seqno = 1; seqno <= count; seqno++) {
+      const key = keys[random.below(keys.length)];
+      if (random.below(100) === 0) {
+        for (const target of [memtable, load]) target.deleteRange(key, undefined, seqno, seqno);
+        continue;
       }
-      await load.finish(() => setImmediate());
-      for (const seqno of [1, Math.floor(count / 2), count]) {
-        expect(contentAt(loaded, seqno, keys)).toEqual(contentAt(memtable, seqno, keys));
+      const kind = random.below(4) === 0 ? EntryKind.tombstone : EntryKind.put;
+      const expiry = kind === EntryKind.put && random.below(4) === 0 ? seqno * 2 ** 31 : NEVER;
+      const value = kind === EntryKind.put ? bytes(random, random.below(100)) : new Uint8Array(0);
+      for (const target of [memtable, load]) {
+        target.add(key, 0, key.length, seqno, kind, value, 0, value.length, expiry);
       }
-      for (const field of ["entryCount", "tombstoneCount", "keyCount", "lastSeqno"] as const) {
-        expect(loaded[field]).toBe(memtable[field]);
+    }
+    const fields = ["entryCount", "tombstoneCount", "keyCount", "lastSeqno"] as const;
+    const moments = [1, Math.floor(count / 2), count];
+    // By key it answers at any time on the way; what walks the keys has it finished.
+    for (let steps = 0; loaded.isPending; steps++) {
+      for (const seqno of moments) {
+        expect(foundAt(loaded, seqno, keys)).toEqual(foundAt(memtable, seqno, keys));
       }
-      expect(loaded.firstExpiry).toBe(memtable.firstExpiry);
-      expect(loaded.lastExpiry).toBe(memtable.lastExpiry);
-      const after = bytes(random, 8);
-      loaded.add(after, 0, 8, count + 1, EntryKind.put, after, 0, 8, NEVER);
-      expect(loaded.find(after, 8, count + 1)).not.toBe(NO_VERSION);
-    },
-  );
+      for (const field of fields) expect(loaded[field]).toBe(memtable[field]);
+      if (steps === 2) loaded.cursor(count, BEFORE_EXPIRY).close();
+      else loaded.settleStep();
+    }
+    for (const seqno of moments) {
+      expect(contentAt(loaded, seqno, keys)).toEqual(contentAt(memtable, seqno, keys));
+    }
+    for (const field of fields) expect(loaded[field]).toBe(memtable[field]);
+    expect(loaded.firstExpiry).toBe(memtable.firstExpiry);
+    expect(loaded.lastExpiry).toBe(memtable.lastExpiry);
+    const after = bytes(random, 8);
+    loaded.add(after, 0, 8, count + 1, EntryKind.put, after, 0, 8, NEVER);
+    expect(loaded.find(after, 8, count + 1)).not.toBe(NO_VERSION);
+  });
 
-  it("is full when the memtable is, and pauses on the way", async () => {
-    const load = new MemtableLoad(createMemtable(2 ** 21, 0, 0, 0));
+  it.each<[string, (memtable: Memtable, key: Uint8Array) => void]>([
+    ["a write", (memtable, key) => memtable.add(key, 0, 2, 9, EntryKind.put, key, 0, 1)],
+    ["sharing", (memtable) => memtable.share()],
+    ["copying", (memtable) => memtable.shareCopy()],
+    ["a cursor", (memtable) => memtable.cursor(8, BEFORE_EXPIRY)],
+    [
+      "a range",
+      (memtable) => memtable.isRangeWrittenSince(0, { lower: undefined, upper: undefined }),
+    ],
+  ])("has its tree at once for %s", (_, need) => {
+    const key = Uint8Array.of(7, 8);
+    const memtable = createMemtable(CAPACITY, 0, 0, 0);
+    const load = new MemtableLoad(memtable, SEED);
+    load.add(key, 0, 1, 8, EntryKind.put, key, 0, 2);
+    expect(memtable.isWrittenSince(7, key.subarray(0, 1))).toBe(true);
+    expect(memtable.isPending).toBe(true);
+    need(memtable, key);
+    expect(memtable.isPending).toBe(false);
+    expect(memtable.find(key, 1, 8)).not.toBe(NO_VERSION);
+    expect(memtable.find(key, 2, 8)).toBe(NO_VERSION);
+  });
+
+  it("is full when the memtable is, and gets there in steps", () => {
+    const load = new MemtableLoad(createMemtable(2 ** 21, 0, 0, 0), SEED);
     const key = new Uint8Array(24);
     const view = new DataView(key.buffer);
     let seqno = 0;
@@ -76,25 +108,27 @@ describe("MemtableLoad", () => {
       load.add(key, 0, 24, seqno, EntryKind.put, key, 0, 8, NEVER);
     }
     expect(load.canHold(1, 24, 8)).toBe(false);
-    let pauses = 0;
-    await load.finish(() => {
-      pauses++;
-      return setImmediate();
-    });
-    expect(pauses).toBeGreaterThan(0);
-    expect(load.memtable.keyCount).toBe(seqno);
+    const { memtable } = load;
+    expect(memtable.keyCount).toBe(seqno);
+    let steps = 0;
+    for (; memtable.isPending; steps++) memtable.settleStep();
+    expect(steps).toBeGreaterThan(1);
+    for (let i = 1; i <= seqno; i++) {
+      view.setUint32(0, Math.imul(i, 0x9e3779b1));
+      expect(memtable.seqnoOf(memtable.find(key, 24, seqno))).toBe(i);
+    }
+    expect(memtable.keyCount).toBe(seqno);
     // About as much as it may hold: the tree is reckoned at half the bytes of the keys.
-    expect(load.memtable.byteLength).toBeGreaterThan(2 ** 21 * 0.9);
-    expect(load.memtable.byteLength).toBeLessThan(2 ** 21 * 2);
+    expect(memtable.byteLength).toBeGreaterThan(2 ** 21 * 0.9);
+    expect(memtable.byteLength).toBeLessThan(2 ** 21 * 2);
   });
 
-  it("holds a first batch that is larger than the capacity", async () => {
+  it("holds a first batch that is larger than the capacity", () => {
     const value = new Uint8Array(2 ** 20);
-    const load = new MemtableLoad(createMemtable(2 ** 16, 1, 1, value.length));
+    const load = new MemtableLoad(createMemtable(2 ** 16, 1, 1, value.length), SEED);
     expect(load.canHold(1, 1, value.length)).toBe(true);
     load.add(value, 0, 1, 1, EntryKind.put, value, 0, value.length, NEVER);
     expect(load.canHold(1, 1, 1)).toBe(false);
-    await load.finish(() => setImmediate());
     expect(load.memtable.find(value, 1, 1)).not.toBe(NO_VERSION);
   });
 });
