@@ -324,7 +324,7 @@ export class Memtable {
     const words = this.heapWords;
     const word = ref * UNIT_WORDS;
     words[word] = 0;
-    words[word + 1] = seqno % 0x1_0000_0000;
+    words[word + 1] = seqno >>> 0;
     words[word + 2] = Math.floor(seqno / 0x1_0000_0000) | (kind << 24);
     words[word + 3] = valueLength;
     if (expires) this.noteExpiry(word, expiry);
