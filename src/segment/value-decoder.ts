@@ -100,7 +100,7 @@ export class ValueDecoder {
     const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
     if (symbols === undefined || !isCoded) throwDamaged(position, file, fileOffset);
     const hasHeader = encoding === BlockEncoding.text && !location.isBare;
-    const start = decoded.reserve(DECODED_ROOM);
+    const start = decoded.reserve(DECODED_ROOM + (to - from) * MAX_SYMBOL_BYTES);
     const textStart = hasHeader ? start + MAX_STRING_HEADER_BYTES : start;
     const textEnd = symbols.decodeWithKeyInto(
       bytes,
