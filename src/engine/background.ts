@@ -135,8 +135,8 @@ export interface BackgroundHost {
   removeLogsBelow(fileNumber: number): Promise<void>;
   /** Milliseconds of a monotonic clock. */
   now(): number;
-  /** Resolves after so many milliseconds. */
-  delay(milliseconds: number): Promise<void>;
+  /** Resolves after so many milliseconds, or once the signal is aborted. */
+  delay(milliseconds: number, signal: AbortSignal): Promise<void>;
   /** Called when it is unknown what a crash would find on disk. */
   poison(cause: unknown): void;
 }
@@ -165,6 +165,8 @@ export class Background {
   private flushedBytesPerMs = 0;
   /** Bytes written during a slow-down that have not been waited for. */
   private unpaidBytes = 0;
+  /** Aborted when the slow-down ends, so that no write waits longer. */
+  private slowDownEnd = new AbortController();
 
   constructor(host: BackgroundHost, events: BackgroundEvents) {
     this.host = host;
@@ -203,7 +205,10 @@ export class Background {
     return this.stalls.has("slow");
   }
 
-  /** Waits for as long as a write of so many bytes may take while writes are slowed down. */
+  /**
+   * Waits for as long as a write of so many bytes may take while writes are slowed down, or until they
+   * no longer are.
+   */
   async slowDown(bytes: number): Promise<void> {
     this.unpaidBytes += bytes;
     const reason = this.stalls.get("slow");
@@ -212,7 +217,7 @@ export class Background {
     const delayMs = Math.floor(this.unpaidBytes / bytesPerMs);
     if (delayMs < MIN_DELAY_MS) return;
     this.unpaidBytes = 0;
-    await this.host.delay(delayMs);
+    await this.host.delay(delayMs, this.slowDownEnd.signal);
   }
 
   /** The flush under way. */
@@ -326,6 +331,10 @@ export class Background {
       this.merging?.hurry();
     }
     this.reportStall("slow", slowReason(this.sealedCount, this.runCount, compactionTrigger));
+    if (!this.isSlowed) {
+      this.slowDownEnd.abort();
+      this.slowDownEnd = new AbortController();
+    }
   }
 
   /** Tells of a stall that begins, or ends, with what its reason is now. */

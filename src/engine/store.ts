@@ -370,8 +370,12 @@ export class Store implements CommitHost, BackgroundHost {
     return this.logs.newest;
   }
 
-  delay(milliseconds: number): Promise<void> {
-    return setTimeout(milliseconds);
+  async delay(milliseconds: number, signal: AbortSignal): Promise<void> {
+    try {
+      await setTimeout(milliseconds, undefined, { signal });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
   }
 
   now(): number {

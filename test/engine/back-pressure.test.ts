@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { maxRunCount } from "../../src/compaction/pick.ts";
 import {
   isCompactionUrgent,
@@ -7,6 +7,7 @@ import {
   slowReason,
   stopReason,
 } from "../../src/engine/back-pressure.ts";
+import { Store } from "../../src/engine/store.ts";
 import type { Database, StallEvent } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
@@ -122,6 +123,43 @@ describe("writes", () => {
       sealedMemtables: 0,
     });
     await database.verify();
+  });
+
+  test("wait no longer than the slow-down lasts", async () => {
+    const delay = vi.spyOn(Store.prototype, "delay");
+    let delays = 0;
+    delay.mockImplementation((_, signal) => {
+      delays++;
+      return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+    });
+    try {
+      const fileSystem = new FaultFileSystem(new MemoryFileSystem());
+      const { database, stalls } = await open(fileSystem);
+      const { promise, resolve } = gate();
+      const effect = { kind: "delay", until: promise } as const;
+      fileSystem.inject({ kinds: ["create"], path: /seg$/, effect });
+      const value = "x".repeat(100_000);
+      // The second and the third seal the memtable before them.
+      for (const key of ["a", "b", "c"]) await database.put(key, value);
+      const slowed = database.put("d", value);
+      await until(() => delays === 1);
+      expect(stalls).toEqual(["slow begin: memtables"]);
+      resolve();
+      await slowed;
+      expect(stalls).toContain("slow end: memtables");
+    } finally {
+      delay.mockRestore();
+    }
+  });
+
+  test("are delayed until the time is up or somebody ends it", async () => {
+    const { delay } = Store.prototype;
+    await delay(0, new AbortController().signal);
+    const controller = new AbortController();
+    const delayed = delay(2 ** 30, controller.signal);
+    controller.abort();
+    await delayed;
+    await delay(2 ** 30, controller.signal);
   });
 
   test("slow down, stop, and go on as runs pile up", async () => {
