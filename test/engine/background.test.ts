@@ -233,7 +233,7 @@ describe("a compaction", () => {
       "to create its second segment",
       { kinds: ["create"], path: /seg$/, nth: 2, effect: failing() },
     ],
-    ["to read its input", { kinds: ["read"], path: /seg$/, nth: 2, effect: failing() }],
+    ["to read its input", { kinds: ["read"], path: /seg$/, nth: 2, repeat: 1, effect: failing() }],
     ["to sync its second segment", { kinds: ["sync"], path: /seg$/, nth: 2, effect: failing() }],
     ["to replace the manifest", { kinds: ["rename"], effect: failing() }],
     ["and then to clean up", { kinds: ["sync", "remove"], repeat: 1, effect: failing() }],
