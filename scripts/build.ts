@@ -2,17 +2,18 @@
  * Builds dist/: what the package ships.
  *
  * 1. TypeScript emits every file of src/ as ESM with its types, one to one.
- * 2. esbuild then inlines the bundled dependencies, so that they are never installed: msgpackr into
- *    the one file that imports it (its optional native extractor has an install script, and memkv
- *    promises none), commander and cli-progress into the CLI, which becomes a single file.
- * 3. The background thread becomes a single file too: it is loaded while the first memtable fills,
- *    and to find and link a hundred modules takes twice the time that reading one does.
+ * 2. esbuild joins them to one file for each entry point, and what several entry points need to one
+ *    for each set of these, so that a class is one class to all. To find, read and link a hundred
+ *    modules takes three times as long as a few. It also inlines the bundled dependencies, so that
+ *    they are never installed: msgpackr (its optional native extractor has an install script, and
+ *    memkv promises none), and commander and cli-progress in the CLI.
+ * 3. The background thread becomes a single file, which what starts it is put beside.
  * 4. THIRD_PARTY_LICENSES.md is written from what esbuild really inlined. It is kept in the
  *    repository, and CI fails when it is stale.
  */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BuildResult, build, type Plugin } from "esbuild";
 
@@ -42,55 +43,82 @@ execFileSync(
   },
 );
 
-const inlined = [
-  await inline(join(dist, "engine/value-codec.js"), join(dist, "engine/value-codec.js")),
-  await inline(join(dist, "cli/main.js"), join(dist, "cli"), REQUIRE_BANNER),
-  await inline(join(dist, "engine/worker.js"), dist),
-];
-for (const name of readdirSync(join(dist, "cli"))) {
-  if (name !== "main.js") rmSync(join(dist, "cli", name), { recursive: true });
-}
-writeFileSync(join(root, "THIRD_PARTY_LICENSES.md"), licences(bundledPackages(inlined)));
+const packageManifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+  exports: Record<string, string | { default: string }>;
+  bin: Record<string, string>;
+};
+const WORKER = join(dist, "engine/worker.js");
+const entryPoints = [
+  ...Object.values(packageManifest.exports).flatMap((entry) =>
+    typeof entry === "string" ? [] : [entry.default],
+  ),
+  ...Object.values(packageManifest.bin),
+]
+  .map((path) => join(root, path))
+  .filter((path) => path !== WORKER);
 
-/** Replaces `entry` by itself with the bundled packages, and the files under `own`, inlined. */
-async function inline(
-  entry: string,
-  own: string,
-  banner = "",
-): Promise<BuildResult<{ metafile: true }>> {
-  const externals: Plugin = {
-    name: "externals",
+const results = [await bundle([WORKER]), await bundle(entryPoints)];
+const outputs = results.flatMap(({ metafile }) =>
+  Object.keys(metafile.outputs).map((path) => join(root, path)),
+);
+for (const path of outputs) {
+  restoreClassNames(path);
+  checkWorkerPlace(path);
+}
+for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
+  const path = join(dist, name);
+  if (name.endsWith(".js") && !outputs.includes(path)) rmSync(path);
+  if (name.startsWith(`cli${sep}`) && name.endsWith(".d.ts")) rmSync(path);
+}
+writeFileSync(join(root, "THIRD_PARTY_LICENSES.md"), licences(bundledPackages(results)));
+
+/** Replaces entry points by themselves with all that they import inlined, but for packages to install. */
+function bundle(entries: readonly string[]): Promise<BuildResult<{ metafile: true }>> {
+  const installed: Plugin = {
+    name: "installed",
     setup(context) {
-      context.onResolve({ filter: /.*/ }, (request) => {
-        if (request.kind === "entry-point" || request.importer.includes("node_modules")) return;
-        if (BUNDLED_ROOTS.includes(packageOf(request.path))) return;
-        if (!request.path.startsWith(".")) return { external: true };
-        const target = resolve(request.resolveDir, request.path);
-        if (target.startsWith(own)) return;
-        return { path: asSpecifier(relative(dirname(entry), target)), external: true };
+      context.onResolve({ filter: /^[^./]/ }, (request) => {
+        if (request.kind === "entry-point" || request.importer.includes(MODULES)) return;
+        return BUNDLED_ROOTS.includes(packageOf(request.path)) ? undefined : { external: true };
       });
     },
   };
-  return await build({
-    entryPoints: [entry],
-    outfile: entry,
+  return build({
+    entryPoints: [...entries],
+    outdir: dist,
+    outbase: dist,
+    // Where the background thread is started, its file is asked for beside it.
+    chunkNames: `${relative(dist, dirname(WORKER))}/shared-[hash]`,
     allowOverwrite: true,
     bundle: true,
+    splitting: true,
     format: "esm",
     platform: "node",
     target: "node20",
     legalComments: "inline",
-    banner: { js: banner },
-    plugins: [externals],
+    banner: { js: REQUIRE_BANNER },
+    plugins: [installed],
     metafile: true,
     absWorkingDir: root,
     logLevel: "warning",
   });
 }
 
-function asSpecifier(path: string): string {
-  const posix = path.replaceAll("\\", "/");
-  return posix.startsWith(".") ? posix : `./${posix}`;
+/** Throws unless the background thread's file is beside each file that starts it. */
+function checkWorkerPlace(path: string): void {
+  const startsIt = readFileSync(path, "utf8").includes('new URL("./worker.js", import.meta.url)');
+  if (startsIt && dirname(path) !== dirname(WORKER)) throw new Error(`${path} finds no worker.js`);
+}
+
+/** esbuild calls a class that refers to itself `_Name`, and users see what classes are called. */
+function restoreClassNames(path: string): void {
+  const code = readFileSync(path, "utf8");
+  const renamed = [...code.matchAll(/^var (\w+) = class _\1\b/gm)].map(([, name]) => `_${name}`);
+  const names = new Set(renamed);
+  writeFileSync(
+    path,
+    code.replace(/\b_\w+\b/g, (word) => (names.has(word) ? word.slice(1) : word)),
+  );
 }
 
 /** "@scope/name" or "name" of an import such as "name/part". */
