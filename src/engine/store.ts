@@ -330,8 +330,8 @@ export class Store implements CommitHost, BackgroundHost {
   /** Sees to what recovery left to do. */
   private async start(recovered: Recovered): Promise<void> {
     if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
-      // Who needs the memtables sooner gets them sooner; a flush need not be in such haste.
-      void this.settled.then(() => this.background.wake());
+      // What is due may wait until the open has resolved: to start the thread alone takes longer.
+      void this.settled.then(() => setImmediate()).then(() => this.background.wake());
       return;
     }
     try {
