@@ -123,7 +123,6 @@ function showSizes(store: Store, pairs: ReadonlyMap<string, string>): void {
   sizeLine("value index", memory.valueIndex, valueBytes, "of raw values");
   sizeLine("memtables", memory.memtables, raw, "of raw keys and values");
   sizeLine("block cache", memory.blockCache, valueBytes, "of raw values");
-  sizeLine("row cache", memory.rowCache, valueBytes, "of raw values");
 }
 
 function sizeLine(what: string, bytes: number, whole: number, of = ""): void {

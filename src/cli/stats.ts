@@ -59,7 +59,6 @@ function words(stats: DatabaseStats, keyCount: number): string {
       ["filter", memory.filter],
       ["value index", memory.valueIndex],
       ["block cache", memory.blockCache],
-      ["row cache", memory.rowCache],
     ]),
     "",
     formatTable([

@@ -59,13 +59,12 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly recovery?: RecoveryMode | undefined;
   /** Bytes of memory at which a memtable is sealed and flushed. Default 64 MiB; at least 128 KiB. */
   readonly memtableBytes?: number | undefined;
-  /** Hard budget for decoded value blocks. Default 32 MiB; 0 for none. */
-  readonly blockCacheBytes?: number | undefined;
   /**
-   * Hard budget for values that `get` and `getMany` found lately, of keys that never expire: rows of
-   * up to 4 KiB, key and value, and an eighth of the budget. Default 16 MiB; 0 for none.
+   * Hard budget for what reads keep in memory: value blocks, and rows, which are keys and values that
+   * `get` and `getMany` found lately and that never expire. How much each has of it follows from what
+   * is read. Default 48 MiB; 0 for none; at most 4 GiB.
    */
-  readonly rowCacheBytes?: number | undefined;
+  readonly blockCacheBytes?: number | undefined;
   /**
    * Bytes at which a run is cut into segments, and value logs are cut. Default 64 MiB; at least 512,
    * which is for tests: each segment is a file that stays open.
@@ -196,7 +195,6 @@ export interface ResolvedOptions<K, V> {
   readonly recovery: RecoveryMode;
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
-  readonly rowCacheBytes: number;
   readonly segmentBytes: number;
   readonly largeValueBytes: number;
   readonly compactionTrigger: number;
@@ -288,8 +286,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   ttl: duration,
   recovery: oneOf("tolerate-tail", "absolute", "point-in-time", "salvage"),
   memtableBytes: wholeNumber(2 ** 17, 2 ** 30),
-  blockCacheBytes: wholeNumber(0, 2 ** 40),
-  rowCacheBytes: wholeNumber(0, 2 ** 30),
+  blockCacheBytes: wholeNumber(0, 2 ** 32),
   segmentBytes: wholeNumber(512, 2 ** 30),
   largeValueBytes: wholeNumber(64, VALUE_LIMIT_BYTES),
   compactionTrigger: wholeNumber(2, MAX_MERGE_WIDTH),
@@ -329,8 +326,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     ttl: options.ttl ?? Number.POSITIVE_INFINITY,
     recovery: options.recovery ?? "tolerate-tail",
     memtableBytes: options.memtableBytes ?? 64 * MEBIBYTE,
-    blockCacheBytes: options.blockCacheBytes ?? 32 * MEBIBYTE,
-    rowCacheBytes: options.rowCacheBytes ?? 16 * MEBIBYTE,
+    blockCacheBytes: options.blockCacheBytes ?? 48 * MEBIBYTE,
     segmentBytes,
     largeValueBytes: options.largeValueBytes ?? 4096,
     compactionTrigger,

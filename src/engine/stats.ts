@@ -22,9 +22,8 @@ export interface RunStats {
   readonly fileBytes: number;
 }
 
-/** A cache: what it may hold, what it holds, and how often it was asked with and without success. */
+/** A kind of what is cached: what there is of it, and how often it was asked for with and without success. */
 export interface CacheStats {
-  readonly capacityBytes: number;
   readonly bytes: number;
   readonly hits: number;
   readonly misses: number;
@@ -42,7 +41,6 @@ export interface DatabaseStats {
     readonly filter: number;
     readonly valueIndex: number;
     readonly blockCache: number;
-    readonly rowCache: number;
     readonly total: number;
   };
   /** Bytes of files, by part; `other` is what the segments hold beside the parts named. */
@@ -73,8 +71,13 @@ export interface DatabaseStats {
     /** Bytes of values that segments refer to; the rest is garbage, which compactions clear. */
     readonly usedBytes: number;
   };
-  readonly blockCache: CacheStats;
-  readonly rowCache: CacheStats;
+  /** What reads keep in memory: `bytes` of `capacityBytes`, the tables that find it included. */
+  readonly blockCache: {
+    readonly capacityBytes: number;
+    readonly bytes: number;
+    readonly blocks: CacheStats;
+    readonly rows: CacheStats;
+  };
   /** Bytes written since the open. */
   readonly written: {
     /** Keys and values of acknowledged writes. */
@@ -135,14 +138,14 @@ export function readStats(store: Store): DatabaseStats {
     parts.codes += sizes.codes;
     disk.segments += segment.meta.fileBytes;
   }
-  const blockCache = statsOfCache(store.blockCache);
-  const rowCache = store.rows === undefined ? NO_CACHE : statsOfCache(store.rows);
-  const caches = { blockCache: blockCache.bytes, rowCache: rowCache.bytes };
+  const { capacityBytes, bytes } = store.blockCache.ring;
+  const blocks = statsOfCache(store.blockCache);
+  const rows = store.rows === undefined ? NO_CACHE : statsOfCache(store.rows);
   const valueLogs = statsOfValueLogs(version.version);
   return {
     runs: version.version.runs.map(statsOfRun),
     memtableKeyCount: memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0),
-    memory: { ...memory, ...caches, total: sum(memory) + sum(caches) },
+    memory: { ...memory, blockCache: bytes, total: sum(memory) + bytes },
     disk: {
       log: store.logs.bytes,
       keyIndex: disk.keyIndex,
@@ -154,8 +157,7 @@ export function readStats(store: Store): DatabaseStats {
       total: store.logs.bytes + disk.segments + valueLogs.fileBytes,
     },
     valueLogs,
-    blockCache,
-    rowCache,
+    blockCache: { capacityBytes, bytes, blocks, rows },
     written: writtenBytes(store),
     amplification: {
       write: writeAmplification(store),
@@ -172,10 +174,10 @@ export function readStats(store: Store): DatabaseStats {
   };
 }
 
-const NO_CACHE: CacheStats = { capacityBytes: 0, bytes: 0, hits: 0, misses: 0 };
+const NO_CACHE: CacheStats = { bytes: 0, hits: 0, misses: 0 };
 
-function statsOfCache({ capacityBytes, bytes, hits, misses }: CacheStats): CacheStats {
-  return { capacityBytes, bytes, hits, misses };
+function statsOfCache({ bytes, hits, misses }: CacheStats): CacheStats {
+  return { bytes, hits, misses };
 }
 
 function statsOfValueLogs({ runs, valueLogs }: Version): DatabaseStats["valueLogs"] {

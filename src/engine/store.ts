@@ -173,9 +173,7 @@ export class Store implements CommitHost, BackgroundHost {
     this.recentWrites = new RecentWrites();
     this.dead = new DeadRange();
     this.rows =
-      options.rowCacheBytes > 0
-        ? new RowCache(options.rowCacheBytes, recovered.lastSeqno)
-        : undefined;
+      options.blockCacheBytes > 0 ? new RowCache(blockCache.ring, recovered.lastSeqno) : undefined;
     this.pins = new Pins(
       options.now,
       () => this.checkOpen(),

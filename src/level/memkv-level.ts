@@ -66,7 +66,6 @@ const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
   recovery: true,
   memtableBytes: true,
   blockCacheBytes: true,
-  rowCacheBytes: true,
   segmentBytes: true,
   largeValueBytes: true,
   compactionTrigger: true,

@@ -1,142 +1,105 @@
 /**
- * BlockCache: recently read value blocks of all segments, within a hard budget of bytes.
+ * BlockCache: the images of value blocks that were read lately, of all segments, in a CacheRing.
  *
- * One arena of exactly the budget, used as a ring: a new block is written at the head, and the
- * oldest blocks give way at the tail. A block that was found since it was last written moves to the
- * head instead of leaving, once: first in, first out with a second chance, which is CLOCK (Corbato
- * 1968) where the hand moves the block. So there is no fragmentation, no object per block, nothing
- * for the garbage collector, and a hit costs a hash probe and a flag: 10 ns against 100 for a Map
- * kept in order of use.
- *
- * The caller fills in what it inserts:
+ * The caller fills in what it inserts, with bytes that were checked:
  *
  *   let slot = cache.find(file, block);
- *   if (slot < 0) { slot = cache.insert(file, block, length); ...read into cache.memory... }
- *   ...use memory[start(slot), end(slot)) until the next insert...
+ *   if (slot < 0) { slot = cache.insert(file, block, length); ...copy into cache.memory... }
+ *   ...use memory[start(slot), end(slot))...
  *
- * A slot, and the bytes behind it, are valid until the next `insert`, `remove` or `drop`.
- *
- * Invariants:
- * 1. Slots tail, tail + 1, ... (modulo the slot count) hold blocks in the order they were written.
- * 2. Their bytes do not overlap, and lie in ring order too: no block crosses the arena's end.
- * 3. A slot whose file is NO_FILE was removed; its bytes are free once the tail passes it.
+ * A slot is the block's place in the ring. It, and the bytes behind it, are valid as long as
+ * `changeCount` stays, which any insertion may change: of a row too.
  */
-
-/** Blocks larger than this part of the budget are not cached: they would push out everything. */
-const MAX_BLOCK_PART = 8;
-/** One slot for this many bytes of budget. Blocks of 4 KiB and more fill the arena before the slots. */
-const BYTES_PER_SLOT = 2048;
-const MIN_SLOTS = 16;
+import {
+  BLOCK_HEADER_UNITS,
+  blockLengthOf,
+  blockUnitsOf,
+  CacheRing,
+  FOUND,
+  hashOfBlock,
+  UNIT_BYTES,
+} from "./cache-ring.ts";
+import { NOWHERE, SET_WORDS, SLOT_WORDS, SLOTS_OFFSET, SLOTS_WORDS } from "./cache-table.ts";
 
 const NONE = -1;
-const MAX_INT32 = 0x7fff_ffff;
-const NO_FILE = -1;
 
 export class BlockCache {
-  readonly capacityBytes: number;
-  /**
-   * The arena. Reserved whole, but the system backs only pages that were written. It is shared memory
-   * because V8 would take an ArrayBuffer of that size for garbage to come, and collect all of the
-   * user's heap at once: the most that opening a database cost.
-   */
+  readonly ring: CacheRing;
+  /** The ring's memory. */
   readonly memory: Uint8Array;
   hits: number;
   misses: number;
-  /** Grows whenever a block is put in, moved or taken out: what slots say may then be wrong. */
-  changeCount: number;
-
-  private liveBytes: number;
-  private readonly slotCount: number;
-  private readonly files: Float64Array;
-  private readonly blocks: Int32Array;
-  private readonly starts: Float64Array;
-  private readonly lengths: Uint32Array;
-  private readonly isReferenced: Uint8Array;
-  /** Hash table: first slot of each bucket, and the next slot of the same bucket. */
-  private readonly buckets: Int32Array;
-  private readonly nextInBucket: Int32Array;
-  private tail: number;
-  private used: number;
-  /** Where the next block goes in the arena. */
-  private head: number;
-  /** Holds a block while it moves from the tail to the head. Grows to the largest that did. */
-  private moving: Uint8Array;
   /** For `room`. */
   private passing: Uint8Array;
 
-  /** With a capacity of 0 nothing is cached. */
-  constructor(capacityBytes: number) {
-    this.capacityBytes = capacityBytes;
-    this.memory = new Uint8Array(new SharedArrayBuffer(capacityBytes));
+  /** Makes the ring, which rows may share. With a capacity of 0 nothing is cached. */
+  constructor(capacityBytes: number, firstPosition?: number) {
+    this.ring = new CacheRing(capacityBytes, firstPosition);
+    this.memory = this.ring.memory;
     this.hits = 0;
     this.misses = 0;
-    this.changeCount = 0;
-    this.liveBytes = 0;
-    const slotCount = Math.max(MIN_SLOTS, Math.ceil(capacityBytes / BYTES_PER_SLOT));
-    this.slotCount = slotCount;
-    this.files = new Float64Array(slotCount).fill(NO_FILE);
-    this.blocks = new Int32Array(slotCount);
-    this.starts = new Float64Array(slotCount);
-    this.lengths = new Uint32Array(slotCount);
-    this.isReferenced = new Uint8Array(slotCount);
-    this.buckets = new Int32Array(2 ** Math.ceil(Math.log2(slotCount))).fill(NONE);
-    this.nextInBucket = new Int32Array(slotCount).fill(NONE);
-    this.tail = 0;
-    this.used = 0;
-    this.head = 0;
-    this.moving = new Uint8Array(0);
     this.passing = new Uint8Array(0);
   }
 
-  /** Bytes of the blocks held now; never more than `capacityBytes`. */
+  /** Bytes of the blocks held now. */
   get bytes(): number {
-    return this.liveBytes;
+    return this.ring.blockBytes;
+  }
+
+  /** See CacheRing. */
+  get changeCount(): number {
+    return this.ring.changeCount;
   }
 
   /** The largest block that is cached. */
   get maxBlockBytes(): number {
-    return Math.floor(this.capacityBytes / MAX_BLOCK_PART);
+    return (this.ring.maxEntryUnits - BLOCK_HEADER_UNITS) * UNIT_BYTES;
   }
 
   /** Slot of a file's block, or -1. Counts a hit or a miss. */
   find(fileNumber: number, block: number): number {
-    const slot = this.lookUp(fileNumber, block);
-    if (slot < 0) {
+    const hash = hashOfBlock(fileNumber, block);
+    const at = this.lookUp(hash, fileNumber, block);
+    if (at < 0) {
       this.misses++;
       return NONE;
     }
     this.hits++;
-    this.isReferenced[slot] = 1;
+    const { ring } = this;
+    const { words, blockTable } = ring;
+    const slot = ring.wordOf(blockTable.words[at + 1]);
+    const header = words[slot];
+    if (header < FOUND) words[slot] = header + FOUND;
+    blockTable.moveForward(at, blockTable.slotsOf(hash));
     return slot;
   }
 
   /** As `find`, but leaves no trace: a scan that passes by must not make a block stay. */
   peek(fileNumber: number, block: number): number {
-    return this.lookUp(fileNumber, block);
+    const { ring } = this;
+    const at = this.lookUp(hashOfBlock(fileNumber, block), fileNumber, block);
+    return at < 0 ? NONE : ring.wordOf(ring.blockTable.words[at + 1]);
   }
 
-  /**
-   * As a small integer wherever it is one: V8 takes what comes out of an array of doubles for a
-   * fraction, and what is computed from it too, so that every position in a block would be one.
-   */
   start(slot: number): number {
-    const start = this.starts[slot];
-    return start <= MAX_INT32 ? start | 0 : start;
+    return (slot + BLOCK_HEADER_UNITS) * UNIT_BYTES;
   }
 
   end(slot: number): number {
-    return this.start(slot) + this.lengths[slot];
+    return this.start(slot) + blockLengthOf(this.ring.words[slot]);
   }
 
   /**
-   * Makes room for a block that is not in the cache and returns its slot, or -1 if it is larger than
-   * `maxBlockBytes`. The caller fills memory[start(slot), end(slot)), or calls `remove`.
+   * Makes room for a block that `find` has just missed and returns its slot; -1 if it is larger than
+   * `maxBlockBytes`, or not let in. The caller fills memory[start(slot), end(slot)).
    */
   insert(fileNumber: number, block: number, length: number): number {
-    if (length > this.maxBlockBytes) return NONE;
-    this.changeCount++;
-    while (!this.hasRoom(length)) this.evict();
-    return this.place(fileNumber, block, length);
+    const { ring } = this;
+    const units = blockUnitsOf(length);
+    if (units > ring.maxEntryUnits) return NONE;
+    const hash = hashOfBlock(fileNumber, block);
+    if (!ring.hasRoom(units) && !ring.blockTable.wasMissed(hash)) return NONE;
+    return ring.makeRoom(units) ? ring.putBlock(hash, fileNumber, block, length) : NONE;
   }
 
   /**
@@ -148,101 +111,41 @@ export class BlockCache {
     return this.passing.subarray(0, length);
   }
 
-  /** Takes a block out again. */
-  remove(slot: number): void {
-    this.changeCount++;
-    this.unlink(slot);
-    this.liveBytes -= this.lengths[slot];
-    this.files[slot] = NO_FILE;
-  }
-
-  /** Takes out all blocks of a file. O(slots). */
+  /** Takes out all blocks of a file. O(blocks that there is room for). */
   drop(fileNumber: number): void {
-    const { files, slotCount } = this;
-    for (let slot = 0; slot < slotCount; slot++) {
-      if (files[slot] === fileNumber) this.remove(slot);
+    const { ring } = this;
+    const table = ring.blockTable.words;
+    for (let set = 0; set < table.length; set += SET_WORDS) {
+      for (let at = set + SLOTS_OFFSET; at < set + SET_WORDS; at += SLOT_WORDS) {
+        if (table[at + 1] < ring.tail) continue;
+        const slot = ring.wordOf(table[at + 1]);
+        if (!this.isOf(slot, fileNumber)) continue;
+        table[at + 1] = NOWHERE;
+        ring.remove(slot);
+      }
     }
   }
 
-  private lookUp(fileNumber: number, block: number): number {
-    let slot = this.buckets[this.bucketOf(fileNumber, block)];
-    while (slot >= 0 && (this.blocks[slot] !== block || this.files[slot] !== fileNumber)) {
-      slot = this.nextInBucket[slot];
+  /** Index in the table of the block's slot there, or -1. */
+  private lookUp(hash: number, fileNumber: number, block: number): number {
+    const { ring } = this;
+    const { words, blockTable, tail } = ring;
+    const table = blockTable.words;
+    const first = blockTable.slotsOf(hash);
+    const end = first + SLOTS_WORDS;
+    for (let at = first; at < end; at += SLOT_WORDS) {
+      if (table[at] !== hash || table[at + 1] < tail) continue;
+      const slot = ring.wordOf(table[at + 1]);
+      if (words[slot + 3] === block && this.isOf(slot, fileNumber)) return at;
     }
-    return slot;
+    return NONE;
   }
 
-  private bucketOf(fileNumber: number, block: number): number {
-    const mixed = Math.imul(block ^ Math.imul(fileNumber | 0, 0x85ebca77), 0x9e3779b1);
-    return (mixed ^ (mixed >>> 15)) & (this.buckets.length - 1);
-  }
-
-  /** Whether `length` bytes are free at the head; moves the head to the start where they are there. */
-  private hasRoom(length: number): boolean {
-    if (this.used === 0) {
-      this.head = 0;
-      return true;
-    }
-    if (this.used === this.slotCount) return false;
-    const tailStart = this.starts[this.tail];
-    if (this.head <= tailStart) return tailStart - this.head >= length;
-    if (this.capacityBytes - this.head >= length) return true;
-    if (tailStart < length) return false;
-    this.head = 0;
-    return true;
-  }
-
-  private place(fileNumber: number, block: number, length: number): number {
-    const slot = (this.tail + this.used) % this.slotCount;
-    this.used++;
-    this.files[slot] = fileNumber;
-    this.blocks[slot] = block;
-    this.starts[slot] = this.head;
-    this.lengths[slot] = length;
-    this.isReferenced[slot] = 0;
-    this.head += length;
-    this.liveBytes += length;
-    const bucket = this.bucketOf(fileNumber, block);
-    this.nextInBucket[slot] = this.buckets[bucket];
-    this.buckets[bucket] = slot;
-    return slot;
-  }
-
-  /** Frees the oldest slot; a block found since it was written moves to the head. */
-  private evict(): void {
-    const slot = this.tail;
-    if (this.files[slot] === NO_FILE || this.isReferenced[slot] === 0) {
-      this.release();
-      return;
-    }
-    const { memory } = this;
-    const fileNumber = this.files[slot];
-    const block = this.blocks[slot];
-    const length = this.lengths[slot];
-    const start = this.starts[slot];
-    if (length > this.moving.length) this.moving = new Uint8Array(length);
-    const { moving } = this;
-    moving.set(memory.subarray(start, start + length));
-    this.release();
-    // Blocks in the way of a second chance get none themselves, so that this ends.
-    while (!this.hasRoom(length)) this.release();
-    memory.set(moving.subarray(0, length), this.starts[this.place(fileNumber, block, length)]);
-  }
-
-  /** Frees the slot at the tail. */
-  private release(): void {
-    const slot = this.tail;
-    if (this.files[slot] !== NO_FILE) this.remove(slot);
-    this.tail = (slot + 1) % this.slotCount;
-    this.used--;
-  }
-
-  private unlink(slot: number): void {
-    const { buckets, nextInBucket } = this;
-    const bucket = this.bucketOf(this.files[slot], this.blocks[slot]);
-    let before = NONE;
-    for (let at = buckets[bucket]; at !== slot; at = nextInBucket[at]) before = at;
-    if (before === NONE) buckets[bucket] = nextInBucket[slot];
-    else nextInBucket[before] = nextInBucket[slot];
+  private isOf(slot: number, fileNumber: number): boolean {
+    const { words } = this.ring;
+    return (
+      words[slot + 1] === fileNumber >>> 0 &&
+      words[slot + 2] === Math.floor(fileNumber / 0x1_0000_0000)
+    );
   }
 }

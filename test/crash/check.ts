@@ -39,7 +39,6 @@ export function openTest(
     segmentBytes: 2 ** 16,
     largeValueBytes: 300,
     blockCacheBytes: 2 ** 16,
-    rowCacheBytes: 2 ** 14,
     compactionTrigger: 2,
     // So that merges leave older runs out, where a tombstone must stay.
     maxSizeAmplificationPercent: 1000,

@@ -228,7 +228,7 @@ describe("beside a big deleted range", () => {
     await database.flush();
     await database.deleteRange({ gt: keyOf(0), lt: keyOf(19_999) });
     for (const place of ["memtable", "run"]) {
-      const before = database.stats().blockCache.misses;
+      const before = database.stats().blockCache.blocks.misses;
       expect([...database.values()].map((value) => value.trim())).toEqual([
         keyOf(0),
         keyOf(19_999),
@@ -236,7 +236,7 @@ describe("beside a big deleted range", () => {
       expect([...database.keys({ reverse: true })]).toEqual([keyOf(19_999), keyOf(0)]);
       expect(database.count()).toBe(2);
       expect(database.get(keyOf(500))).toBeUndefined();
-      expect(database.stats().blockCache.misses - before, place).toBeLessThanOrEqual(2);
+      expect(database.stats().blockCache.blocks.misses - before, place).toBeLessThanOrEqual(2);
       await database.flush();
     }
   });

@@ -16,8 +16,11 @@ const SIZES = [0, 1, 2, 31, 32, 33, 64, 65, 100];
 
 test("getMany is get of each key, at whatever moment", async () => {
   let time = 1000;
-  for (const rowCacheBytes of [0, 2 ** 20]) {
-    const database = await openFor<string, string>(":memory:", { rowCacheBytes, now: () => time });
+  for (const blockCacheBytes of [0, 2 ** 20]) {
+    const database = await openFor<string, string>(":memory:", {
+      blockCacheBytes,
+      now: () => time,
+    });
     const views: ReadView<string, string>[] = [database];
     for (let round = 0; round < 4; round++) {
       for (let i = round; i < KEYS; i += round + 1) {

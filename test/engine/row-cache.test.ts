@@ -11,6 +11,7 @@ import {
   open,
 } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { CacheRing, LAST_POSITION } from "../../src/segment/cache-ring.ts";
 import { keyHash } from "../../src/segment/filter.ts";
 import { Random } from "../../src/testing/random.ts";
 import { parameters } from "../model/parameters.ts";
@@ -24,6 +25,11 @@ const COLLIDING = [
   ["05xrdo0qpew1", "1rl0kh0ysc7j"],
   ["k94515", "k167820"],
 ] as const;
+
+/** Rows alone in a ring. */
+function rowCache(capacityBytes: number, firstPosition?: number): RowCache {
+  return new RowCache(new CacheRing(capacityBytes, firstPosition), 0);
+}
 
 function bytesOf(text: string): Uint8Array {
   return new TextEncoder().encode(text);
@@ -61,7 +67,7 @@ function write(cache: RowCache, key: string): void {
 
 describe("a row cache", () => {
   test("has what was put in, of any length up to its limit", () => {
-    const cache = new RowCache(2 ** 20, 0);
+    const cache = rowCache(2 ** 20);
     const lengths = [0, 1, 2, 3, 4, 5, 63, 64, 65, 500, 2000];
     for (const length of lengths) insert(cache, "k".repeat(length), "v".repeat(length + 1));
     for (const length of lengths) {
@@ -72,27 +78,28 @@ describe("a row cache", () => {
   });
 
   test("does not take rows that are too large", () => {
-    const cache = new RowCache(2 ** 20, 0);
+    const cache = rowCache(2 ** 20);
     insert(cache, "key", "v".repeat(4096 - 4 - 3));
     insert(cache, "larger", "v".repeat(4096));
     insert(cache, "k".repeat(5000), "value");
     expect(find(cache, "key")).toHaveLength(4089);
     expect(find(cache, "larger")).toBeUndefined();
     expect(find(cache, "k".repeat(5000))).toBeUndefined();
-    const small = new RowCache(2 ** 10, 0);
+    const small = rowCache(2 ** 10);
     insert(small, "key", "v".repeat(120));
     expect(find(small, "key")).toBeUndefined();
   });
 
   test("takes large rows up to a part of a large cache", () => {
-    const cache = new RowCache(2 ** 22, 0);
-    const rowBytes = (2 ** 22 * 7) / 8;
+    const cache = rowCache(2 ** 22);
+    const rowBytes = new CacheRing(2 ** 22).memory.length;
+    expect(rowBytes).toBeGreaterThan(2 ** 22 * 0.86);
     const largest = Math.floor(rowBytes / 256 / 4) * 4 - 4 - 3;
     insert(cache, "yes", "v".repeat(largest));
     insert(cache, "not", "w".repeat(largest + 1));
     expect(find(cache, "yes")).toBe("v".repeat(largest));
     expect(find(cache, "not")).toBeUndefined();
-    const larger = new RowCache(2 ** 26, 0);
+    const larger = rowCache(2 ** 26);
     insert(larger, "yes", "v".repeat(65_536 - 7));
     insert(larger, "not", "w".repeat(65_536 - 6));
     insert(larger, "k".repeat(4096), "value");
@@ -104,20 +111,21 @@ describe("a row cache", () => {
   test("keeps its rows in order beside keys that are longer than a header can say", () => {
     const content = new Map<string, string>();
     for (let i = 0; i < 800; i++) content.set(`${i}`.padEnd(4090 + (i % 12), "k"), `value ${i}`);
-    const cache = new RowCache(2 ** 21, 0);
+    const ring = new CacheRing(2 ** 21);
+    const cache = new RowCache(ring, 0);
     for (const round of [1, 2]) {
       for (const key of content.keys()) {
         read(cache, content, key);
         read(cache, content, key);
         // No more rows leave than make room for another.
-        if (round === 2) expect(cache.bytes).toBeGreaterThan(0.9 * cache.capacityBytes);
-        expect(cache.bytes).toBeLessThanOrEqual(cache.capacityBytes);
+        if (round === 2) expect(ring.bytes).toBeGreaterThan(0.9 * ring.capacityBytes);
+        expect(ring.bytes).toBeLessThanOrEqual(ring.capacityBytes);
       }
     }
   });
 
   test("lets keys in at their first miss as long as there is room, then at their second", () => {
-    const cache = new RowCache(2 ** 12, 0);
+    const cache = rowCache(2 ** 12);
     let count = 0;
     for (; ; count++) {
       insert(cache, `key ${count}`, "value");
@@ -134,7 +142,7 @@ describe("a row cache", () => {
   });
 
   test("keeps what is found again and again, whatever else is read", () => {
-    const cache = new RowCache(2 ** 14, 0);
+    const cache = rowCache(2 ** 14);
     const content = new Map<string, string>();
     for (let i = 0; i < 5000; i++) content.set(`key ${i}`, `value ${i}`);
     for (let i = 0; i < 20; i++) read(cache, content, `key ${i}`);
@@ -151,7 +159,7 @@ describe("a row cache", () => {
   });
 
   test("forgets a key that is written to, and everything when a range is deleted", () => {
-    const cache = new RowCache(2 ** 16, 0);
+    const cache = rowCache(2 ** 16);
     for (const key of ["a", "b", "c"]) insert(cache, key, key);
     write(cache, "b");
     expect(["a", "b", "c"].map((key) => find(cache, key))).toEqual(["a", undefined, "c"]);
@@ -168,7 +176,7 @@ describe("a row cache", () => {
   });
 
   test("tells keys with one hash apart, also where one begins with the other", () => {
-    const cache = new RowCache(2 ** 16, 0);
+    const cache = rowCache(2 ** 16);
     const hash = 12_345;
     for (const key of ["one", "two"]) {
       found.set(bytesOf(key), 0, key.length);
@@ -187,7 +195,7 @@ describe("a row cache", () => {
     const hash = keyHash(bytesOf(one), one.length);
     expect(keyHash(bytesOf(other), other.length)).toBe(hash);
     for (const written of [one, other]) {
-      const cache = new RowCache(2 ** 16, 0);
+      const cache = rowCache(2 ** 16);
       for (const key of [one, other]) insert(cache, key, `value of ${key}`);
       for (const key of [one, other]) expect(find(cache, key)).toBe(`value of ${key}`);
       write(cache, written);
@@ -199,7 +207,7 @@ describe("a row cache", () => {
     // One set, so that these fill it.
     const keys = Array.from({ length: 7 }, (_, i) => `key ${i}`);
     for (const written of keys) {
-      const cache = new RowCache(1000, 0);
+      const cache = rowCache(1000);
       for (const key of keys) insert(cache, key, "value");
       for (const key of keys) expect(find(cache, key)).toBe("value");
       write(cache, written);
@@ -208,7 +216,7 @@ describe("a row cache", () => {
   });
 
   test("lets a key in at its first miss after a write took it out, though it is full", () => {
-    const cache = new RowCache(1000, 0);
+    const cache = rowCache(1000);
     const long = "v".repeat(70);
     for (let i = 0; i < 30; i++) for (let j = 0; j < 2; j++) insert(cache, `key ${i}`, long);
     expect(find(cache, "key 29")).toBe(long);
@@ -222,19 +230,21 @@ describe("a row cache", () => {
   });
 
   test("lets go of what was found once and then no more", () => {
-    const cache = new RowCache(2 ** 12, 0);
+    const cache = rowCache(2 ** 12);
     insert(cache, "found", "value");
     expect(find(cache, "found")).toBe("value");
     for (let i = 0; i < 1000; i++) for (let j = 0; j < 2; j++) insert(cache, `${i}`, "value");
     expect(find(cache, "found")).toBeUndefined();
   });
 
-  test("counts its table and its rows, once it has one", () => {
-    const cache = new RowCache(2 ** 10, 0);
-    expect(cache.bytes).toBe(0);
+  test("counts its rows, and the tables once there is one", () => {
+    const ring = new CacheRing(2 ** 10);
+    const cache = new RowCache(ring, 0);
+    expect(ring.bytes).toBe(0);
     insert(cache, "key", "value");
-    // Two sets of 64 bytes; 4 bytes of header, 8 of key and value.
-    expect(cache.bytes).toBe(2 * 64 + 4 + 8);
+    // 4 bytes of header, 8 of key and value; two sets of 64 bytes for rows, one for blocks.
+    expect(cache.bytes).toBe(4 + 8);
+    expect(ring.bytes).toBe(4 + 8 + 3 * 64);
   });
 
   test("is right, and within its budget, whatever is read and written", () => {
@@ -264,12 +274,13 @@ describe("a row cache", () => {
     fc.assert(
       fc.property(
         anySizes,
-        fc.constantFrom(1, 2 ** 32 - 2 ** 19 - 500),
+        fc.constantFrom(1, LAST_POSITION - 500),
         fc.constantFrom(3, 20, 200, 5000),
         fc.integer(),
         (capacityBytes, firstPosition, valueBytes, seed) => {
           const random = new Random(seed);
-          const cache = new RowCache(capacityBytes, 0, firstPosition);
+          const ring = new CacheRing(capacityBytes, firstPosition);
+          const cache = new RowCache(ring, 0);
           const content = new Map<string, string>();
           const order = [...keys].sort(() => random.below(3) - 1);
           for (let i = 0; i < 2000; i++) {
@@ -285,7 +296,7 @@ describe("a row cache", () => {
               content.clear();
               cache.deleteRange();
             }
-            if (cache.bytes > capacityBytes) expect(cache.bytes).toBeLessThanOrEqual(capacityBytes);
+            if (ring.bytes > capacityBytes) expect(ring.bytes).toBeLessThanOrEqual(capacityBytes);
           }
           hits += cache.hits;
         },
@@ -298,7 +309,7 @@ describe("a row cache", () => {
   test("goes on where positions come to their end", () => {
     const content = new Map<string, string>();
     for (let i = 0; i < 300; i++) content.set(`key ${i}`, `value ${i}`.padEnd(i));
-    const cache = new RowCache(2 ** 14, 0, 2 ** 32 - 2 ** 19 - 2 ** 17);
+    const cache = rowCache(2 ** 14, LAST_POSITION - 2 ** 17);
     const random = new Random(2);
     for (let i = 0; i < 50_000; i++) {
       const key = `key ${random.below(300)}`;
@@ -311,7 +322,7 @@ describe("a row cache", () => {
   test("knows nothing of before positions came to their end", () => {
     const keys = ["", "a", "b", "c", "d", "e", "f"];
     // Two units a row: the next one is beyond the last position.
-    const cache = new RowCache(1000, 0, 2 ** 32 - 2 ** 19 - 13);
+    const cache = rowCache(1000, LAST_POSITION - 13);
     for (const key of keys) insert(cache, key, "old");
     for (const key of keys) expect(find(cache, key), key).toBe("old");
     insert(cache, "g", "new");
@@ -373,10 +384,10 @@ async function openText(options: OpenOptions<string, string> = {}) {
 
 describe("after a write readers see it, though the row was in the cache:", () => {
   for (const [name, run] of Object.entries(WRITES)) {
-    for (const rowCacheBytes of [2 ** 9, 2 ** 24]) {
-      test(`${name}, ${rowCacheBytes} bytes`, async () => {
-        const cached = await openText({ rowCacheBytes });
-        const plain = await openText({ rowCacheBytes: 0 });
+    for (const blockCacheBytes of [2 ** 9, 2 ** 24]) {
+      test(`${name}, ${blockCacheBytes} bytes`, async () => {
+        const cached = await openText({ blockCacheBytes });
+        const plain = await openText({ blockCacheBytes: 0 });
         const keys = ["a", "b", "c", "b"];
         for (const database of [cached, plain]) {
           expect(database.getMany(keys)).toEqual(keys);
@@ -385,7 +396,7 @@ describe("after a write readers see it, though the row was in the cache:", () =>
           expect(["b", "new", undefined]).toContain(database.get("b"));
           await pending;
         }
-        expect(cached.stats().rowCache.hits).toBeGreaterThan(0);
+        expect(cached.stats().blockCache.rows.hits).toBeGreaterThan(0);
         expect(cached.getMany(keys)).toEqual(plain.getMany(keys));
         expect(cached.getMany(keys)).toEqual(plain.getMany(keys));
       });
@@ -446,7 +457,7 @@ describe("the row cache of a database", () => {
     binary.get("key")?.fill(0);
     binary.get("key")?.fill(0);
     expect(binary.get("key")).toEqual(bytesOf("value"));
-    expect(binary.stats().rowCache.hits).toBe(2);
+    expect(binary.stats().blockCache.rows.hits).toBe(2);
   });
 
   test("serves every encoding", async () => {
@@ -456,7 +467,7 @@ describe("the row cache of a database", () => {
     expect(binary.get(bytesOf("b"))).toEqual(bytesOf("b"));
     await binary.put(bytesOf("b"), bytesOf("new"));
     expect(database.get("b")).toBe("new");
-    expect(database.stats().rowCache.hits).toBe(1);
+    expect(database.stats().blockCache.rows.hits).toBe(1);
   });
 
   test("takes nothing that was read at a moment which has passed", async () => {
@@ -498,7 +509,7 @@ describe("the row cache of a database", () => {
     await writer.close();
     const database = await open<string, string>("db", { fileSystem, readOnly });
     expect(database.getMany(["b", "b"])).toEqual(["b", "b"]);
-    expect(database.stats().rowCache).toMatchObject({ hits: 1, misses: 1 });
+    expect(database.stats().blockCache.rows).toMatchObject({ hits: 1, misses: 1 });
     await database.close();
   });
 

@@ -2,12 +2,12 @@ import { describe, expect, test } from "vitest";
 import { type Database, type DatabaseStats, open } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 
-async function fill(fileSystem: MemoryFileSystem, rowCacheBytes?: number): Promise<Database> {
+async function fill(fileSystem: MemoryFileSystem, blockCacheBytes?: number): Promise<Database> {
   const database = await open("db", {
     fileSystem,
     durability: "os",
     compactionTrigger: 8,
-    rowCacheBytes,
+    blockCacheBytes,
   });
   for (let i = 0; i < 500; i++) await database.put(`key ${i}`, `https://example.org/${i}`);
   await database.flush();
@@ -52,27 +52,32 @@ describe("stats", () => {
     await database.close();
   });
 
-  test("count what the block cache did", async () => {
-    const database = await fill(new MemoryFileSystem(), 0);
-    database.get("key 100");
-    database.get("key 100");
-    const { blockCache, rowCache } = database.stats();
-    expect(blockCache).toMatchObject({ misses: 1, hits: 1 });
-    expect(blockCache.bytes).toBeLessThanOrEqual(blockCache.capacityBytes);
-    expect(rowCache).toEqual({ capacityBytes: 0, bytes: 0, hits: 0, misses: 0 });
-    await database.close();
-  });
-
-  test("count what the row cache did", async () => {
+  test("count what the cache did for blocks and for rows", async () => {
     const database = await fill(new MemoryFileSystem(), 2 ** 16);
     database.get("key 100");
     expect(database.getMany(["key 100", "key 101", "absent"])).toHaveLength(3);
-    const { blockCache, rowCache, memory } = database.stats();
-    expect(rowCache).toMatchObject({ capacityBytes: 2 ** 16, misses: 3, hits: 1 });
-    expect(blockCache).toMatchObject({ misses: 1, hits: 1 });
-    expect(rowCache.bytes).toBeGreaterThan(0);
-    expect(rowCache.bytes).toBeLessThanOrEqual(rowCache.capacityBytes);
-    expect(memory.rowCache).toBe(rowCache.bytes);
+    const { blockCache, memory } = database.stats();
+    const { capacityBytes, bytes, blocks, rows } = blockCache;
+    expect(rows).toMatchObject({ misses: 3, hits: 1 });
+    expect(blocks).toMatchObject({ misses: 1, hits: 1 });
+    expect(rows.bytes).toBeGreaterThan(0);
+    expect(blocks.bytes).toBeGreaterThan(0);
+    expect(bytes).toBeGreaterThan(rows.bytes + blocks.bytes);
+    expect(bytes).toBeLessThanOrEqual(capacityBytes);
+    expect(capacityBytes).toBe(2 ** 16);
+    expect(memory.blockCache).toBe(bytes);
+    await database.close();
+  });
+
+  test("tell of a cache without room that it has nothing", async () => {
+    const database = await fill(new MemoryFileSystem(), 0);
+    expect(database.getMany(["key 100", "key 100"])).toHaveLength(2);
+    expect(database.stats().blockCache).toEqual({
+      capacityBytes: 0,
+      bytes: 0,
+      blocks: { bytes: 0, hits: 0, misses: 2 },
+      rows: { bytes: 0, hits: 0, misses: 0 },
+    });
     await database.close();
   });
 });

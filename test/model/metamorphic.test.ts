@@ -32,8 +32,8 @@ const VARIANTS: readonly (() => Options)[] = [
   () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), durability: "os", compactionTrigger: 2 }),
   () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), compression: "none", blockCacheBytes: 0 }),
   () => ({ ...SMALL, background: "inline", compression: "symbols", largeValueBytes: 8192 }),
-  () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), rowCacheBytes: 0 }),
-  () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), rowCacheBytes: 2 ** 10 }),
+  () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), blockCacheBytes: 2 ** 14 }),
+  () => ({ ...SMALL, fileSystem: new MemoryFileSystem(), blockCacheBytes: 2 ** 10 }),
   () => ({ ...SMALL, background: "worker", compression: "deflate", largeValueBytes: 64 }),
 ];
 

@@ -12,8 +12,7 @@ export const store: StoreModule = {
       valueEncoding: options.values === "string" ? "utf8" : "msgpack",
       durability: options.durability,
       memtableBytes: options.writeBufferBytes,
-      blockCacheBytes: options.cacheBytes / 4,
-      rowCacheBytes: (options.cacheBytes * 3) / 4,
+      blockCacheBytes: options.cacheBytes,
     })) as Database<string, unknown>;
     return new MemkvStore(database);
   },
