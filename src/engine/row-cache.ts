@@ -12,10 +12,11 @@
  *    `seqno` is raised as they do; who reads at another write neither asks nor puts in.
  *
  * Source: the row cache of RocksDB (Options::row_cache), which lies behind the memtables, a row for
- * each file; here writes take rows out, so that a row answers for all sources.
+ * each file; here writes change rows or take them out, so that a row answers for all sources.
  */
 import { checksum } from "../bytes/checksum.ts";
 import type { ValueView } from "../cursor/value-view.ts";
+import { EntryKind, NEVER } from "../entry.ts";
 import {
   type CacheRing,
   FOUND,
@@ -64,8 +65,8 @@ export class RowCache implements OperationTarget {
   }
 
   /**
-   * Points `view` at the value of key[0, length), as long as the ring's `changeCount` stays; false if
-   * it is not here. `hash` is the key's `keyHash`. Counts a hit or a miss.
+   * Points `view` at the value of key[0, length), until the next write and as long as the ring's
+   * `changeCount` stays; false if it is not here. `hash` is the key's `keyHash`. Counts a hit or a miss.
    */
   find(key: Uint8Array, length: number, hash: number, view: ValueView): boolean {
     const { ring } = this;
@@ -77,8 +78,8 @@ export class RowCache implements OperationTarget {
     for (let slot = first; slot < end; slot += SLOT_WORDS) {
       if (table[slot] !== hash || table[slot + 1] < from) continue;
       const row = ring.wordOf(table[slot + 1]);
+      if (!this.hasKey(row, key, 0, length)) continue;
       const header = words[row];
-      if (!this.hasKey(row, header, key, length)) continue;
       if (header < FOUND) words[row] = header + FOUND;
       this.hits++;
       rowTable.moveForward(slot, first);
@@ -111,22 +112,40 @@ export class RowCache implements OperationTarget {
   }
 
   /**
-   * A write to a key is applied: takes its row out, and any other with its hash. What was here is let
-   * in again at its first miss.
+   * A write to a key is applied: its row gets the new value, if that takes as much room and does not
+   * expire, or is taken out. What was taken out is let in again at its first miss.
    */
-  add(key: Uint8Array, keyStart: number, keyEnd: number): void {
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    _seqno: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    expiry: number,
+  ): void {
     const { ring } = this;
     const { rowTable } = ring;
     const table = rowTable.words;
+    const isLasting = kind === EntryKind.put && expiry === NEVER;
+    const from = Math.max(ring.tail, ring.rowsFrom);
     const hash = checksum(key, keyStart, keyEnd);
     const first = rowTable.slotsOf(hash);
     const end = first + SLOTS_WORDS;
     for (let slot = first; slot < end; slot += SLOT_WORDS) {
-      const position = table[slot + 1];
-      if (table[slot] !== hash || position === NOWHERE) continue;
-      if (position >= ring.tail && position >= ring.rowsFrom) ring.remove(ring.wordOf(position));
-      table[slot + 1] = NOWHERE;
-      rowTable.noteMissed(hash);
+      if (table[slot] !== hash || table[slot + 1] < from) continue;
+      const row = ring.wordOf(table[slot + 1]);
+      if (!this.hasKey(row, key, keyStart, keyEnd)) continue;
+      if (isLasting && ring.setValueLength(row, valueEnd - valueStart)) {
+        const start = (row + ROW_HEADER_UNITS) * UNIT_BYTES + keyEnd - keyStart;
+        copy(value, valueStart, valueEnd, ring.memory, start);
+      } else {
+        ring.remove(row);
+        table[slot + 1] = NOWHERE;
+        rowTable.noteMissed(hash);
+      }
     }
   }
 
@@ -135,11 +154,11 @@ export class RowCache implements OperationTarget {
     this.ring.removeRows();
   }
 
-  private hasKey(row: number, header: number, key: Uint8Array, length: number): boolean {
-    if (keyLengthOf(header) !== length) return false;
-    const { memory } = this.ring;
-    const start = (row + ROW_HEADER_UNITS) * UNIT_BYTES;
-    for (let i = 0; i < length; i++) if (memory[start + i] !== key[i]) return false;
+  private hasKey(row: number, key: Uint8Array, keyStart: number, keyEnd: number): boolean {
+    const { words, memory } = this.ring;
+    if (keyLengthOf(words[row]) !== keyEnd - keyStart) return false;
+    const start = (row + ROW_HEADER_UNITS) * UNIT_BYTES - keyStart;
+    for (let i = keyStart; i < keyEnd; i++) if (memory[start + i] !== key[i]) return false;
     return true;
   }
 

@@ -189,6 +189,16 @@ export class CacheRing {
     else this.rowUnits -= unitsOf(header);
   }
 
+  /** Makes a value of another length that of a row; false if it does not take as many units. */
+  setValueLength(word: number, valueLength: number): boolean {
+    const header = this.words[word];
+    const keyLength = keyLengthOf(header);
+    const grows = valueLength - valueLengthOf(header);
+    if (rowUnitsOf(keyLength, valueLength) !== unitsOf(header)) return false;
+    this.words[word] = header + grows * 2 ** KEY_LENGTH_BITS;
+    return true;
+  }
+
   /** Takes out all rows. */
   removeRows(): void {
     this.rowsFrom = this.head;

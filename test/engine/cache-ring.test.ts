@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import { RowCache } from "../../src/engine/row-cache.ts";
+import { EntryKind, NEVER } from "../../src/entry.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { LAST_POSITION } from "../../src/segment/cache-ring.ts";
 import { keyHash } from "../../src/segment/filter.ts";
@@ -98,11 +99,18 @@ class System {
   /** As a commit does, which spares itself a cache without rows. */
   private write(key: number): void {
     const bytes = keyOf(key);
-    if (!this.rows.isEmpty) this.rows.add(bytes, 0, bytes.length);
-    this.values.delete(key);
-    expect(this.rows.find(bytes, bytes.length, keyHash(bytes, bytes.length), this.view)).toBe(
-      false,
-    );
+    const { rows, random, view } = this;
+    const known = this.values.get(key);
+    const isDelete = random.oneIn(2);
+    const length = random.oneIn(4) ? random.below(20) : (known?.length ?? 20);
+    const value = new Uint8Array(length).fill(random.below(256));
+    const kind = isDelete ? EntryKind.tombstone : EntryKind.put;
+    if (!rows.isEmpty) rows.add(bytes, 0, bytes.length, 1, kind, value, 0, length, NEVER);
+    if (isDelete) this.values.delete(key);
+    else this.values.set(key, value);
+    if (rows.find(bytes, bytes.length, keyHash(bytes, bytes.length), view)) {
+      expectSame(view.bytes.subarray(view.start, view.end), this.values.get(key));
+    }
   }
 
   private drop(file: number): void {

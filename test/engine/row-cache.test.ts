@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import { RowCache } from "../../src/engine/row-cache.ts";
+import { EntryKind, NEVER } from "../../src/entry.ts";
 import {
   ClosedError,
   type Database,
@@ -60,9 +61,12 @@ function read(cache: RowCache, content: ReadonlyMap<string, string>, key: string
   if (value !== undefined) insert(cache, key, value);
 }
 
-function write(cache: RowCache, key: string): void {
+/** A put, or a delete where there is no value. */
+function write(cache: RowCache, key: string, value?: string, expiry = NEVER): void {
   const bytes = bytesOf(`--${key}--`);
-  cache.add(bytes, 2, bytes.length - 2);
+  const valueBytes = bytesOf(`-${value ?? ""}-`);
+  const kind = value === undefined ? EntryKind.tombstone : EntryKind.put;
+  cache.add(bytes, 2, bytes.length - 2, 1, kind, valueBytes, 1, valueBytes.length - 1, expiry);
 }
 
 describe("a row cache", () => {
@@ -191,17 +195,43 @@ describe("a row cache", () => {
     }
   });
 
-  test.each(COLLIDING)("forgets %s and %s together, as they have one hash", (one, other) => {
-    const hash = keyHash(bytesOf(one), one.length);
-    expect(keyHash(bytesOf(other), other.length)).toBe(hash);
-    for (const written of [one, other]) {
-      const cache = rowCache(2 ** 16);
-      for (const key of [one, other]) insert(cache, key, `value of ${key}`);
-      for (const key of [one, other]) expect(find(cache, key)).toBe(`value of ${key}`);
-      write(cache, written);
-      for (const key of [one, other]) expect(find(cache, key)).toBeUndefined();
-    }
+  test("has what a put of as much room wrote, and forgets the key at any other", () => {
+    const cache = rowCache(2 ** 16);
+    const known = () => ["a", "b", "c"].map((key) => find(cache, key));
+    for (const key of ["a", "b", "c"]) insert(cache, key, "value");
+    write(cache, "b", "other");
+    expect(known()).toEqual(["value", "other", "value"]);
+    // Key and value in two words, then in three.
+    write(cache, "b", "longer!");
+    expect(known()).toEqual(["value", "longer!", "value"]);
+    write(cache, "b", "longest!");
+    expect(known()).toEqual(["value", undefined, "value"]);
+    write(cache, "a", "other", 1000);
+    expect(known()).toEqual([undefined, undefined, "value"]);
+    write(cache, "c", "val");
+    expect(known()).toEqual([undefined, undefined, undefined]);
   });
+
+  test.each(COLLIDING)(
+    "tells a write to %s from one to %s, though they have one hash",
+    (one, other) => {
+      const hash = keyHash(bytesOf(one), one.length);
+      expect(keyHash(bytesOf(other), other.length)).toBe(hash);
+      for (const written of [one, other]) {
+        const cache = rowCache(2 ** 16);
+        for (const key of [one, other]) insert(cache, key, `value of ${key}`);
+        for (const key of [one, other]) expect(find(cache, key)).toBe(`value of ${key}`);
+        write(cache, written);
+        for (const key of [one, other]) {
+          expect(find(cache, key)).toBe(key === written ? undefined : `value of ${key}`);
+        }
+        for (const key of [one, other]) write(cache, key, `other of ${key}`);
+        for (const key of [one, other]) {
+          expect(find(cache, key)).toBe(key === written ? undefined : `other of ${key}`);
+        }
+      }
+    },
+  );
 
   test("forgets a key wherever in its set it is", () => {
     // One set, so that these fill it.
@@ -290,8 +320,9 @@ describe("a row cache", () => {
               read(cache, content, key);
             } else if (step > 0) {
               if (random.oneIn(4)) content.delete(key);
-              else content.set(key, `${i}`.padEnd(random.below(valueBytes)));
-              write(cache, key);
+              else if (random.oneIn(2)) content.set(key, `${i}`.padEnd(random.below(valueBytes)));
+              else content.set(key, `${i}`.padEnd(content.get(key)?.length ?? 0));
+              write(cache, key, content.get(key));
             } else {
               content.clear();
               cache.deleteRange();
@@ -467,7 +498,8 @@ describe("the row cache of a database", () => {
     expect(binary.get(bytesOf("b"))).toEqual(bytesOf("b"));
     await binary.put(bytesOf("b"), bytesOf("new"));
     expect(database.get("b")).toBe("new");
-    expect(database.stats().blockCache.rows.hits).toBe(1);
+    expect(binary.get(bytesOf("b"))).toEqual(bytesOf("new"));
+    expect(database.stats().blockCache.rows.hits).toBe(3);
   });
 
   test("takes nothing that was read at a moment which has passed", async () => {
