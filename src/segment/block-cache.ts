@@ -19,7 +19,7 @@ import {
   hashOfBlock,
   UNIT_BYTES,
 } from "./cache-ring.ts";
-import { NOWHERE, SET_WORDS, SLOT_WORDS, SLOTS_OFFSET, SLOTS_WORDS } from "./cache-table.ts";
+import { NOWHERE, SLOT_WORDS, SLOTS_WORDS } from "./cache-table.ts";
 
 const NONE = -1;
 
@@ -111,18 +111,15 @@ export class BlockCache {
     return this.passing.subarray(0, length);
   }
 
-  /** Takes out all blocks of a file. O(blocks that there is room for). */
-  drop(fileNumber: number): void {
+  /** Takes out all blocks of a file, which has so many. O(that many), whatever else is here. */
+  drop(fileNumber: number, blockCount: number): void {
     const { ring } = this;
     const table = ring.blockTable.words;
-    for (let set = 0; set < table.length; set += SET_WORDS) {
-      for (let at = set + SLOTS_OFFSET; at < set + SET_WORDS; at += SLOT_WORDS) {
-        if (table[at + 1] < ring.tail) continue;
-        const slot = ring.wordOf(table[at + 1]);
-        if (!this.isOf(slot, fileNumber)) continue;
-        table[at + 1] = NOWHERE;
-        ring.remove(slot);
-      }
+    for (let block = 0; block < blockCount; block++) {
+      const at = this.lookUp(hashOfBlock(fileNumber, block), fileNumber, block);
+      if (at < 0) continue;
+      ring.remove(ring.wordOf(table[at + 1]));
+      table[at + 1] = NOWHERE;
     }
   }
 

@@ -16,10 +16,10 @@
 export const NOWHERE = 0;
 
 export const SET_BYTES = 64;
-export const SET_WORDS: number = SET_BYTES / 4;
+const SET_WORDS: number = SET_BYTES / 4;
 export const SLOT_WORDS = 2;
 /** In front of a set's slots are two hashes that were missed. */
-export const SLOTS_OFFSET = 2;
+const SLOTS_OFFSET = 2;
 /** From the first slot of a set to its end. */
 export const SLOTS_WORDS: number = SET_WORDS - SLOTS_OFFSET;
 const LAST_SLOT_OFFSET: number = SLOTS_WORDS - SLOT_WORDS;

@@ -371,7 +371,7 @@ export class Segment {
 
   /** Closes the file and takes its blocks out of the cache. */
   async close(): Promise<void> {
-    this.blockCache.drop(this.meta.fileNumber);
+    this.valueReader?.dropBlocks();
     await this.file.close();
   }
 

@@ -136,6 +136,11 @@ export class ValueReader {
     return slot < 0 ? undefined : this.copySlot(slot, target);
   }
 
+  /** Takes the blocks out of the cache: nobody will read them any more. */
+  dropBlocks(): void {
+    this.cache.drop(this.fileNumber, this.index.blockCount);
+  }
+
   /** Reads target.length bytes of the file from `offset`. Throws CorruptionError if it is shorter. */
   read(target: Uint8Array, offset: number): void {
     const bytesRead = this.file.readSync(target, offset);

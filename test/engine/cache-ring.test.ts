@@ -114,7 +114,7 @@ class System {
   }
 
   private drop(file: number): void {
-    this.blocks.drop(file);
+    this.blocks.drop(file, BLOCK_COUNT);
     for (let block = 0; block < BLOCK_COUNT; block++) {
       expect(this.blocks.peek(file, block)).toBe(-1);
       // Numbers of files are not used again, but so a block that was left behind shows.

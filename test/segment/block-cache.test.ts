@@ -105,7 +105,7 @@ describe("BlockCache", () => {
   test("dropping a file leaves the others", () => {
     const cache = new BlockCache(2 ** 17);
     for (let block = 0; block < 6; block++) put(cache, block % 2, block, 500, block);
-    cache.drop(1);
+    cache.drop(1, 6);
     expect(cache.bytes).toBe(3 * 516);
     for (let block = 0; block < 6; block++) {
       expect(cache.peek(block % 2, block) >= 0).toBe(block % 2 === 0);
