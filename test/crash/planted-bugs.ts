@@ -38,6 +38,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "",
   ),
   bug(
+    "a write whose sync blocks the thread is acknowledged before it",
+    "crash",
+    "engine/commit.ts",
+    "if (group.needsSync) this.syncPaced();",
+    "",
+  ),
+  bug(
     "a blocking synced write returns before the sync",
     "crash",
     "engine/commit.ts",
