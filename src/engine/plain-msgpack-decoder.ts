@@ -67,10 +67,11 @@ export class PlainDecoder {
     this.bytes = bytes;
     this.pos = start;
     this.end = end;
+    // The last call may not have come to its end: the stack is the caller's, and may have been full.
+    this.windowEnd = 0;
     const value = this.read(0);
     this.bytes = NO_BYTES;
     this.window = "";
-    this.windowEnd = 0;
     return this.pos === end ? value : NOT_PLAIN;
   }
 

@@ -175,6 +175,32 @@ test("the codec decodes plain values, others, and those in others, from any memo
   }
 });
 
+/**
+ * The texts of a value whose decoding ended in a full stack were found again in the next value, at
+ * the same places.
+ */
+test("a value that is decoded on a full stack leaves nothing to the next", () => {
+  const objectOf = (text: string) => packed({ a: text, b: [[[[[[[[{ c: text }]]]]]]]], d: text });
+  const [first, second] = [objectOf("x".repeat(20)), objectOf("y".repeat(20))];
+  let failures = 0;
+  const dive = (): void => {
+    decoder.decode(first, 0, first.length);
+    dive();
+  };
+  for (let frames = 0; frames < 10; frames++) {
+    // Each time the stack ends in another place.
+    const diveFrom = (left: number): void => (left > 0 ? diveFrom(left - 1) : dive());
+    try {
+      diveFrom(frames);
+    } catch (error) {
+      expect(error).toBeInstanceOf(RangeError);
+      failures++;
+    }
+    expectSame(second);
+  }
+  expect(failures).toBe(10);
+});
+
 function hasProto(value: unknown): boolean {
   return JSON.stringify(value).includes('"__proto__"');
 }
