@@ -157,6 +157,12 @@ export class MemtableLoad implements OperationTarget, PendingKeys {
     return false;
   }
 
+  restart(): void {
+    this.order = undefined;
+    this.tree = undefined;
+    this.placed = 0;
+  }
+
   /** Puts the keys of rank [from, to) into the tree. */
   private place(order: KeySort, tree: SortedLoad, from: number, to: number): void {
     const { ends, refs } = this;

@@ -124,6 +124,8 @@ export interface PendingKeys {
   find(key: Uint8Array, length: number): number;
   /** Brings the tree on for some milliseconds; false once all keys are in it. */
   step(tree: Tree): boolean;
+  /** Says that the next step begins anew, with an empty tree. */
+  restart(): void;
 }
 
 /** A sealed memtable, as it is handed to another thread. */
@@ -151,8 +153,10 @@ export class Memtable {
   readonly capacityBytes: number;
   private readonly reservedBytes: number;
   /** Without the keys that are pending: `tree` has them. */
-  private readonly ownTree: Tree;
+  private ownTree: Tree;
   private pending: PendingKeys | undefined;
+  /** Whether a step of the tree is under way, or failed half way. */
+  private isSettling: boolean;
   private readonly heapBytes: Uint8Array;
   private readonly heapWords: Uint32Array;
   /** First free unit of the heap. */
@@ -180,12 +184,9 @@ export class Memtable {
     this.spareCursor = undefined;
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
-    const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
     this.pending = undefined;
-    this.ownTree =
-      shared === undefined
-        ? Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4)
-        : Tree.attach(shared.arena);
+    this.isSettling = false;
+    this.ownTree = shared === undefined ? createTree(reservedBytes) : Tree.attach(shared.arena);
     const heapBytes = Math.max(reservedBytes, MIN_ARENA_BYTES);
     const heap =
       shared?.heap ?? new SharedArrayBuffer(Math.min(alignUp(heapBytes), MAX_HEAP_BYTES));
@@ -210,7 +211,17 @@ export class Memtable {
 
   /** Brings the tree on for some milliseconds, where keys are pending. */
   settleStep(): void {
-    if (this.pending?.step(this.ownTree) === false) this.pending = undefined;
+    const { pending } = this;
+    if (pending === undefined) return;
+    if (this.isSettling) {
+      // A step failed, be it that the stack of a reader who needs the tree was full. What is there of
+      // the tree may be half of a change.
+      this.ownTree = createTree(this.reservedBytes);
+      pending.restart();
+    }
+    this.isSettling = true;
+    if (!pending.step(this.ownTree)) this.pending = undefined;
+    this.isSettling = false;
   }
 
   /** The tree, which is finished first where keys are pending. */
@@ -520,6 +531,11 @@ export class Memtable {
       this.heapBytes.set(value.subarray(start, end), target);
     }
   }
+}
+
+function createTree(reservedBytes: number): Tree {
+  const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
+  return Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4);
 }
 
 function alignUp(bytes: number): number {

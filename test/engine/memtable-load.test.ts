@@ -98,6 +98,40 @@ describe("MemtableLoad", () => {
     expect(memtable.find(key, 2, 8)).toBe(NO_VERSION);
   });
 
+  it("has its tree in the end although steps of it met a full stack", () => {
+    const keys = Array.from({ length: 3000 }, (_, i) => Buffer.from(`key ${(i * 7919) % 3000}`));
+    for (let frames = 0; frames < 10; frames++) {
+      const memtable = createMemtable(CAPACITY, 0, 0, 0);
+      const load = new MemtableLoad(memtable, SEED);
+      for (const [i, key] of keys.entries()) {
+        load.add(key, 0, key.length, i + 1, EntryKind.put, key, 0, key.length);
+      }
+      let failures = 0;
+      const dive = (): void => {
+        try {
+          dive();
+        } catch {
+          // From here on there is more of the stack from frame to frame.
+        }
+        try {
+          memtable.settleStep();
+        } catch {
+          failures++;
+        }
+      };
+      // Each time the stack ends in another place.
+      const diveFrom = (left: number): void => (left > 0 ? diveFrom(left - 1) : dive());
+      diveFrom(frames);
+      expect(failures).toBeGreaterThan(0);
+      const found: string[] = [];
+      const cursor = memtable.cursor(keys.length, BEFORE_EXPIRY);
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+        found.push(Buffer.from(cursor.key.subarray(0, cursor.keyLength)).toString());
+      }
+      expect(found).toEqual(keys.toSorted(Buffer.compare).map(String));
+    }
+  });
+
   it("is full when the memtable is, and gets there in steps", () => {
     const load = new MemtableLoad(createMemtable(2 ** 21, 0, 0, 0), SEED);
     const key = new Uint8Array(24);
