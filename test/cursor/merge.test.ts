@@ -105,6 +105,26 @@ describe("MergeCursor", () => {
     );
   });
 
+  test("reads singly what sources take turns at, and as runs what one of them goes on with", () => {
+    const entry = (key: number): ArrayEntry => {
+      return { key: Uint8Array.of(key), kind: EntryKind.put, value: Uint8Array.of(key) };
+    };
+    const odd = [1, 3, 5].map(entry);
+    const evenThenAll = [0, 2, 4, 6, 7, 8, 9, 10, 11, 12].map(entry);
+    const cursor = new MergeCursor([new RunCursor(odd), new RunCursor(evenThenAll)]);
+    const run = new EntryRun(16, 100);
+    const readAll = (): number[] => {
+      const reads: number[] = [];
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+        reads.push(cursor.readRun(run, 3, undefined, 0, false));
+      }
+      return reads;
+    };
+    // Of neither source is it known at first; 6 and 7 come before it shows that the second goes on.
+    expect(readAll()).toEqual([1, 1, 0, 0, 0, 0, 0, 0, 3, 2]);
+    expect([...run.keys.buffer.subarray(0, run.keys.length)]).toEqual([0, 1, 8, 9, 10, 11, 12]);
+  });
+
   test("turns around at a key longer than any before", () => {
     const long = new Uint8Array(60).fill(0x61);
     const entry = (key: Uint8Array): ArrayEntry => ({ key, kind: 1, value: key.slice(0, 1) });
