@@ -2,7 +2,9 @@
  * What is done with a database right after it was recovered, while the keys of its memtables are not in
  * their trees yet (memtable-load.ts).
  */
-import { expect, onTestFinished, test } from "vitest";
+import { setImmediate } from "node:timers/promises";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { MemtableLoad } from "../../src/engine/memtable-load.ts";
 import { type Database, open } from "../../src/index.ts";
 import { CrashFileSystem, type CrashPoint } from "../../src/testing/index.ts";
 
@@ -113,6 +115,57 @@ test.each(STEPS)("reads find what was recovered, before and after %s", async (_,
     await again.close();
   }
 });
+
+/** For each turn of the event loop, how often the tree of a memtable was brought on. */
+function watchSteps(): number[] {
+  const turns = [0];
+  const { step } = MemtableLoad.prototype;
+  const spy = vi.spyOn(MemtableLoad.prototype, "step");
+  spy.mockImplementation(function (this: MemtableLoad, tree) {
+    turns[turns.length - 1]++;
+    return step.call(this, tree);
+  });
+  let isWatched = true;
+  onTestFinished(() => {
+    isWatched = false;
+    spy.mockRestore();
+  });
+  const watch = async (): Promise<void> => {
+    for (; isWatched; turns.push(0)) await setImmediate();
+  };
+  void watch();
+  return turns;
+}
+
+test.each<[string, boolean, (database: Database<string, string>) => Promise<void>]>([
+  [
+    "by itself",
+    false,
+    async () => {
+      for (let i = 0; i < 100; i++) await setImmediate();
+    },
+  ],
+  ["for a write", false, (database) => database.put("key 000001", "written")],
+  ["for a flush", false, (database) => database.flush()],
+  ["before it is closed", true, (database) => database.close()],
+])(
+  "a database brings its keys in order %s, in turns of the event loop",
+  async (_, readOnly, act) => {
+    const { crash } = await killed();
+    const [fileSystem] = crash.states({ seed: 1, count: 1 });
+    const options = { fileSystem, memtableBytes: 2 ** 26, background: "inline", readOnly } as const;
+    const turns = watchSteps();
+    const database = await open<string, string>("db", options);
+    onTestFinished(() => database.close());
+    await act(database);
+    const passed = turns.length;
+    const steps = turns.filter((count) => count > 0);
+    expect(steps.length).toBeGreaterThan(1);
+    expect(Math.max(...steps)).toBe(1);
+    for (let i = 0; i < 10; i++) await setImmediate();
+    expect(turns.slice(passed)).toEqual(turns.slice(passed).map(() => 0));
+  },
+);
 
 test("a database that is only read answers, and closes, as soon as it is open", async () => {
   const { crash, content } = await killed();
