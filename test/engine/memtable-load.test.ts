@@ -132,6 +132,22 @@ describe("MemtableLoad", () => {
     }
   });
 
+  it("tells keys apart that have the same hash", () => {
+    // Of so many, some two dozen pairs have one.
+    const count = 450_000;
+    const memtable = createMemtable(2 ** 27, 0, 0, 0);
+    const load = new MemtableLoad(memtable, SEED);
+    const key = new Uint8Array(8);
+    const view = new DataView(key.buffer);
+    const random = new Random(5);
+    for (let i = 1; i <= count; i++) {
+      view.setUint32(0, random.below(2 ** 31));
+      view.setUint32(4, i);
+      load.add(key, 0, 8, i, EntryKind.put, key, 0, 0);
+    }
+    expect(memtable.keyCount).toBe(count);
+  });
+
   it("is full when the memtable is, and gets there in steps", () => {
     const load = new MemtableLoad(createMemtable(2 ** 21, 0, 0, 0), SEED);
     const key = new Uint8Array(24);
