@@ -138,6 +138,7 @@ export class ValueLocation {
   isBare = false;
 
   private bytes: Uint8Array = NO_BYTES;
+  private imageStart = 0;
   private end = 0;
   private count = 0;
   /** All values are image[start, start + length). */
@@ -153,6 +154,7 @@ export class ValueLocation {
   open(bytes: Uint8Array, imageStart: number, imageEnd: number): void {
     const body = imageStart + 1;
     this.bytes = bytes;
+    this.imageStart = imageStart;
     this.end = imageEnd;
     this.found = -1;
     this.count = imageEnd - body < 2 ? 0 : readU16(bytes, body);
@@ -217,20 +219,21 @@ export class ValueLocation {
   }
 
   /**
-   * Finds `count` values from `index` on: value i is image[starts[i], starts[i] + lengths[i]), and
-   * one that repeats the one before it starts where that does. False unless the sizes of all are in
-   * one byte.
+   * Finds `count` values from `index` on: value i has lengths[i] bytes and begins starts[i] bytes after
+   * the image, which may lie behind what 31 bits tell; one that repeats the one before it starts where
+   * that does. False unless the sizes of all are in one byte.
    */
   findMany(index: number, count: number, starts: Int32Array, lengths: Int32Array): boolean {
     if (!this.find(index) || this.isLarge || this.length > MAX_SHORT_SIZE) return false;
+    const { bytes, imageStart, end } = this;
     if (this.areEqual) {
-      starts.fill(this.start, 0, count);
+      starts.fill(this.start - imageStart, 0, count);
       lengths.fill(this.length, 0, count);
       return index + count <= this.count;
     }
-    const { bytes, end } = this;
     const sizes = this.sizes + index;
-    let { start, length } = this;
+    let start = this.start - imageStart;
+    let { length } = this;
     starts[0] = start;
     lengths[0] = length;
     let pos = start + length;
@@ -245,7 +248,7 @@ export class ValueLocation {
       starts[i] = start;
       lengths[i] = length;
     }
-    return pos <= end;
+    return pos <= end - imageStart;
   }
 }
 

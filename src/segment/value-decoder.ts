@@ -34,7 +34,7 @@ export class ValueDecoder {
   place: ValuePlace;
   private readonly symbols: SymbolTable | undefined;
   private readonly location: ValueLocation;
-  /** The values that `openRun` found: the first of them, how many, and where they are. */
+  /** The values that `openRun` found: the first of them, how many, and where they are in the image. */
   private firstFound: number;
   private found: number;
   private starts: Int32Array;
@@ -140,7 +140,7 @@ export class ValueDecoder {
    * was room for.
    */
   appendRun(run: EntryRun, count: number, file: string, fileOffset: number): number {
-    const { bytes, encoding, starts, lengths, found } = this;
+    const { bytes, start: imageStart, encoding, starts, lengths, found } = this;
     const { keys, keyStarts, keyEnds, valueStarts, valueEnds, maxBytes, isReverse } = run;
     const { decoded } = run.value;
     const symbols = isPlain(encoding) ? undefined : this.symbols;
@@ -152,7 +152,7 @@ export class ValueDecoder {
       if (decoded.length >= maxBytes) return i;
       const at = isReverse ? found - 1 - i : i;
       const slot = run.count + i;
-      const from = starts[at];
+      const from = imageStart + starts[at];
       const to = from + lengths[at];
       if (from === previousFrom && to === previousTo) {
         // The same value again, which then has no part of a key in it.

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
+import { EntryRun } from "../../src/cursor/entry-run.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import type { ValuePlace } from "../../src/entry.ts";
 import { CorruptionError } from "../../src/errors.ts";
@@ -302,6 +303,43 @@ describe("a block of equal values", () => {
     expect(decoder.openRun(0, count)).toBe(true);
     expect(decoder.openRun(1, count)).toBe(false);
   });
+
+  test.each(["raw", "text", "symbols", "equal"] as const)(
+    "is read in runs where it lies, behind 2 GiB of a large cache too: %s",
+    (name) => {
+      const isEqual = name === "equal";
+      const values = Array.from({ length: 60 }, (_, i) => pack(url(isEqual ? 1 : i)));
+      const encoding = isEqual ? BlockEncoding.raw : BlockEncoding[name];
+      const [stored, count] = store(
+        encoding,
+        values.map((value, i) => [`package-${i}`, value] as const),
+      );
+      const image = blockImage(stored, dictionary, "file", 0);
+      expect(image[0]).toBe(BlockEncoding[name]);
+      const start = 2 ** 31;
+      // Of it the system backs only what is written.
+      const cache = new Uint8Array(new SharedArrayBuffer(start + image.length));
+      cache.set(image, start);
+      const decoder = new ValueDecoder(symbols);
+      decoder.open(cache, start, start + image.length);
+      for (const isReverse of [false, true]) {
+        const run = new EntryRun(count, 2 ** 20);
+        run.isReverse = isReverse;
+        for (let i = 0; i < count; i++) {
+          run.keyStarts[i] = run.keys.length;
+          const key = bytesOf(`package-${isReverse ? count - 1 - i : i}`);
+          run.keys.append(key, 0, key.length);
+          run.keyEnds[i] = run.keys.length;
+        }
+        expect(decoder.openRun(0, count)).toBe(true);
+        expect(decoder.appendRun(run, count, "file", 0)).toBe(count);
+        const read = Array.from({ length: count }, (_, i) =>
+          run.value.decoded.buffer.slice(run.valueStarts[i], run.valueEnds[i]),
+        );
+        expect(isReverse ? read.reverse() : read).toEqual(values);
+      }
+    },
+  );
 });
 
 describe("the size of a block", () => {
