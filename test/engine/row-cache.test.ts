@@ -12,6 +12,7 @@ import {
   open,
 } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { BlockCache } from "../../src/segment/block-cache.ts";
 import { CacheRing, LAST_POSITION } from "../../src/segment/cache-ring.ts";
 import { keyHash } from "../../src/segment/filter.ts";
 import { Random } from "../../src/testing/random.ts";
@@ -232,6 +233,32 @@ describe("a row cache", () => {
       }
     },
   );
+
+  test("is empty once all that it had was deleted", () => {
+    const cache = rowCache(2 ** 16);
+    for (const key of ["a", "b"]) insert(cache, key, "value");
+    write(cache, "a");
+    expect(cache).toMatchObject({ bytes: 12, isEmpty: false });
+    write(cache, "b");
+    expect(cache).toMatchObject({ bytes: 0, isEmpty: true });
+  });
+
+  test("takes as many rows after a range was deleted as before, blocks beside them or not", () => {
+    for (const hasBlock of [false, true]) {
+      // One set, so that these fill it.
+      const blocks = new BlockCache(1000);
+      const cache = new RowCache(blocks.ring, 0);
+      if (hasBlock) expect(blocks.insert(1, 0, 8)).toBeGreaterThanOrEqual(0);
+      const keys = Array.from({ length: 7 }, (_, i) => `key ${i}`);
+      for (let round = 0; round < 2; round++) {
+        for (const key of keys) insert(cache, key, `${round}`);
+        for (const key of keys) expect(find(cache, key)).toBe(`${round}`);
+        cache.deleteRange();
+        for (const key of keys) expect(find(cache, key)).toBeUndefined();
+      }
+      expect(blocks.peek(1, 0) >= 0).toBe(hasBlock);
+    }
+  });
 
   test("forgets a key wherever in its set it is", () => {
     // One set, so that these fill it.
