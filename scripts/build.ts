@@ -26,12 +26,13 @@ const MODULES = "node_modules/";
 const BUNDLED_ROOTS = ["msgpackr", "commander", "cli-progress"];
 
 /**
- * CommonJS packages inside an ES module ask for Node's built-ins with `require`. The name is one that
- * no source imports.
+ * CommonJS packages inside an ES module ask for Node's built-ins with `require`: those of the CLI do.
+ * Where an application is bundled as CommonJS no module has an address; memkv must load there too. The
+ * name is one that no source imports.
  */
 const REQUIRE_BANNER =
   'import { createRequire as createBundleRequire } from "node:module";\n' +
-  "const require = createBundleRequire(import.meta.url);";
+  "const require = import.meta.url ? createBundleRequire(import.meta.url) : undefined;";
 
 rmSync(dist, { recursive: true, force: true });
 execFileSync(

@@ -193,6 +193,32 @@ async function checkBundle(project: string): Promise<void> {
     logLevel: "error",
   });
   run(process.execPath, ["out/app.js"], project);
+  await checkCommonJsBundle(project);
+}
+
+/** A bundle of CommonJS has no background thread, but all else works in it. */
+async function checkCommonJsBundle(project: string): Promise<void> {
+  const code = [
+    'import { open } from "memkv";',
+    "async function main() {",
+    '  const db = await open(":memory:", { background: "inline" });',
+    '  await db.put("a", 1);',
+    "  await db.flush();",
+    '  if (db.get("a") !== 1) throw new Error();',
+    "  await db.close();",
+    "}",
+    "main();",
+  ];
+  writeFileSync(join(project, "commonjs.js"), code.join("\n"));
+  await build({
+    absWorkingDir: project,
+    entryPoints: ["./commonjs.js"],
+    outfile: "out/commonjs.cjs",
+    bundle: true,
+    platform: "node",
+    logLevel: "error",
+  });
+  run(process.execPath, ["out/commonjs.cjs"], project);
 }
 
 /** The TypeScript blocks of a page must work as they are pasted, one after the other. */
