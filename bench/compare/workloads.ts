@@ -544,9 +544,14 @@ function makeObject(name: string, seed: number) {
   };
 }
 
-/** Reads go on for so long, after so much that is not measured: V8 compiles what is hot meanwhile. */
+/** Reads go on for so long. */
 const READ_MS = 1000;
-const WARM_MS = 500;
+/**
+ * Before that come reads that are not measured, for V8 to compile what is hot and for caches to fill:
+ * of all that will be asked for, but not for less or more time than this.
+ */
+const MIN_WARM_MS = 500;
+const MAX_WARM_MS = 3000;
 
 /** How often a second a step is done; `step(i)` does `width` things, and i goes round below `count`. */
 async function rate(
@@ -554,7 +559,7 @@ async function rate(
   width: number,
   step: (i: number) => void | Promise<void>,
 ): Promise<number> {
-  const runFor = async (ms: number): Promise<number> => {
+  const runFor = async (isDone: (ms: number, steps: number) => boolean): Promise<number> => {
     const start = performance.now();
     let done = 0;
     let elapsed = 0;
@@ -562,11 +567,11 @@ async function rate(
       const pending = step(done++ % count);
       if (pending !== undefined) await pending;
       elapsed = performance.now() - start;
-    } while (elapsed < ms);
+    } while (!isDone(elapsed, done));
     return (done * width * 1000) / elapsed;
   };
-  await runFor(WARM_MS);
-  return runFor(READ_MS);
+  await runFor((ms, steps) => ms >= (steps < count ? MAX_WARM_MS : MIN_WARM_MS));
+  return runFor((ms) => ms >= READ_MS);
 }
 
 async function timed(work: () => unknown): Promise<number> {
