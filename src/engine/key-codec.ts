@@ -178,7 +178,7 @@ export function decodeUtf8(bytes: Uint8Array, start: number, end: number): strin
   const length = end - start;
   const mayBeAscii = length >= MIN_ASCII_BYTES && length <= MAX_ASCII_BYTES;
   if (mayBeAscii && isAscii(bytes.subarray(start, end))) {
-    return latin1Slice.call(bytes, start, end);
+    return decodeLatin1(bytes, start, end);
   }
   return utf8Slice.call(bytes, start, end);
 }

@@ -88,7 +88,7 @@ export abstract class ReadView<K, V> {
    * at one moment. Errors as for `get`.
    *
    * Cost: that of `get` for each key. Where the keys are strings made long ago, they are fetched from
-   * memory side by side, which spares up to a third of that.
+   * memory side by side, which spares about a tenth of that.
    */
   getMany(keys: readonly K[]): (V | undefined)[] {
     const { sources, visibleSeqno, time, rows } = this.moment();
