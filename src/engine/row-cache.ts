@@ -35,6 +35,8 @@ const MAX_SMALL_ROW_BYTES = 4096;
 /** Larger ones cost little to read anew, for what they push out: only up to this part of the ring. */
 const MAX_LARGE_ROW_PART = 256;
 
+const NONE = -1;
+
 export class RowCache implements OperationTarget {
   /** Of the newest write that readers see. Whoever reads at it may ask. */
   seqno: number;
@@ -69,26 +71,21 @@ export class RowCache implements OperationTarget {
    * `changeCount` stays; false if it is not here. `hash` is the key's `keyHash`. Counts a hit or a miss.
    */
   find(key: Uint8Array, length: number, hash: number, view: ValueView): boolean {
-    const { ring } = this;
-    const { words, rowTable, tail, rowsFrom } = ring;
-    const table = rowTable.words;
-    const from = Math.max(tail, rowsFrom);
-    const first = rowTable.slotsOf(hash);
-    const end = first + SLOTS_WORDS;
-    for (let slot = first; slot < end; slot += SLOT_WORDS) {
-      if (table[slot] !== hash || table[slot + 1] < from) continue;
-      const row = ring.wordOf(table[slot + 1]);
-      if (!this.hasKey(row, key, 0, length)) continue;
-      const header = words[row];
-      if (header < FOUND) words[row] = header + FOUND;
-      this.hits++;
-      rowTable.moveForward(slot, first);
-      const start = (row + ROW_HEADER_UNITS) * UNIT_BYTES + length;
-      view.set(ring.memory, start, start + valueLengthOf(header));
-      return true;
+    const at = this.lookUp(hash, key, 0, length);
+    if (at < 0) {
+      this.misses++;
+      return false;
     }
-    this.misses++;
-    return false;
+    this.hits++;
+    const { ring } = this;
+    const { words, rowTable } = ring;
+    const row = ring.wordOf(rowTable.words[at + 1]);
+    const header = words[row];
+    if (header < FOUND) words[row] = header + FOUND;
+    rowTable.moveForward(at, rowTable.slotsOf(hash));
+    const start = (row + ROW_HEADER_UNITS) * UNIT_BYTES + length;
+    view.set(ring.memory, start, start + valueLengthOf(header));
+    return true;
   }
 
   /**
@@ -126,32 +123,41 @@ export class RowCache implements OperationTarget {
     valueEnd: number,
     expiry: number,
   ): void {
+    const hash = checksum(key, keyStart, keyEnd);
+    const at = this.lookUp(hash, key, keyStart, keyEnd);
+    if (at < 0) return;
     const { ring } = this;
     const { rowTable } = ring;
-    const table = rowTable.words;
+    const row = ring.wordOf(rowTable.words[at + 1]);
     const isLasting = kind === EntryKind.put && expiry === NEVER;
-    const from = Math.max(ring.tail, ring.rowsFrom);
-    const hash = checksum(key, keyStart, keyEnd);
-    const first = rowTable.slotsOf(hash);
-    const end = first + SLOTS_WORDS;
-    for (let slot = first; slot < end; slot += SLOT_WORDS) {
-      if (table[slot] !== hash || table[slot + 1] < from) continue;
-      const row = ring.wordOf(table[slot + 1]);
-      if (!this.hasKey(row, key, keyStart, keyEnd)) continue;
-      if (isLasting && ring.setValueLength(row, valueEnd - valueStart)) {
-        const start = (row + ROW_HEADER_UNITS) * UNIT_BYTES + keyEnd - keyStart;
-        copy(value, valueStart, valueEnd, ring.memory, start);
-      } else {
-        ring.remove(row);
-        table[slot + 1] = NOWHERE;
-        rowTable.noteMissed(hash);
-      }
+    if (isLasting && ring.setValueLength(row, valueEnd - valueStart)) {
+      const start = (row + ROW_HEADER_UNITS) * UNIT_BYTES + keyEnd - keyStart;
+      copy(value, valueStart, valueEnd, ring.memory, start);
+    } else {
+      ring.remove(row);
+      rowTable.words[at + 1] = NOWHERE;
+      rowTable.noteMissed(hash);
     }
   }
 
   /** A range is deleted: takes out everything. */
   deleteRange(): void {
     this.ring.removeRows();
+  }
+
+  /** Index in the table of the slot of the key's row, of which there is one at most, or -1. */
+  private lookUp(hash: number, key: Uint8Array, keyStart: number, keyEnd: number): number {
+    const { ring } = this;
+    const { rowTable, tail, rowsFrom } = ring;
+    const table = rowTable.words;
+    const from = Math.max(tail, rowsFrom);
+    const first = rowTable.slotsOf(hash);
+    const end = first + SLOTS_WORDS;
+    for (let at = first; at < end; at += SLOT_WORDS) {
+      if (table[at] !== hash || table[at + 1] < from) continue;
+      if (this.hasKey(ring.wordOf(table[at + 1]), key, keyStart, keyEnd)) return at;
+    }
+    return NONE;
   }
 
   private hasKey(row: number, key: Uint8Array, keyStart: number, keyEnd: number): boolean {
