@@ -9,16 +9,8 @@
  */
 
 import { successor } from "../bytes/compare.ts";
-import type { Boundaries } from "../compaction/output.ts";
-import {
-  type Choice,
-  type PickOptions,
-  pickCompaction,
-  runBytes,
-  withPartners,
-} from "../compaction/pick.ts";
-import { type PlanOptions, planCompaction } from "../compaction/plan.ts";
-import { mergedSegments, planOptionsOf, seqnosOf } from "../compaction/run.ts";
+import { type Choice, type PickOptions, pickCompaction, withPartners } from "../compaction/pick.ts";
+import { planOptionsOf, seqnosOf } from "../compaction/run.ts";
 import { nextStep, type Step } from "../compaction/steps.ts";
 import {
   garbageLogs,
@@ -36,7 +28,6 @@ import {
   versionOf,
 } from "../manifest/version.ts";
 import type { ValueCompression } from "../segment/coders.ts";
-import type { Segment } from "../segment/reader.ts";
 import {
   isCompactionUrgent,
   type StallReason,
@@ -45,11 +36,12 @@ import {
   stopReason,
 } from "./back-pressure.ts";
 import { JobControl } from "./job-control.ts";
-import { type JobOutput, type JobRunner, MIN_SHARE, MIN_SHARE_OLDEST } from "./jobs.ts";
+import type { JobOutput, JobRunner } from "./jobs.ts";
 import type { Memtable } from "./memtable.ts";
 import { Merge } from "./merge.ts";
 import { type Bounds, isEmptyRange, overlaps } from "./range.ts";
 import type { Sources } from "./sources.ts";
+import { boundariesOf, filesOf, flushBoundaries, samplesOf } from "./step-inputs.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
 
 /** Reported when a memtable became a run. */
@@ -377,7 +369,7 @@ export class Background {
     this.flushUnderWay = { entryCount: memtable.keyCount, control };
     const { runs } = host.versions.current.version;
     const dropTombstones = runs.length === 0;
-    const boundaries = firstKeys(largestOf(runs));
+    const boundaries = flushBoundaries(runs);
     const output = await host.jobs
       .flush(memtable, { dropTombstones, time: host.time, boundaries }, control)
       .finally(() => {
@@ -561,49 +553,6 @@ export class Background {
       throw error;
     }
   }
-}
-
-/** Of each run its range tombstones, if the step merges, and what the step takes. */
-function filesOf(step: Step, files: readonly (readonly Segment[])[]): readonly Segment[][] {
-  if (step.kind === "split") {
-    const { segment, age } = step;
-    return [files[age].filter(({ meta }) => meta.fileNumber === segment.fileNumber)];
-  }
-  const taken = new Set(step.runs.flat().map((meta) => meta.fileNumber));
-  return files.map((run) =>
-    run.filter(({ meta }) => meta.rangeTombstoneCount > 0 || taken.has(meta.fileNumber)),
-  );
-}
-
-/** What a merge writes anew: its coders are learnt from that. */
-function samplesOf(files: readonly (readonly Segment[])[], options: PlanOptions): Segment[] {
-  const runs = files.map((run) => run.map(({ meta }) => meta).filter((meta) => meta.keyCount > 0));
-  const merged = new Set(mergedSegments(planCompaction(runs, options)));
-  return files.flat().filter(({ meta }) => merged.has(meta));
-}
-
-/** Where what a step writes is cut: a split where it says, the rest where the largest run is. */
-function boundariesOf(
-  step: Step,
-  runs: readonly Run[],
-  isOldest: boolean,
-  segmentBytes: number,
-): Boundaries {
-  if (step.kind === "split") return { keys: step.cuts, minBytes: 0 };
-  const minShare = isOldest ? MIN_SHARE_OLDEST : MIN_SHARE;
-  return { keys: firstKeys(largestOf(runs)), minBytes: segmentBytes * minShare };
-}
-
-/** The run that most others will be merged with: it is best cut where that is. */
-function largestOf(runs: readonly Run[]): Run {
-  let largest: Run = [];
-  for (const run of runs) if (runBytes(run) >= runBytes(largest)) largest = run;
-  return largest;
-}
-
-/** Copies, since a thread that is sent a view is sent all that it is a view of. */
-function firstKeys(run: Run): Uint8Array[] {
-  return run.filter((meta) => meta.keyCount > 0).map((meta) => meta.firstKey.slice());
 }
 
 /** What the runs have within the bounds: whole segments, without runs that have none. */
