@@ -230,9 +230,6 @@ export async function recover(
   confirmLock: () => Promise<void>,
 ): Promise<Recovered> {
   const startMs = mode.now();
-  // The manifest just read may have been renamed, but not synced, before a crash of the process. Its
-  // name must be durable before anything that only the manifest before it refers to is removed.
-  if (!mode.readOnly) await fileSystem.syncDirectory(directory);
   const names = await fileSystem.list(directory);
   checkVersion(directory, manifest, names);
   const files = names.map(parseFileName).filter((file) => file !== undefined);
@@ -240,8 +237,13 @@ export async function recover(
   let orphansRemoved: string[] = [];
   if (!mode.readOnly) {
     await confirmLock();
+    orphansRemoved = orphansAmong(names, manifest);
+    // The manifest just read may have been renamed, but not synced, before a crash of the process. Its
+    // name must be durable before anything that only the manifest before it refers to is removed.
+    const isChanged = replayed.ends.length > 0 || orphansRemoved.length > 0;
+    if (isChanged) await fileSystem.syncDirectory(directory);
     for (const { path, report } of replayed.ends) await cutTail(fileSystem, path, report);
-    orphansRemoved = await removeOrphans(fileSystem, directory, manifest, names);
+    await removeFiles(fileSystem, directory, orphansRemoved);
   }
   const { replay, dropped, recordsReplayed, bytesReplayed } = replayed;
   return {
@@ -441,22 +443,23 @@ function describeDropped(file: string, wal: WalReport, afterSeqno: number): Drop
 }
 
 /** Files of ours that nothing refers to. Files that are not ours are left alone. */
-async function removeOrphans(
-  fileSystem: FileSystem,
-  directory: string,
-  manifest: Manifest,
-  names: readonly string[],
-): Promise<string[]> {
+function orphansAmong(names: readonly string[], manifest: Manifest): string[] {
   const live = new Set(namesIn(manifest));
-  const orphans = names.filter((name) => {
+  return names.filter((name) => {
     if (name === `MANIFEST${TEMPORARY_SUFFIX}`) return true;
     const file = parseFileName(name);
     if (file === undefined) return false;
     return file.kind === "wal" ? file.fileNumber < manifest.oldestWal : !live.has(name);
   });
-  for (const name of orphans) await fileSystem.remove(joinPath(directory, name));
-  if (orphans.length > 0) await fileSystem.syncDirectory(directory);
-  return orphans;
+}
+
+async function removeFiles(
+  fileSystem: FileSystem,
+  directory: string,
+  names: readonly string[],
+): Promise<void> {
+  for (const name of names) await fileSystem.remove(joinPath(directory, name));
+  if (names.length > 0) await fileSystem.syncDirectory(directory);
 }
 
 /** Records into memtables. */

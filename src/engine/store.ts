@@ -25,6 +25,7 @@ import {
   ReadOnlyError,
 } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
+import { hasManifest } from "../manifest/manifest.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { CoderMemory } from "../segment/coder-memory.ts";
@@ -241,7 +242,8 @@ export class Store implements CommitHost, BackgroundHost {
       await checksumLoaded;
       return await Store.openReadOnly(fileSystem, directory, options, events);
     }
-    await fileSystem.createDirectory(directory);
+    // Who founded a database there made the directory durable first.
+    if (!(await hasManifest(fileSystem, directory))) await fileSystem.createDirectory(directory);
     let store: Store | undefined;
     let lostCause: Error | undefined;
     const lock = await fileSystem.lock(directory, (cause) => {

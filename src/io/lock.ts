@@ -110,6 +110,8 @@ class Lease {
   readonly #takeoverPath: string;
   /** Modification time that we gave the lock; 0 until it is ours. */
   #refreshedAt: number;
+  /** Whether proper-lockfile has looked how exact modification times are, which ends taking the lock. */
+  #isProbed: boolean;
   /** Whether the lock is being given back, or was: no refresh may begin any more. */
   #isReleased: boolean;
   /** Settles when what this lease last did under the takeover lock is done: it must not refuse itself. */
@@ -122,6 +124,7 @@ class Lease {
     this.#ownerPath = path.join(directory, OWNER_NAME);
     this.#takeoverPath = path.join(directory, TAKEOVER_NAME);
     this.#refreshedAt = 0;
+    this.#isProbed = false;
     this.#isReleased = false;
     this.#lastTakeover = Promise.resolve();
     this.#waiters = [];
@@ -154,7 +157,9 @@ class Lease {
     return {
       mkdir: callbackify(() => this.#create()),
       stat: callbackify(() => this.#stat()),
-      utimes: callbackify((_: string, __: Date, time: Date) => this.#refresh(time)),
+      utimes: callbackify((_: string, __: Date, time: Date) =>
+        this.#isProbed ? this.#refresh(time) : this.#probe(time),
+      ),
       rmdir: callbackify(() => (this.#refreshedAt === 0 ? this.#takeOver() : this.#release())),
       rmdirSync: () => this.#releaseAtExit(),
     };
@@ -177,26 +182,33 @@ class Lease {
     return { mtime: isAbandoned ? new Date(0) : mtime };
   }
 
+  /** A refresh of the lock that was made just now: blocking, as making it. */
+  async #probe(time: Date): Promise<void> {
+    fs.utimesSync(this.lockPath, time, time);
+    if (!this.isCurrent()) throw lost();
+    this.#noteRefresh(time, fs.statSync(this.lockPath).mtime);
+    this.#isProbed = true;
+  }
+
   async #refresh(time: Date): Promise<void> {
     if (this.#isReleased) throw lost();
     if (this.isCurrent()) {
       await fsp.utimes(this.lockPath, time, time);
       // We were stalled in the middle: the lock just refreshed may have been another's by then.
       if (!this.isCurrent()) throw lost();
-      await this.#noteRefresh(time);
+      this.#noteRefresh(time, (await fsp.stat(this.lockPath)).mtime);
     } else {
       await this.#underTakeoverLock(async () => {
         await this.#requireOurs();
         await fsp.utimes(this.lockPath, time, time);
-        await this.#noteRefresh(time);
+        this.#noteRefresh(time, (await fsp.stat(this.lockPath)).mtime);
       });
     }
     this.settleWaiters();
   }
 
-  async #noteRefresh(time: Date): Promise<void> {
+  #noteRefresh(time: Date, mtime: Date): void {
     // Some file systems round down. A later time would be that of someone who took over.
-    const { mtime } = await fsp.stat(this.lockPath);
     this.#refreshedAt = Math.min(time.getTime(), mtime.getTime());
   }
 

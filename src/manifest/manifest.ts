@@ -30,8 +30,8 @@ export async function readManifest(
   fileSystem: FileSystem,
   directory: string,
 ): Promise<Manifest | undefined> {
+  if (!(await hasManifest(fileSystem, directory))) return undefined;
   const path = joinPath(directory, MANIFEST_NAME);
-  if ((await fileSystem.stat(path)) === undefined) return undefined;
   const file = await fileSystem.open(path, "read");
   try {
     const size = file.size();
@@ -45,6 +45,11 @@ export async function readManifest(
   } finally {
     await file.close();
   }
+}
+
+/** Whether the directory has a manifest, be it damaged. False if there is no directory. */
+export async function hasManifest(fileSystem: FileSystem, directory: string): Promise<boolean> {
+  return (await fileSystem.stat(joinPath(directory, MANIFEST_NAME))) !== undefined;
 }
 
 /**

@@ -153,7 +153,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "files are removed before the manifest that was found is durable",
     "crash",
     "engine/recovery.ts",
-    "if (!mode.readOnly) await fileSystem.syncDirectory(directory);",
+    "if (isChanged) await fileSystem.syncDirectory(directory);",
     "",
   ),
   bug(
@@ -255,8 +255,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "outputs of a failed flush or compaction are left behind",
     "faults",
     "engine/recovery.ts",
-    "await fileSystem.remove(joinPath(directory, name));\n  if (orphans.length > 0)",
-    'if (name === "") await fileSystem.remove(joinPath(directory, name));\n  if (orphans.length > 0)',
+    "await fileSystem.remove(joinPath(directory, name));\n  if (names.length > 0)",
+    'if (name === "") await fileSystem.remove(joinPath(directory, name));\n  if (names.length > 0)',
   ),
   bug(
     "the checksum of a page of keys is not checked",

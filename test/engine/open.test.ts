@@ -28,6 +28,7 @@ import type { File, OpenMode } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import { HEADER_BYTES as SEGMENT_HEADER_BYTES } from "../../src/segment/format.ts";
+import { FaultFileSystem } from "../../src/testing/index.ts";
 import { HEADER_BYTES as LOG_HEADER_BYTES } from "../../src/wal/format.ts";
 import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
 
@@ -62,6 +63,32 @@ describe("a directory that is missing", () => {
     await expect(refusal).rejects.toMatchObject({ code: "MEMKV_NOT_FOUND" });
     expect(readdirSync(directory)).toEqual([]);
   });
+});
+
+test("a database that was closed is opened without making or syncing a directory", async () => {
+  const disk = new MemoryFileSystem();
+  const founded = new FaultFileSystem(disk);
+  const first = await open("store", { ...INLINE, fileSystem: founded });
+  expect(founded.operationCount("createDirectory")).toBe(1);
+  await first.put("a", 1);
+  await first.close();
+  const found = new FaultFileSystem(disk);
+  const again = await open("store", { ...INLINE, fileSystem: found });
+  expect(again.get("a")).toBe(1);
+  expect(found.operationCount("createDirectory")).toBe(0);
+  expect(found.operationCount("syncDirectory")).toBe(0);
+  await again.close();
+});
+
+test("a directory where founding was interrupted is made durable again", async () => {
+  const disk = new MemoryFileSystem();
+  const faults = new FaultFileSystem(disk);
+  faults.inject({ kinds: ["rename"], effect: { kind: "fail", code: "EIO" } });
+  await expect(open("store", { ...INLINE, fileSystem: faults })).rejects.toThrow();
+  const again = new FaultFileSystem(disk);
+  const database = await open("store", { ...INLINE, fileSystem: again });
+  expect(again.operationCount("createDirectory")).toBe(1);
+  await database.close();
 });
 
 describe("a directory that is no memkv database", () => {
