@@ -55,6 +55,7 @@ import {
   type SeqnoRange,
 } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { MemtableFilter } from "./memtable-filter.ts";
 import { type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "./range.ts";
 import {
   type Piece,
@@ -91,6 +92,9 @@ const FIRST_UNIT: number = RANGE_DELETED + VERSION_HEADER_BYTES / UNIT_BYTES;
  */
 const KEY_OVERHEAD_BYTES = 64;
 const KEY_BYTES_FACTOR = 2;
+
+/** A filter is begun with at most so many keys, which takes 0.3 ms. Those that follow are added. */
+const MAX_FIRST_FILTERED_KEYS = 2048;
 
 /** More than an empty memtable's `byteLength`, the tree's first region included. */
 const EMPTY_BYTES = 2 * MIN_ARENA_BYTES;
@@ -157,6 +161,8 @@ export class Memtable {
   private pending: PendingKeys | undefined;
   /** Whether a step of the tree is under way, or failed half way. */
   private isSettling: boolean;
+  /** Of all keys in the tree, once somebody has asked with a hash. */
+  private filter: MemtableFilter | undefined;
   private readonly heapBytes: Uint8Array;
   private readonly heapWords: Uint32Array;
   /** First free unit of the heap. */
@@ -186,6 +192,7 @@ export class Memtable {
     this.reservedBytes = reservedBytes;
     this.pending = undefined;
     this.isSettling = false;
+    this.filter = undefined;
     this.ownTree = shared === undefined ? createTree(reservedBytes) : Tree.attach(shared.arena);
     const heapBytes = Math.max(reservedBytes, MIN_ARENA_BYTES);
     const heap =
@@ -273,7 +280,8 @@ export class Memtable {
   /** Bytes of memory in use by keys, structure, entries and values. */
   get byteLength(): number {
     const treeBytes = this.ownTree.byteLength + (this.pending?.treeBytes ?? 0);
-    return treeBytes + this.heapTop * UNIT_BYTES + this.rangeTombstones.byteLength;
+    const filterBytes = this.filter?.byteLength ?? 0;
+    return treeBytes + filterBytes + this.heapTop * UNIT_BYTES + this.rangeTombstones.byteLength;
   }
 
   /**
@@ -306,6 +314,7 @@ export class Memtable {
     valueEnd: number,
     expiry: number = NEVER,
   ): void {
+    this.filter?.add(key, keyStart, keyEnd);
     const previous = this.tree.locate(key, keyStart, keyEnd);
     const ref = this.appendEntry(seqno, kind, value, valueStart, valueEnd, expiry);
     if (previous !== NO_VALUE) this.link(ref, previous);
@@ -373,10 +382,12 @@ export class Memtable {
 
   /**
    * Reference of the newest entry of key[0, length) at or below `seqno`, or NO_VERSION. A tombstone
-   * where the newest write to the key is a range tombstone.
+   * where the newest write to the key is a range tombstone. `hash`, the key's `keyHash`, asks a filter
+   * before the tree.
    */
-  find(key: Uint8Array, length: number, seqno: number): number {
-    const head = this.headOf(key, length);
+  find(key: Uint8Array, length: number, seqno: number, hash?: number): number {
+    const mayBeHere = hash === undefined || this.mayContain(hash);
+    const head = mayBeHere ? this.headOf(key, length) : NO_VALUE;
     const ref = head === NO_VALUE ? NO_VERSION : this.visible(head, seqno);
     if (this.rangeTombstones.isEmpty) return ref;
     const deletedAt = this.rangeTombstones.at(seqno)?.seqnoOver(key, length) ?? 0;
@@ -409,6 +420,25 @@ export class Memtable {
       cursor.next();
     }
     return false;
+  }
+
+  /**
+   * False only if no key with this `keyHash` is here. The filter is begun when it is first asked, so
+   * that who only writes need not keep one; unless there are many keys by then, so that no read pauses.
+   */
+  private mayContain(hash: number): boolean {
+    if (this.pending !== undefined) return true;
+    const { ownTree } = this;
+    if (ownTree.size === 0) return false;
+    if (this.filter === undefined) {
+      if (ownTree.size > MAX_FIRST_FILTERED_KEYS) return true;
+      this.filter = new MemtableFilter(this.capacityBytes);
+      const cursor = new TreeCursor(ownTree);
+      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+        this.filter.add(cursor.key, 0, cursor.keyLength);
+      }
+    }
+    return this.filter.mayContain(hash);
   }
 
   /** Reference of the newest entry of key[0, length), or NO_VALUE. */

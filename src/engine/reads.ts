@@ -37,7 +37,7 @@ export function findValue(
   view: ValueView,
 ): Found {
   for (const memtable of sources.memtables) {
-    const ref = memtable.find(key, length, seqno);
+    const ref = memtable.find(key, length, seqno, hash);
     if (ref >= 0) {
       if (memtable.kindOf(ref, time) !== EntryKind.put) return Found.nothing;
       memtable.viewValue(ref, view);
@@ -97,13 +97,12 @@ export function hasKey(
   key: Uint8Array,
   length: number,
 ): boolean {
+  const hash = keyHash(key, length);
   for (const memtable of sources.memtables) {
-    const ref = memtable.find(key, length, seqno);
+    const ref = memtable.find(key, length, seqno, hash);
     if (ref >= 0) return memtable.kindOf(ref, time) === EntryKind.put;
   }
   const { runs, rangeTombstones } = sources.version;
-  if (runs.length === 0) return false;
-  const hash = keyHash(key, length);
   for (let i = 0; i < runs.length; i++) {
     const segment = segmentFor(runs[i], key, length);
     const ordinal = segment === undefined ? -1 : segment.find(key, length, hash);

@@ -28,8 +28,11 @@ import { estimateRangeDeleted } from "./range-deleted.ts";
 export interface NewestEntries {
   /** Keys, deleted ones included. */
   readonly keyCount: number;
-  /** Reference of the newest entry of key[0, length) at or below `seqno`, or below 0. */
-  find(key: Uint8Array, length: number, seqno: number): number;
+  /**
+   * Reference of the newest entry of key[0, length) at or below `seqno`, or below 0. `hash`, the key's
+   * `keyHash`, may spare the search: worth it where the key is probably absent.
+   */
+  find(key: Uint8Array, length: number, seqno: number, hash?: number): number;
   /** What the entry is at a moment: a tombstone, if it has expired by then. */
   kindOf(ref: number, time: number): EntryKind;
   /** When the entry expires, or NEVER. */

@@ -65,16 +65,8 @@ export class FilterBuilder {
   /** The filter's bytes. */
   finish(bitsPerKey: number): Uint8Array {
     const bytes = new Uint8Array(filterBytes(this.count, bitsPerKey));
-    const blockCount = bytes.length / FILTER_BLOCK_BYTES;
-    for (let i = 0; i < this.count; i++) {
-      const hash = this.hashes[i];
-      const mixed = mix(hash);
-      const block = blockOffset(hash, blockCount);
-      for (let word = 0; word < WORDS_PER_BLOCK; word++) {
-        const bit = Math.imul(mixed, SALTS[word]) >>> 27;
-        bytes[block + word * 4 + (bit >> 3)] |= 1 << (bit & 7);
-      }
-    }
+    const filter = new Filter(bytes);
+    for (let i = 0; i < this.count; i++) filter.add(this.hashes[i]);
     return bytes;
   }
 }
@@ -94,7 +86,18 @@ export class Filter {
     return this.bytes.length;
   }
 
-  /** False only if no key with this hash is in the segment. */
+  /** Adds a key's hash. The filter must have a block, and bytes that are its owner's to change. */
+  add(hash: number): void {
+    const { bytes } = this;
+    const mixed = mix(hash);
+    const block = blockOffset(hash, this.blockCount);
+    for (let word = 0; word < WORDS_PER_BLOCK; word++) {
+      const bit = Math.imul(mixed, SALTS[word]) >>> 27;
+      bytes[block + word * 4 + (bit >> 3)] |= 1 << (bit & 7);
+    }
+  }
+
+  /** False only if no key with this hash was added. */
   mayContain(hash: number): boolean {
     const { bytes, blockCount } = this;
     if (blockCount === 0) return true;

@@ -7,12 +7,14 @@ import { createMemtable, MAX_HEAP_BYTES, Memtable, NO_VERSION } from "../../src/
 import { WriteSet } from "../../src/engine/write-set.ts";
 import { ALWAYS, BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
 import { InvalidArgumentError } from "../../src/errors.ts";
+import { keyHash } from "../../src/segment/filter.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 import { isWithin } from "../cursor/span-lists.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
 const EMPTY = new Uint8Array(0);
+const hashOf = (key: Uint8Array): number => keyHash(key, key.length);
 
 interface ModelEntry {
   readonly key: Uint8Array;
@@ -181,6 +183,8 @@ describe("Memtable", () => {
         } else {
           add(memtable, model, randomEntry(random, keys, seqno));
         }
+        // From here on there is a filter, which is told of what follows.
+        if (seqno === 200) memtable.find(keys[0], keys[0].length, seqno, hashOf(keys[0]));
       }
       for (const seqno of [0, 1, 2, 100, 749, 1499, 1500, MAX_SEQNO]) {
         const visible = model.at(seqno);
@@ -198,6 +202,7 @@ describe("Memtable", () => {
         expect(backwards.reverse()).toEqual(expected);
         for (const key of keys) {
           const ref = memtable.find(key, key.length, seqno);
+          expect(memtable.find(key, key.length, seqno, hashOf(key))).toBe(ref);
           const found = visible.find((entry) => compareBytes(entry.key, key) === 0);
           if (found === undefined) {
             const isDeleted = model.deletedAt(key, seqno) > 0;
@@ -221,6 +226,35 @@ describe("Memtable", () => {
       }
     },
   );
+
+  it("has a filter once it was asked with a hash, unless there are many keys by then", () => {
+    const key = (i: number): Uint8Array => encode(`key ${i}`);
+    const filled = (count: number): Memtable => {
+      const memtable = new Memtable(2 ** 20);
+      for (let i = 0; i < count; i++) {
+        memtable.add(key(i), 0, key(i).length, i + 1, EntryKind.put, EMPTY, 0, 0);
+      }
+      return memtable;
+    };
+    const bytesOfFilter = (memtable: Memtable): number => {
+      const before = memtable.byteLength;
+      expect(memtable.find(encode("absent"), 6, MAX_SEQNO)).toBe(NO_VERSION);
+      expect(memtable.byteLength).toBe(before);
+      expect(memtable.find(encode("absent"), 6, MAX_SEQNO, hashOf(encode("absent")))).toBe(
+        NO_VERSION,
+      );
+      return memtable.byteLength - before;
+    };
+    expect(bytesOfFilter(filled(0))).toBe(0);
+    expect(bytesOfFilter(filled(1))).toBe(2 ** 14);
+    const many = filled(2048);
+    expect(bytesOfFilter(many)).toBe(2 ** 14);
+    expect(bytesOfFilter(filled(2049))).toBe(0);
+    for (let i = 0; i < 2048; i++) {
+      const ref = many.find(key(i), key(i).length, MAX_SEQNO, hashOf(key(i)));
+      expect(many.seqnoOf(ref)).toBe(i + 1);
+    }
+  });
 
   it("keeps a cursor at its seqno while entries are added between its moves", () => {
     const random = new Random(3);
