@@ -69,6 +69,8 @@ export class KeyPageReader {
   /** Of the block that `parseEntries` read: the keys. */
   readonly entries: CodedEntries;
 
+  /** The ends of the blocks of that page, as far as that block. */
+  private readonly blockEnds: Uint32Array;
   private readonly bytes: Uint8Array;
   private readonly symbols: SymbolTable;
   private pos: number;
@@ -82,6 +84,7 @@ export class KeyPageReader {
     this.separatorStart = 0;
     this.separators = new CodedEntries(bytes, symbols, PAGE_BLOCKS);
     this.entries = new CodedEntries(bytes, symbols, BLOCK_KEYS);
+    this.blockEnds = new Uint32Array(PAGE_BLOCKS);
     this.bytes = bytes;
     this.symbols = symbols;
     this.pos = 0;
@@ -249,7 +252,7 @@ export class KeyPageReader {
    * far as that block's. What precedes them is the separator of block 0, at `separatorStart`.
    */
   openBlock(pageStart: number, pageKeys: number, blockIndex: number): void {
-    const { bytes } = this;
+    const { bytes, blockEnds } = this;
     const { shared, codeStarts, codeEnds } = this.separators;
     let blockStart = pageStart + readU32(bytes, pageStart + BLOCKS_OFFSET_OFFSET);
     const separatorLength = readU32(bytes, pageStart + SEPARATOR_LENGTH_OFFSET);
@@ -269,6 +272,7 @@ export class KeyPageReader {
       codeStarts[i] = this.pos;
       this.pos += codeLength;
       codeEnds[i] = this.pos;
+      blockEnds[i] = blockStart + blockLength;
     }
     // Block 0's separator is not coded: all of it precedes the others.
     shared[0] = separatorLength;
@@ -309,23 +313,52 @@ export class KeyPageReader {
    * keys.
    */
   countCodes(pageStart: number, pageEnd: number, pageKeys: number): number {
-    const { separators, entries } = this;
+    const { separators, blockEnds } = this;
+    const { shared, codeStarts, codeEnds } = separators;
     const lastBlock = Math.ceil(pageKeys / BLOCK_KEYS) - 1;
-    let count = 0;
+    // No length is below 0: what ends within the page at last has not left it before.
+    this.openBlock(pageStart, pageKeys, lastBlock);
+    if (this.pos > this.separatorStart || this.blockEnd !== pageEnd) return -1;
+    let count = shared[0];
+    let blockStart = this.separatorStart + count;
     for (let i = 0; i <= lastBlock; i++) {
-      this.openBlock(pageStart, pageKeys, i);
-      const isInside = this.pos <= this.separatorStart && this.blockEnd <= pageEnd;
-      if (!isInside || separators.shared[i] > MAX_KEY_BYTES) return -1;
-      count += separators.codeEnds[i] - separators.codeStarts[i];
+      if (shared[i] > MAX_KEY_BYTES) return -1;
       const keyCount = Math.min(BLOCK_KEYS, pageKeys - i * BLOCK_KEYS);
-      this.parseEntries(keyCount, keyCount);
-      if (this.pos !== this.blockEnd) return -1;
-      for (let k = 0; k < keyCount; k++) {
-        if (entries.shared[k] > MAX_KEY_BYTES) return -1;
-        count += entries.codeEnds[k] - entries.codeStarts[k];
-      }
+      const entryCodes = this.countEntryCodes(blockStart, keyCount);
+      if (entryCodes < 0 || this.pos !== blockEnds[i]) return -1;
+      count += codeEnds[i] - codeStarts[i] + entryCodes;
+      blockStart = this.pos;
     }
-    return this.blockEnd === pageEnd ? count + separators.shared[0] : -1;
+    return count;
+  }
+
+  /**
+   * Bytes of codes in the block of `keyCount` keys that begins at `blockStart`, whose end `pos` then
+   * is; -1 where a key shares more bytes than a key may have.
+   */
+  private countEntryCodes(blockStart: number, keyCount: number): number {
+    const { bytes } = this;
+    this.pos = blockStart;
+    const base = this.readVarint();
+    const headers = this.pos;
+    let pos = headers + keyCount;
+    let count = 0;
+    for (let i = 0; i < keyCount; i++) {
+      const header = bytes[headers + i];
+      let shared = base + (header >> 4);
+      let codeLength = header & ESCAPE;
+      if (header >= ESCAPE << 4 || codeLength === ESCAPE) {
+        this.pos = pos;
+        if (header >= ESCAPE << 4) shared = this.readVarint();
+        if (codeLength === ESCAPE) codeLength += this.readVarint();
+        pos = this.pos;
+      }
+      if (shared > MAX_KEY_BYTES) return -1;
+      pos += codeLength;
+      count += codeLength;
+    }
+    this.pos = pos;
+    return count;
   }
 
   /**
