@@ -4,7 +4,8 @@
  *
  * 1. The plan (`plan.ts`) parts the inputs into units: segments to carry over, segments to merge; and
  *    says which value logs are left (`value-logs.ts`).
- * 2. A uniform sample of the whole merge has trained the coders of the new segments, once.
+ * 2. The coders of the new segments were learnt from a uniform sample of the whole merge, or of one
+ *    before it.
  * 3. Each unit is merged by a MergeCursor over one ConcatCursor a run; newer hides older. What range
  *    tombstones of newer inputs cover is passed over by seeking (MaskedCursor), and not read.
  * 4. The oldest run gets the range tombstones of the others, up to where the step ends: its entries
@@ -24,6 +25,7 @@ import { MergeCursor } from "../cursor/merge.ts";
 import { clip, eachSpan, Mask, type Span, unionOf } from "../cursor/spans.ts";
 import { MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import { type Run, type SegmentMeta, usesOf, type ValueLogMeta } from "../manifest/version.ts";
+import type { Samples } from "../segment/coder-memory.ts";
 import {
   LONG_MEAN_BYTES,
   type SegmentCoders,
@@ -301,35 +303,56 @@ const SAMPLE_WINDOWS = 1024;
 const WINDOW_ENTRIES = 16;
 /** Of a large input one entry in so many is looked at, until the sample is full. */
 const SAMPLE_STRIDE = 4;
+/**
+ * Stretches that show how well coders do: of a memtable, where no few percent matter, and of
+ * segments.
+ */
+const FEW_MEMTABLE_WINDOWS = 128;
+const FEW_SEGMENT_WINDOWS = 512;
 /** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
 const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 
-export interface TrainingOptions {
-  readonly compression: ValueCompression;
+export interface SamplingOptions {
   /** Values of this length and more are not coded with the rest. */
   readonly largeValueBytes: number;
   /** What has expired by then is a tombstone. */
   readonly time: number;
 }
 
+export interface TrainingOptions extends SamplingOptions {
+  readonly compression: ValueCompression;
+}
+
 /** Learns from a uniform sample of all entries. Takes no longer for many than for some. */
 export function trainOn(inputs: readonly Segment[], options: TrainingOptions): SegmentCoders {
+  const samples = samplesOfSegments(inputs, options);
+  return trainCoders(samples.many(), samples, { compression: options.compression });
+}
+
+/** Uniform samples of all entries, as large for many as for some. */
+export function samplesOfSegments(inputs: readonly Segment[], options: SamplingOptions): Samples {
   const segments = inputs.filter((segment) => segment.meta.keyCount > 0);
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
-  const sample = new EntrySample(options.largeValueBytes);
   // A small input is taken about once, not again and again.
   const all = Math.ceil(keyCount / WINDOW_ENTRIES);
-  const windows = Math.min(all, Math.max(SAMPLE_WINDOWS, Math.ceil(all / SAMPLE_STRIDE)));
-  const cursors = segments.map((segment) => segment.cursor(options.time));
-  for (let i = 0; i < windows && !sample.isFull; i++) {
-    let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
-    let at = 0;
-    for (; ordinal >= segments[at].meta.keyCount; at++) ordinal -= segments[at].meta.keyCount;
-    cursors[at].seekToOrdinal(ordinal);
-    sample.takeWindow(cursors[at], WINDOW_ENTRIES);
-  }
-  for (const cursor of cursors) cursor.close();
-  return trainCoders(sample, { keyCount }, { compression: options.compression });
+  const take = (windows: number): EntrySample => {
+    const sample = new EntrySample(options.largeValueBytes);
+    const cursors = segments.map((segment) => segment.cursor(options.time));
+    for (let i = 0; i < Math.min(all, windows) && !sample.isFull; i++) {
+      let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
+      let at = 0;
+      for (; ordinal >= segments[at].meta.keyCount; at++) ordinal -= segments[at].meta.keyCount;
+      cursors[at].seekToOrdinal(ordinal);
+      sample.takeWindow(cursors[at], WINDOW_ENTRIES);
+    }
+    for (const cursor of cursors) cursor.close();
+    return sample;
+  };
+  return {
+    keyCount,
+    few: () => take(FEW_SEGMENT_WINDOWS),
+    many: () => take(Math.max(SAMPLE_WINDOWS, Math.ceil(all / SAMPLE_STRIDE))),
+  };
 }
 
 /** A cursor over a source without ordinals. */
@@ -338,14 +361,28 @@ export interface SampledCursor extends Cursor {
   skip?(count: number): void;
 }
 
-/** Samples a source that has no ordinals, in one pass: windows evenly spread over `keyCount`. It blocks the thread. */
-export function sampleOf(
+/** Samples a source that has no ordinals, of `keyCount` entries. To take them blocks the thread. */
+export function samplesOf(
   cursor: SampledCursor,
   keyCount: number,
-  options: { readonly largeValueBytes: number },
-): EntrySample {
-  const sample = new EntrySample(options.largeValueBytes);
-  const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / SAMPLE_WINDOWS));
+  options: Pick<SamplingOptions, "largeValueBytes">,
+): Samples {
+  const take = (windows: number): EntrySample => {
+    const sample = new EntrySample(options.largeValueBytes);
+    takeWindows(sample, cursor, keyCount, windows);
+    return sample;
+  };
+  return { keyCount, few: () => take(FEW_MEMTABLE_WINDOWS), many: () => take(SAMPLE_WINDOWS) };
+}
+
+/** Takes windows evenly spread over `keyCount`, in one pass. */
+function takeWindows(
+  sample: EntrySample,
+  cursor: SampledCursor,
+  keyCount: number,
+  windows: number,
+): void {
+  const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / windows));
   cursor.seekToFirst();
   while (cursor.isValid && !sample.isFull) {
     sample.takeWindow(cursor, WINDOW_ENTRIES);
@@ -353,5 +390,4 @@ export function sampleOf(
     if (cursor.skip !== undefined) cursor.skip(skipped);
     else for (let i = 0; i < skipped && cursor.isValid; i++) cursor.next();
   }
-  return sample;
 }

@@ -17,9 +17,9 @@ import {
 import {
   type CompactionOutput,
   runCompaction,
-  sampleOf,
+  samplesOf,
+  samplesOfSegments,
   splitSegment,
-  trainOn,
 } from "../compaction/run.ts";
 import type { Step } from "../compaction/steps.ts";
 import type { UsedLog } from "../compaction/value-logs.ts";
@@ -28,7 +28,7 @@ import { BEFORE_EXPIRY, MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
-import type { CoderMemory } from "../segment/coder-memory.ts";
+import type { CoderMemory, Samples } from "../segment/coder-memory.ts";
 import type { SegmentCoders, ValueCompression } from "../segment/coders.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
@@ -52,7 +52,7 @@ export interface JobContext {
   readonly compression: ValueCompression;
   /** What flushes learnt. */
   readonly flushCoders: CoderMemory;
-  /** What the merge under way learnt. */
+  /** What merges learnt. */
   readonly mergeCoders: MergeCoders;
 }
 
@@ -145,8 +145,8 @@ function codersFor(
   context: JobContext,
 ): SegmentCoders {
   const { compression, flushCoders } = context;
-  const sample = sampleOf(memtable.cursor(MAX_SEQNO, time), memtable.keyCount, context);
-  return flushCoders.codersFor(sample, { keyCount }, { compression, effort: "quick" });
+  const samples = samplesOf(memtable.cursor(MAX_SEQNO, time), memtable.keyCount, context);
+  return flushCoders.codersFor({ ...samples, keyCount }, { compression, effort: "quick" });
 }
 
 export async function flushMemtable(
@@ -205,12 +205,13 @@ export async function compactRuns(
     return log;
   };
   const output = { ...outputOf(context, pause, control), boundaries: task.boundaries };
+  const sample = async (): Promise<Samples> => {
+    const samples = await openSamples();
+    const known = samples.length > 0 ? samples : runs.flat();
+    return samplesOfSegments(known, { largeValueBytes, time: task.time });
+  };
   const coders = (): Promise<SegmentCoders> =>
-    context.mergeCoders.codersFor(task.mergeId, async () => {
-      const samples = await openSamples();
-      const known = samples.length > 0 ? samples : runs.flat();
-      return trainOn(known, { compression, largeValueBytes, time: task.time });
-    });
+    context.mergeCoders.codersFor(task.mergeId, sample, { compression });
   try {
     if (task.kind === "split") {
       return await splitSegment({ segment: runs[0][0], time: task.time, output, coders });

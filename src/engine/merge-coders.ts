@@ -1,25 +1,33 @@
 /**
- * MergeCoders: what was learnt for a merge of runs, for all of its steps.
+ * MergeCoders: what was learnt for a merge of runs, for all of its steps, and for the merges after it.
  *
  * Learning takes about as long as merging 16 MiB, and a uniform sample of all that is merged suits
- * every part of it. So the first step that writes learns from the whole merge, and those after it
- * use the same coders. A thread that was started in between learns again, from its first step.
+ * every part of it. So the first step that writes decides for the whole merge, and those after it use
+ * the same coders: those of the merge before while they suit this one, else new ones. A thread that
+ * was started in between learns again, from its first step.
  */
-import type { SegmentCoders } from "../segment/coders.ts";
+import { CoderMemory, MERGE_MAX_LOSS, type Samples } from "../segment/coder-memory.ts";
+import type { CodingOptions, SegmentCoders } from "../segment/coders.ts";
 
 export class MergeCoders {
+  private readonly memory: CoderMemory;
   private mergeId: number;
   private coders: SegmentCoders | undefined;
 
   constructor() {
+    this.memory = new CoderMemory(MERGE_MAX_LOSS);
     this.mergeId = -1;
     this.coders = undefined;
   }
 
-  /** The coders of a merge; `learn` is called if they are not known. */
-  async codersFor(mergeId: number, learn: () => Promise<SegmentCoders>): Promise<SegmentCoders> {
+  /** The coders of a merge; `sample` is called if they are not known. */
+  async codersFor(
+    mergeId: number,
+    sample: () => Promise<Samples>,
+    options: CodingOptions,
+  ): Promise<SegmentCoders> {
     if (this.coders !== undefined && this.mergeId === mergeId) return this.coders;
-    const coders = await learn();
+    const coders = this.memory.codersFor(await sample(), options);
     this.mergeId = mergeId;
     this.coders = coders;
     return coders;

@@ -28,7 +28,7 @@ import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import { hasManifest } from "../manifest/manifest.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
-import { CoderMemory } from "../segment/coder-memory.ts";
+import { CoderMemory, FLUSH_MAX_LOSS } from "../segment/coder-memory.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
@@ -206,7 +206,7 @@ export class Store implements CommitHost, BackgroundHost {
       segmentBytes: options.segmentBytes,
       largeValueBytes: options.largeValueBytes,
       compression: options.compression,
-      flushCoders: new CoderMemory(),
+      flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
       mergeCoders: new MergeCoders(),
     };
     this.jobs =

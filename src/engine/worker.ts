@@ -13,7 +13,7 @@ import { loadChecksum } from "../bytes/checksum.ts";
 import { joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import { BlockCache } from "../segment/block-cache.ts";
-import { CoderMemory } from "../segment/coder-memory.ts";
+import { CoderMemory, FLUSH_MAX_LOSS } from "../segment/coder-memory.ts";
 import { Segment } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
@@ -55,7 +55,7 @@ const context: JobContext = {
   segmentBytes,
   largeValueBytes,
   compression,
-  flushCoders: new CoderMemory(),
+  flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
   mergeCoders: new MergeCoders(),
 };
 

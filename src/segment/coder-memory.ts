@@ -1,18 +1,20 @@
 /**
- * CoderMemory: the coders of the segment before, for the next one like it.
+ * CoderMemory: the coders of what was coded before, for the next of its kind.
  *
  * Learning takes two thirds of the time of flushing a small memtable (1 MiB of npm's names and
- * URLs), and what memtables hold seldom changes from one to the next. So each new sample is first
- * coded with what was learnt last: while that does about as well as it did when it was learnt, and
- * the segment is of like size, nothing is learnt anew.
+ * URLs), and a third of that of merging half a million entries; and what a database holds seldom
+ * changes from one to the next. So a few of the new entries are first coded with what was learnt
+ * last: while that does about as well as it did when it was learnt, and the size is alike, nothing is
+ * learnt anew. How much that may lose is for its user to say.
  *
- * The first are learnt from the first part of a memtable, while it fills: with random keys its
- * segment takes 0.8% more bytes (npm's names and URLs, a twelfth of 8.6 MB); where keys come in
- * order the first are like no others, and are learnt anew.
+ * Flushes: the first coders are learnt from the first part of a memtable, while it fills: with random
+ * keys its segment takes 0.8% more bytes (npm's names and URLs, a twelfth of 8.6 MB); where keys come
+ * in order the first are like no others, and are learnt anew. What was learnt from the very entries of
+ * a segment codes them better than what was learnt from others: by 1 to 2% with memtables of 1 MiB,
+ * by 6 to 8% with 16. A compaction, which learns from more of what it merges, gets that back.
  *
- * What was learnt from the very entries of a segment codes them better than what was learnt from
- * others: by 1 to 2% with memtables of 1 MiB, by 6 to 8% with 16. A compaction, which learns from all
- * that it merges, gets that back.
+ * Merges: of npm's names and URLs, what was learnt from half of 480,000 codes the other half in 0.5%
+ * more bytes than what is learnt from it, and both together in 0.5% more; from a quarter, 4%.
  */
 import {
   type CodingOptions,
@@ -24,11 +26,26 @@ import {
 import type { EntrySample } from "./entry-sample.ts";
 import { BlockEncoding } from "./value-block.ts";
 
-/** How much longer codes may be than those of what was learnt from, and how much shorter. */
-const MAX_LOSS = 1.1;
+/** How many times as long codes may be as those of what was learnt from: what is flushed is soon merged. */
+export const FLUSH_MAX_LOSS = 1.1;
+/** Samples of the same data differ by 1 to 2%, and 2% is what coders do better with their own. */
+export const MERGE_MAX_LOSS = 1.05;
+/** How much shorter: what has become simpler may be worth learning, too. */
 const MAX_GAIN = 0.8;
 /** How many times as many keys, or as few, are of like size: tables are scaled to it. */
 const MAX_SIZE_FACTOR = 2;
+/** From so many keys on a table of any size is worth its bytes. */
+const LARGE_KEY_COUNT = 1 << 17;
+
+/** What is to be coded, as far as it need be seen for that. */
+export interface Samples {
+  /** Keys of all of it. */
+  readonly keyCount: number;
+  /** A few entries, which show how well coders do. */
+  few(): EntrySample;
+  /** As many as are learnt from. */
+  many(): EntrySample;
+}
 
 interface Learnt {
   readonly coders: SegmentCoders;
@@ -38,23 +55,22 @@ interface Learnt {
 }
 
 export class CoderMemory {
+  private readonly maxLoss: number;
   private learnt: Learnt | undefined;
 
-  constructor() {
+  constructor(maxLoss: number) {
+    this.maxLoss = maxLoss;
     this.learnt = undefined;
   }
 
-  /** Coders for a segment of so many keys, of which there is a sample. */
-  codersFor(
-    sample: EntrySample,
-    expected: { readonly keyCount: number },
-    options: CodingOptions,
-  ): SegmentCoders {
-    const { learnt } = this;
-    const { keyCount } = expected;
-    if (learnt !== undefined && isLike(learnt, sample, keyCount)) return learnt.coders;
-    const coders = trainCoders(sample, expected, options);
-    const rates = codingRates(sample, expected, coders);
+  /** Coders for what the samples are of. */
+  codersFor(samples: Samples, options: CodingOptions): SegmentCoders {
+    const { learnt, maxLoss } = this;
+    if (learnt !== undefined && isLike(learnt, samples, maxLoss)) return learnt.coders;
+    const { keyCount } = samples;
+    const sample = samples.many();
+    const coders = trainCoders(sample, { keyCount }, options);
+    const rates = codingRates(sample, { keyCount }, coders);
     // Whether something that was stored raw, though short, would shrink now, only learning tells.
     const isWorthKeeping =
       coders.valueEncoding !== BlockEncoding.raw || rates.areLong || options.compression === "none";
@@ -63,14 +79,19 @@ export class CoderMemory {
   }
 }
 
-function isLike(learnt: Learnt, sample: EntrySample, keyCount: number): boolean {
-  const sizeFactor = keyCount / learnt.keyCount;
-  if (sizeFactor > MAX_SIZE_FACTOR || sizeFactor < 1 / MAX_SIZE_FACTOR) return false;
+function isLike(learnt: Learnt, samples: Samples, maxLoss: number): boolean {
+  const { keyCount } = samples;
+  const leastCount = Math.min(learnt.keyCount, LARGE_KEY_COUNT) / MAX_SIZE_FACTOR;
+  if (keyCount < leastCount || keyCount > learnt.keyCount * MAX_SIZE_FACTOR) return false;
   const before = learnt.rates;
-  const { keys, values, areLong } = codingRates(sample, { keyCount }, learnt.coders);
-  return areLong === before.areLong && isAbout(keys, before.keys) && isAbout(values, before.values);
+  const { keys, values, areLong } = codingRates(samples.few(), { keyCount }, learnt.coders);
+  return (
+    areLong === before.areLong &&
+    isAbout(keys, before.keys, maxLoss) &&
+    isAbout(values, before.values, maxLoss)
+  );
 }
 
-function isAbout(rate: number, before: number): boolean {
-  return rate <= before * MAX_LOSS && rate >= before * MAX_GAIN;
+function isAbout(rate: number, before: number, maxLoss: number): boolean {
+  return rate <= before * maxLoss && rate >= before * MAX_GAIN;
 }

@@ -6,7 +6,7 @@ import {
   RunWriter,
   type Source,
 } from "../../src/compaction/output.ts";
-import { sampleOf } from "../../src/compaction/run.ts";
+import { samplesOf } from "../../src/compaction/run.ts";
 import { ConcatCursor } from "../../src/cursor/concat.ts";
 import { eachSpan, type Span } from "../../src/cursor/spans.ts";
 import { BEFORE_EXPIRY } from "../../src/entry.ts";
@@ -99,7 +99,7 @@ export class Files {
     const writer = new RunWriter({ ...this.output(segmentBytes), boundaries });
     const options = { compression, largeValueBytes: LARGE_VALUE_BYTES, effort } as const;
     const keyCount = entries.length;
-    const sample = sampleOf(new ArrayCursor(entries), keyCount, options);
+    const sample = samplesOf(new ArrayCursor(entries), keyCount, options).many();
     const coders = trainCoders(sample, { keyCount }, options);
     const source = this.source(entries);
     await writer.writeAll(source, coders, false);

@@ -25,7 +25,7 @@ import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { CoderMemory } from "../../src/segment/coder-memory.ts";
+import { CoderMemory, FLUSH_MAX_LOSS } from "../../src/segment/coder-memory.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { FaultFileSystem } from "../../src/testing/fault-file-system.ts";
 import { temporaryDirectory } from "./harness.ts";
@@ -48,7 +48,7 @@ beforeEach(async () => {
     segmentBytes: 2 ** 26,
     largeValueBytes: 4096,
     compression: "none",
-    flushCoders: new CoderMemory(),
+    flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
     mergeCoders: new MergeCoders(),
   };
   live = new Set();

@@ -1,6 +1,11 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
-import { CoderMemory } from "../../src/segment/coder-memory.ts";
+import {
+  CoderMemory,
+  FLUSH_MAX_LOSS,
+  MERGE_MAX_LOSS,
+  type Samples,
+} from "../../src/segment/coder-memory.ts";
 import { codingRates, trainCoders } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
@@ -54,18 +59,23 @@ const documents: Make = (i, word) => [
 
 const AUTO = { compression: "auto", effort: "quick" } as const;
 
+/** All of a sample, by which to see and to learn, for so many keys. */
+function all(sample: EntrySample, keyCount: number): Samples {
+  return { keyCount, few: () => sample, many: () => sample };
+}
+
 describe("CoderMemory", () => {
   test.each([
     ["links", links, BlockEncoding.text],
     ["numbers", numbers, BlockEncoding.integers],
     ["documents", documents, BlockEncoding.raw],
   ])("codes %s with what it learnt from others like them", (_, make, encoding) => {
-    const memory = new CoderMemory();
-    const first = memory.codersFor(sampleOf(make, 1), { keyCount: 2000 }, AUTO);
+    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const first = memory.codersFor(all(sampleOf(make, 1), 2000), AUTO);
     expect(first.valueEncoding).toBe(encoding);
     for (let seed = 2; seed < 6; seed++) {
       const keyCount = 1000 * seed - 500;
-      const coders = memory.codersFor(sampleOf(make, seed), { keyCount }, AUTO);
+      const coders = memory.codersFor(all(sampleOf(make, seed), keyCount), AUTO);
       expect([seed, coders === first]).toEqual([seed, keyCount <= 4000]);
     }
   });
@@ -77,11 +87,11 @@ describe("CoderMemory", () => {
     ["documents", documents],
     ["noise", noise],
   ])("learns anew where links give way to %s", (_, make) => {
-    const memory = new CoderMemory();
+    const memory = new CoderMemory(FLUSH_MAX_LOSS);
     const expected = { keyCount: 2000 };
-    const before = memory.codersFor(sampleOf(links, 1), expected, AUTO);
+    const before = memory.codersFor(all(sampleOf(links, 1), 2000), AUTO);
     const sample = sampleOf(make, 2);
-    const after = memory.codersFor(sample, expected, AUTO);
+    const after = memory.codersFor(all(sample, 2000), AUTO);
     expect(after === before).toBe(false);
     // As well as if there had been nothing before.
     const fresh = trainCoders(sample, expected, AUTO);
@@ -89,28 +99,71 @@ describe("CoderMemory", () => {
   });
 
   test("learns anew where documents, which it leaves as they are, give way to links", () => {
-    const memory = new CoderMemory();
-    const expected = { keyCount: 2000 };
-    const first = memory.codersFor(sampleOf(documents, 1), expected, AUTO);
+    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const first = memory.codersFor(all(sampleOf(documents, 1), 2000), AUTO);
     expect(first.valueEncoding).toBe(BlockEncoding.raw);
-    const second = memory.codersFor(sampleOf(links, 2), expected, AUTO);
+    const second = memory.codersFor(all(sampleOf(links, 2), 2000), AUTO);
     expect(second.valueEncoding).toBe(BlockEncoding.text);
   });
 
   test("asks again whether values shrink that did not", () => {
-    const memory = new CoderMemory();
-    const expected = { keyCount: 2000 };
-    const first = memory.codersFor(sampleOf(noise, 1), expected, AUTO);
+    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const first = memory.codersFor(all(sampleOf(noise, 1), 2000), AUTO);
     expect(first.valueEncoding).toBe(BlockEncoding.raw);
-    const second = memory.codersFor(sampleOf(links, 2), expected, AUTO);
+    const second = memory.codersFor(all(sampleOf(links, 2), 2000), AUTO);
     expect(second.valueEncoding).toBe(BlockEncoding.text);
   });
 
+  test.each([
+    ["as many", 5000, 5000, true],
+    ["twice as many", 5000, 10_000, true],
+    ["more than that", 5000, 10_001, false],
+    ["half as many", 5000, 2500, true],
+    ["fewer than that", 5000, 2499, false],
+    ["fewer, but many", 2 ** 24, 2 ** 16, true],
+    ["fewer, and not many", 2 ** 24, 2 ** 16 - 1, false],
+  ])("codes %s with what was learnt from %d keys", (_, before, keyCount, isKept) => {
+    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    const sample = sampleOf(numbers, 1);
+    const first = memory.codersFor(all(sample, before), AUTO);
+    expect(memory.codersFor(all(sample, keyCount), AUTO) === first).toBe(isKept);
+  });
+
+  test("learns from many entries, and sees by a few that it need not", () => {
+    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    let learnt = 0;
+    const samplesFor = (make: Make, seed: number): Samples => ({
+      keyCount: 2000,
+      few: () => sampleOf(make, seed),
+      many: () => {
+        learnt++;
+        return sampleOf(make, seed);
+      },
+    });
+    const kinds = [links, links, links, numbers, numbers, links];
+    const counts = kinds.map((make, seed) => {
+      memory.codersFor(samplesFor(make, seed), AUTO);
+      return learnt;
+    });
+    expect(counts).toEqual([1, 1, 1, 2, 2, 3]);
+  });
+
+  test("tolerates less in merges than in flushes", () => {
+    /** Of the values learnt from one in forty has become another. */
+    const drifted: Make = (i, word) => (i % 40 === 0 ? otherLinks(i, word) : links(i, word));
+    const isKept = [FLUSH_MAX_LOSS, MERGE_MAX_LOSS].map((maxLoss) => {
+      const memory = new CoderMemory(maxLoss);
+      const first = memory.codersFor(all(sampleOf(links, 1), 2000), AUTO);
+      return memory.codersFor(all(sampleOf(drifted, 1), 2000), AUTO) === first;
+    });
+    expect(isKept).toEqual([true, false]);
+  });
+
   test("takes samples without keys or values", () => {
-    const memory = new CoderMemory();
+    const memory = new CoderMemory(FLUSH_MAX_LOSS);
     for (let i = 0; i < 3; i++) {
       const sample = new EntrySample();
-      const coders = memory.codersFor(sample, { keyCount: 1 }, AUTO);
+      const coders = memory.codersFor(all(sample, 1), AUTO);
       expect(coders.valueEncoding).toBe(BlockEncoding.raw);
     }
   });
