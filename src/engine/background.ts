@@ -170,7 +170,7 @@ export class Background {
     if (this.cancellation.signal.aborted) return;
     // Both report their failures themselves, once, however many wait for them.
     if (this.sealedCount > 0) this.flushSealed().catch(ignore);
-    if (this.pick() !== undefined) this.compactDue().catch(ignore);
+    if (this.isCompactionDue) this.compactDue().catch(ignore);
     this.reportSlowDown();
   }
 
@@ -390,6 +390,16 @@ export class Background {
       memtableBytes: memtable.byteLength,
       fileBytes: total(run, "fileBytes") + total(valueLogs, "fileBytes"),
     });
+  }
+
+  /** To decide may take reading, of what an open left to be read; if that fails the next wake tries again. */
+  private get isCompactionDue(): boolean {
+    try {
+      return this.pick() !== undefined;
+    } catch (error) {
+      this.report(error);
+      return false;
+    }
   }
 
   private pick(): Choice | undefined {

@@ -16,7 +16,7 @@ import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system
 import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
-import { Segment } from "../segment/reader.ts";
+import { Segment, type SegmentOpenOptions } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
 import { ValueLog } from "../segment/value-log.ts";
 import type { FileNumbers } from "./file-numbers.ts";
@@ -79,7 +79,10 @@ export class VersionStore {
     const store = new VersionStore(manifest, fileNumbers, options);
     try {
       for (const meta of manifest.version.valueLogs) await store.openValueLog(meta);
-      for (const meta of manifest.version.runs.flat()) await store.openSegment(meta);
+      // What was in memory before may be much, and little of it may be asked for.
+      const isOnDemand = true;
+      for (const meta of manifest.version.runs.flat())
+        await store.openSegment(meta, { isOnDemand });
     } catch (error) {
       await store.closeFiles();
       throw error;
@@ -222,7 +225,8 @@ export class VersionStore {
     try {
       for (const meta of added.valueLogs) await this.openValueLog(meta);
       for (const meta of added.segments) {
-        await this.openSegment(meta, added.sections?.get(meta.fileNumber));
+        // Its bytes are read back, here or in another thread, before anything relies on them.
+        await this.openSegment(meta, { sections: added.sections?.get(meta.fileNumber) });
       }
       if (added.segments.length > 0) await fileSystem.syncDirectory(directory);
       next = await this.replaceManifest(this.withDurableLog(change(this.manifestNow)));
@@ -268,7 +272,10 @@ export class VersionStore {
     return next;
   }
 
-  private async openSegment(meta: SegmentMeta, sections?: SharedSections): Promise<void> {
+  private async openSegment(
+    meta: SegmentMeta,
+    how: Pick<SegmentOpenOptions, "sections" | "isOnDemand">,
+  ): Promise<void> {
     const { fileSystem, blockCache } = this.options;
     const { databaseId } = this.manifestNow;
     const path = this.pathOf(meta);
@@ -278,7 +285,7 @@ export class VersionStore {
       identity: { databaseId, fileNumber: meta.fileNumber },
       blockCache,
       valueLogs: this.valueLogs,
-      sections,
+      ...how,
     });
     this.segments.add(segment);
     checkMeta(meta, segment.meta, path);

@@ -47,7 +47,7 @@ export interface ForeseeRequest {
 export interface SharedSegment {
   readonly fileNumber: number;
   /** Read by the other thread; missing, they are read from the file. */
-  readonly sections?: SharedSections;
+  readonly sections?: SharedSections | undefined;
 }
 
 export interface CompactRequest {

@@ -118,7 +118,8 @@ async function withSections(output: JobOutput, inputs: ReadonlySet<number>): Pro
     if (inputs.has(fileNumber)) continue;
     try {
       const segment = await openSegment({ fileNumber });
-      sections.set(fileNumber, segment.shareSections());
+      const shared = segment.shareSections();
+      if (shared !== undefined) sections.set(fileNumber, shared);
       await segment.close();
     } catch {
       // Who opens it to serve reads it then, and reports what is wrong with it.

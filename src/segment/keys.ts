@@ -79,6 +79,9 @@ export interface KeyIndexSizes {
   readonly codes: number;
 }
 
+/** Reads the bytes [start, end) of an index to where they belong. Throws what reading throws. */
+export type ReadPart = (start: number, end: number) => void;
+
 export class KeyIndex {
   readonly keyCount: number;
   /** Bytes of the index as stored; `memoryBytes` has what is held beside them. */
@@ -91,6 +94,7 @@ export class KeyIndex {
 
   private readonly file: string;
   private readonly fileOffset: number;
+  private readonly readPart: ReadPart | undefined;
   private readonly pageCount: number;
   private readonly pagesStart: number;
   private readonly fst: SeparatorFst;
@@ -109,9 +113,12 @@ export class KeyIndex {
   /**
    * Opens the index in `bytes`, which is read in place and must not change. `fileOffset` is where it
    * begins in `file`, for errors. Throws CorruptionError where the head is damaged.
+   *
+   * Where `readPart` is given, it is called for each part of the bytes before that is looked at, and
+   * must put it there: for the head now, for each page before its first use.
    */
-  constructor(bytes: Uint8Array, file: string, fileOffset: number) {
-    const head = readKeyIndexHead(bytes, file, fileOffset);
+  constructor(bytes: Uint8Array, file: string, fileOffset: number, readPart?: ReadPart) {
+    const head = readKeyIndexHead(bytes, file, fileOffset, readPart);
     const fstStart = PAGE_ENDS_OFFSET + head.pageCount * 4;
     const symbolsStart = fstStart + head.fstBytes;
     this.keyCount = head.keyCount;
@@ -127,6 +134,7 @@ export class KeyIndex {
     this.touched = 0;
     this.file = file;
     this.fileOffset = fileOffset;
+    this.readPart = readPart;
     this.pageCount = head.pageCount;
     this.pagesStart = head.headBytes;
     this.fst = new SeparatorFst(bytes, fstStart, Math.max(0, head.pageCount - 1));
@@ -320,6 +328,7 @@ export class KeyIndex {
     if (end - start < PAGE_SUM_BYTES || end > this.byteLength) {
       throw this.damaged(page, "a page within the index", `bytes ${start} to ${end}`);
     }
+    this.readPart?.(start, end);
     const stored = readU32(bytes, start);
     const sum = checksum(bytes, start + PAGE_SUM_BYTES, end);
     if (sum !== stored) throw this.damaged(page, `checksum ${stored}`, `${sum}`);
@@ -361,8 +370,16 @@ export interface KeyIndexHead {
   readonly fstBytes: number;
 }
 
-/** Checks the head of the index in `bytes` and returns its numbers. Throws CorruptionError. */
-export function readKeyIndexHead(bytes: Uint8Array, file: string, offset: number): KeyIndexHead {
+/**
+ * Checks the head of the index in `bytes` and returns its numbers. Throws CorruptionError. `readPart`
+ * is as for `KeyIndex`.
+ */
+export function readKeyIndexHead(
+  bytes: Uint8Array,
+  file: string,
+  offset: number,
+  readPart?: ReadPart,
+): KeyIndexHead {
   const damaged = (expected: string, actual: string): CorruptionError =>
     new CorruptionError("damaged key index", {
       file,
@@ -373,10 +390,12 @@ export function readKeyIndexHead(bytes: Uint8Array, file: string, offset: number
   if (bytes.length < PAGE_ENDS_OFFSET) {
     throw damaged(`${PAGE_ENDS_OFFSET} bytes or more`, `${bytes.length}`);
   }
+  readPart?.(0, PAGE_ENDS_OFFSET);
   const headBytes = readU32(bytes, HEAD_BYTES_OFFSET);
   if (headBytes < PAGE_ENDS_OFFSET || headBytes > bytes.length) {
     throw damaged(`a head of ${PAGE_ENDS_OFFSET} to ${bytes.length} bytes`, `${headBytes}`);
   }
+  readPart?.(PAGE_ENDS_OFFSET, headBytes);
   const stored = readU32(bytes, 0);
   const sum = checksum(bytes, HEAD_BYTES_OFFSET, headBytes);
   if (sum !== stored) throw damaged(`checksum ${stored}`, `${sum}`);

@@ -1,10 +1,10 @@
 /**
  * Segment: one open segment file.
  *
- * Everything behind the value blocks (key index, filter, block index, symbols, tombstones) is read
- * at open into one SharedArrayBuffer, checked against its checksums, and read in place from there.
- * Value blocks are read on demand through the block cache, and each is checked when it is read. Large
- * values lie in value logs, which others keep open.
+ * Everything behind the value blocks (key index, filter, block index, symbols, tombstones) is read,
+ * at open or on demand, into one SharedArrayBuffer, checked against its checksums, and read in place
+ * from there (resident-sections.ts). Value blocks are read on demand through the block cache, and each
+ * is checked when it is read. Large values lie in value logs, which others keep open.
  *
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
@@ -49,6 +49,13 @@ import type { FinishedSegment } from "./writer.ts";
 
 const NO_VALUE = new Uint8Array(0);
 
+/**
+ * Look-ups of a segment on demand before its filter is read. It is read and checked whole, 1 ms for
+ * 1 MB: what some hundred of the look-ups cost that it saves, which a process that makes a few would
+ * wait for in vain.
+ */
+const UNFILTERED_LOOKUPS = 64;
+
 export interface SegmentOpenOptions {
   readonly fileSystem: FileSystem;
   readonly path: string;
@@ -60,11 +67,16 @@ export interface SegmentOpenOptions {
   readonly valueLogs: ValueLogSource;
   /** What `share` gave of this file in another thread: it was read and checked there. */
   readonly sections?: SharedSections | undefined;
+  /** Whether what it keeps in memory is read when it is first needed, and damage found then. */
+  readonly isOnDemand?: boolean;
   /** For repair: told of damage that entries can be read without, which is then no error. */
   readonly onDamage?: (damage: CorruptionError) => void;
 }
 
-/** Bytes that an open segment holds in memory, by part. Blocks in the cache are not among them. */
+/**
+ * Bytes that an open segment holds in memory, by part; or will hold, of what is read on demand. Blocks
+ * in the cache are not among them.
+ */
 export interface SegmentMemory {
   readonly keyIndex: number;
   readonly filter: number;
@@ -86,7 +98,9 @@ export class Segment {
   private readonly blockCache: BlockCache;
   private readonly valueLogs: ValueLogSource;
   private readonly resident: ResidentSections;
-  private readonly filter: Filter;
+  /** Undefined until it was read. */
+  private filterNow: Filter | undefined;
+  private unfilteredCount: number;
   private readonly tombstones: OrdinalSet;
   /** Undefined where nothing expires. */
   private readonly expiries: Expiries | undefined;
@@ -100,18 +114,25 @@ export class Segment {
 
   /**
    * Opens and checks the file; value blocks are not read, and pages of keys not checked before they
-   * are used. Throws CorruptionError if it is damaged, or another file than `identity` says, and
+   * are used. On demand it is checked that the file is this one, as long as it should be, and what its
+   * properties are. Throws CorruptionError if it is damaged, or another file than `identity` says, and
    * UnsupportedVersionError if a newer memkv wrote it.
    */
   static async open(options: SegmentOpenOptions): Promise<Segment> {
     const file = await options.fileSystem.open(options.path, "read");
     try {
-      const { identity, blockCache, valueLogs, sections, onDamage } = options;
+      const { identity, blockCache, valueLogs, sections, isOnDemand = false, onDamage } = options;
+      if (isOnDemand) {
+        const resident = ResidentSections.onDemand(file, identity);
+        return new Segment(file, resident, identity, blockCache, valueLogs);
+      }
       const resident =
         sections === undefined
           ? await ResidentSections.load(file, identity, onDamage)
           : ResidentSections.from(sections, file);
-      return new Segment(file, resident, identity, blockCache, valueLogs);
+      const segment = new Segment(file, resident, identity, blockCache, valueLogs);
+      segment.checkParts();
+      return segment;
     } catch (error) {
       await file.close();
       throw error;
@@ -152,16 +173,8 @@ export class Segment {
       valueLogs: this.properties.valueLogs,
     };
 
-    const keyOffset = places[Section.keyIndex].offset;
-    const keyBytes = resident.bytes(Section.keyIndex);
-    const head = readKeyIndexHead(keyBytes, path, keyOffset);
-    expectNumber(head.totalBytes, keyBytes.length, "length of the key index", path, keyOffset);
-    expectNumber(head.keyCount, keyCount, "keys in the key index", path, keyOffset);
-
-    const filter = resident.bytes(Section.filter);
-    const filterRest = filter.length % FILTER_BLOCK_BYTES;
-    expectNumber(filterRest, 0, "bytes of a cut filter block", path, places[Section.filter].offset);
-    this.filter = new Filter(filter);
+    this.filterNow = undefined;
+    this.unfilteredCount = 0;
 
     const tombstones = resident.bytes(Section.tombstones);
     const tombstonesOffset = places[Section.tombstones].offset;
@@ -194,14 +207,17 @@ export class Segment {
     const marks = (rangeTombstones?.byteLength ?? 0) + (expiries?.byteLength ?? 0);
     return {
       keyIndex: keyIndex?.memoryBytes ?? sections[Section.keyIndex].length,
-      filter: this.filter.byteLength,
+      filter: this.filterNow?.byteLength ?? sections[Section.filter].length,
       valueIndex: valueReader?.memoryBytes ?? valueIndexBytes(sections),
       tombstones: this.tombstones.byteLength + marks,
     };
   }
 
-  /** What is in memory of the file, for another thread that opens it. Nothing is copied. */
-  shareSections(): SharedSections {
+  /**
+   * What is in memory of the file, for another thread that opens it: nothing is copied. Undefined where
+   * not all is there that could be.
+   */
+  shareSections(): SharedSections | undefined {
     return this.resident.share();
   }
 
@@ -222,13 +238,12 @@ export class Segment {
    * where the key is probably absent. Without it only the key index is asked.
    */
   find(key: Uint8Array, length: number, hash?: number): number {
-    if (hash !== undefined && !this.filter.mayContain(hash)) return -1;
+    if (hash !== undefined && !this.mayContain(hash)) return -1;
     return this.keys.find(key, length);
   }
 
   /** `find` for all keys of a batch, with their hashes, in less time than one by one. */
   findMany(batch: KeyBatch): void {
-    const { filter } = this;
     this.passed ??= new KeyBatch();
     const { passed } = this;
     // A lookup that met damage has left its keys.
@@ -236,7 +251,7 @@ export class Segment {
     const { keys, lengths, hashes, ordinals } = batch;
     for (let i = 0; i < batch.count; i++) {
       ordinals[i] = -1;
-      if (filter.mayContain(hashes[i])) passed.push(keys[i], lengths[i], hashes[i], i);
+      if (this.mayContain(hashes[i])) passed.push(keys[i], lengths[i], hashes[i], i);
     }
     this.keys.findMany(passed);
     for (let i = 0; i < passed.count; i++) ordinals[passed.places[i]] = passed.ordinals[i];
@@ -245,7 +260,8 @@ export class Segment {
 
   /** False only if no key with this `keyHash` is here. */
   mayContain(hash: number): boolean {
-    return this.filter.mayContain(hash);
+    const { filterNow } = this;
+    return filterNow === undefined ? this.mayContainUnread(hash) : filterNow.mayContain(hash);
   }
 
   /** What the entry at `ordinal` is at a moment: a tombstone, if it has expired by then. O(1). */
@@ -375,17 +391,55 @@ export class Segment {
     await this.file.close();
   }
 
+  /** Checks those parts that are read already, and only unpacked when they are needed. */
+  private checkParts(): void {
+    const { keyIndex } = this.resident;
+    const head = readKeyIndexHead(keyIndex, this.path, this.sections[Section.keyIndex].offset);
+    this.expectKeys(head.totalBytes, head.keyCount);
+    this.filterNow = this.openFilter();
+  }
+
+  private mayContainUnread(hash: number): boolean {
+    this.unfilteredCount++;
+    return this.unfilteredCount <= UNFILTERED_LOOKUPS || this.filter.mayContain(hash);
+  }
+
+  private get filter(): Filter {
+    this.filterNow ??= this.openFilter();
+    return this.filterNow;
+  }
+
+  private openFilter(): Filter {
+    const bytes = this.resident.bytes(Section.filter);
+    const rest = bytes.length % FILTER_BLOCK_BYTES;
+    const { offset } = this.sections[Section.filter];
+    expectNumber(rest, 0, "bytes of a cut filter block", this.path, offset);
+    return new Filter(bytes);
+  }
+
   /**
    * The key index, whose symbols are unpacked at first use: most of what opening would cost, for
    * segments that may not be asked.
    */
   private get keys(): KeyIndex {
-    this.keyIndex ??= new KeyIndex(
-      this.resident.bytes(Section.keyIndex),
-      this.path,
-      this.sections[Section.keyIndex].offset,
-    );
+    this.keyIndex ??= this.openKeys();
     return this.keyIndex;
+  }
+
+  private openKeys(): KeyIndex {
+    const { keyIndex, readKeyIndex } = this.resident;
+    const { offset } = this.sections[Section.keyIndex];
+    const keys = new KeyIndex(keyIndex, this.path, offset, readKeyIndex);
+    this.expectKeys(keys.byteLength, keys.keyCount);
+    return keys;
+  }
+
+  /** Throws CorruptionError unless the key index is as long, and has as many keys, as it should. */
+  private expectKeys(totalBytes: number, keyCount: number): void {
+    const { offset, length } = this.sections[Section.keyIndex];
+    expectNumber(totalBytes, length, "length of the key index", this.path, offset);
+    const expected = this.properties.keyCount;
+    expectNumber(keyCount, expected, "keys in the key index", this.path, offset);
   }
 
   /** The values, whose index and symbols are unpacked at first use. */

@@ -495,3 +495,32 @@ test("a database in memory leaves nothing in the working directory", async () =>
   expect(database.count()).toBe(200);
   expect(readdirSync(".")).toEqual(before);
 });
+
+test("what cannot be read to decide on a compaction is an error event, and read at the next time", async () => {
+  const disk = new MemoryFileSystem();
+  const first = await openText({ fileSystem: disk, background: "inline" });
+  const keys = Array.from({ length: 2000 }, (_, i) => `key ${String(i).padStart(5, "0")}`);
+  await first.batch(keys.map((key) => ({ type: "put", key, value: key })));
+  await first.flush();
+  await first.deleteRange({ gte: keys[100], lt: keys[200] });
+  await first.flush();
+  await first.close();
+  const faults = new FaultFileSystem(disk);
+  const database = await openText({ fileSystem: faults, background: "inline" });
+  const errors: unknown[] = [];
+  database.on("error", (error) => errors.push(error));
+  faults.inject({
+    kinds: ["read"],
+    path: /\.seg$/,
+    repeat: Number.POSITIVE_INFINITY,
+    effect: { kind: "fail", code: "EIO" },
+  });
+  await until(() => errors.length > 0);
+  expect(String(errors[0])).toContain("EIO");
+  faults.heal();
+  expect(database.get(keys[150])).toBeUndefined();
+  expect(database.get(keys[250])).toBe(keys[250]);
+  await database.put("another", "write");
+  await database.flush();
+  expect(errors).toHaveLength(1);
+});

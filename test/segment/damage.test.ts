@@ -68,6 +68,7 @@ async function readAll(
   bytes: Uint8Array,
   entries: readonly Entry[],
   logBytes?: Uint8Array,
+  isOnDemand = false,
 ): Promise<"right" | "refused"> {
   const fileSystem = await fileSystemWith(bytes, logBytes);
   const wrong: string[] = [];
@@ -86,7 +87,7 @@ async function readAll(
     }
   };
   await attempt(async () => {
-    const segment = await openSegment(fileSystem);
+    const segment = await openSegment(fileSystem, new BlockCache(1 << 20), isOnDemand);
     for (const entry of entries) {
       await attempt(() => expectRight(isSame(lookUp(segment, entry.key), entry), "get"));
     }
@@ -133,7 +134,9 @@ describe.each(SHAPES)("a small segment of %s", (_, entries, compression) => {
   test("is read right as it is", async () => {
     const { fileSystem } = await write(entries, { compression });
     const log = await logBytes(fileSystem);
-    expect(await readAll(await fileBytes(fileSystem), entries, log)).toBe("right");
+    const bytes = await fileBytes(fileSystem);
+    expect(await readAll(bytes, entries, log)).toBe("right");
+    expect(await readAll(bytes, entries, log, true)).toBe("right");
   });
 
   test("with any byte changed gives right answers or refuses, and verify always refuses", async () => {
@@ -144,6 +147,7 @@ describe.each(SHAPES)("a small segment of %s", (_, entries, compression) => {
       const damaged = bytes.slice();
       damaged[i] ^= 1 << (i % 8);
       expect(await readAll(damaged, entries, log), `byte ${i}`).toBe("refused");
+      expect(await readAll(damaged, entries, log, true), `byte ${i}`).toBe("refused");
     }
     for (let i = 0; i < (log?.length ?? 0); i++) {
       const damaged = log?.slice() ?? new Uint8Array(0);
@@ -160,7 +164,10 @@ describe.each(SHAPES)("a small segment of %s", (_, entries, compression) => {
       shapes.push(bytes.slice(0, length));
     }
     for (const shape of shapes) {
-      await expect(openSegment(await fileSystemWith(shape))).rejects.toThrow(CorruptionError);
+      for (const isOnDemand of [false, true]) {
+        const opening = openSegment(await fileSystemWith(shape), new BlockCache(0), isOnDemand);
+        await expect(opening).rejects.toThrow(CorruptionError);
+      }
     }
   });
 });

@@ -428,6 +428,81 @@ describe("the file of a segment", () => {
   });
 });
 
+describe("a segment on demand", () => {
+  /** How many bytes of its file were read by each step: to open it, to look a key up, again. */
+  async function bytesRead(entries: readonly Entry[]): Promise<number[]> {
+    const { fileSystem } = await write(entries, { compression: "none" });
+    let bytes = 0;
+    const open = fileSystem.open.bind(fileSystem);
+    vi.spyOn(fileSystem, "open").mockImplementation(async (path, mode) => {
+      const file = await open(path, mode);
+      const readSync = file.readSync.bind(file);
+      vi.spyOn(file, "readSync").mockImplementation((target, position) => {
+        bytes += target.length;
+        return readSync(target, position);
+      });
+      return file;
+    });
+    const segment = await openSegment(fileSystem, new BlockCache(1 << 20), true);
+    const steps = [bytes];
+    for (let step = 0; step < 2; step++) {
+      expect(isSame(lookUp(segment, entries[700].key), entries[700])).toBe(true);
+      steps.push(bytes - steps.reduce((sum, count) => sum + count, 0));
+    }
+    return steps;
+  }
+
+  test("is opened as fast with many keys as with few", async () => {
+    const [few] = await bytesRead(urlEntries(1500).filter(({ value }) => value !== undefined));
+    const [many] = await bytesRead(urlEntries(9000).filter(({ value }) => value !== undefined));
+    expect(few).toBeLessThan(500);
+    expect(many).toBeLessThan(500);
+  });
+
+  test("reads for a look-up one page of keys, and nothing for the next", async () => {
+    const entries = urlEntries(8000);
+    const [, first, second] = await bytesRead(entries);
+    const segment = await build(entries, { compression: "none" });
+    const pages = segment.sections[Section.keyIndex].length - segment.keyIndexSizes.symbols;
+    expect(first).toBeLessThan(segment.keyIndexSizes.symbols + pages / 4 + 4500);
+    expect(second).toBe(0);
+  });
+
+  test("gives the entries that it gives whole, and shares nothing", async () => {
+    const entries = urlEntries(3000);
+    const { fileSystem } = await write(entries);
+    const segment = await openSegment(fileSystem, new BlockCache(1 << 20), true);
+    expect(segment.shareSections()).toBeUndefined();
+    const cursor = segment.cursor();
+    let count = 0;
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next())
+      expect(isSame(entryAt(cursor), entries[count++])).toBe(true);
+    expect(count).toBe(entries.length);
+    expect((await openSegment(fileSystem)).shareSections()).toBeDefined();
+  });
+
+  test("asks its filter once it was asked often, and then finds it damaged", async () => {
+    const { fileSystem } = await write(urlEntries(3000));
+    const whole = await openSegment(fileSystem);
+    const { offset, length } = whole.sections[Section.filter];
+    const file = await fileSystem.open(PATH, "update");
+    const byte = new Uint8Array(1);
+    file.readSync(byte, offset + length - 1);
+    file.writeSync(Uint8Array.of(byte[0] ^ 1), offset + length - 1);
+    const segment = await openSegment(fileSystem, new BlockCache(1 << 20), true);
+    expect(segment.mayContain(1)).toBe(true);
+    const askOften = (): void => {
+      for (let i = 0; i < 1000; i++) segment.mayContain(i);
+    };
+    expect(askOften).toThrow(CorruptionError);
+    expect(askOften).toThrow(CorruptionError);
+    file.writeSync(byte, offset + length - 1);
+    let passed = 0;
+    for (let i = 0; i < 1000; i++) if (segment.mayContain(Math.imul(i, 0x9e3779b1) >>> 0)) passed++;
+    expect(passed).toBeLessThan(100);
+  });
+});
+
 describe("segments that share a cache", () => {
   test("of a few blocks give right values in any order of reads, walks and closing", async () => {
     const sets = [

@@ -205,6 +205,7 @@ export async function openValueLogs(fileSystem: MemoryFileSystem): Promise<Map<n
 export async function openSegment(
   fileSystem: MemoryFileSystem,
   blockCache: BlockCache = new BlockCache(1 << 20),
+  isOnDemand = false,
 ): Promise<Segment> {
   return await Segment.open({
     fileSystem,
@@ -212,6 +213,7 @@ export async function openSegment(
     identity: IDENTITY,
     blockCache,
     valueLogs: await openValueLogs(fileSystem),
+    isOnDemand,
   });
 }
 
