@@ -347,11 +347,18 @@ export class SymbolTable implements SymbolList {
   }
 }
 
-/** The symbols as floats, unless some are none: then copies of them might have other bytes. */
-function floatsOf({ count, bytes }: SymbolList): Float64Array | undefined {
+/** Shorter symbols are numbers: a float that is none has its exponent, in its last bytes, all ones. */
+const MIN_NO_NUMBER_BYTES: number = IS_LITTLE ? 8 : 2;
+
+/**
+ * The symbols as floats, unless some are none: then copies of them might have other bytes. Most symbols
+ * are too short to be asked: tables are among the first things that a process reads, when code is new.
+ */
+function floatsOf({ count, bytes, lengths }: SymbolList): Float64Array | undefined {
   const floats = new Float64Array(bytes.buffer, bytes.byteOffset, count * 2);
-  for (let i = 0; i < floats.length; i++) {
-    if (Number.isNaN(floats[i])) return undefined;
+  for (let c = 0; c < count; c++) {
+    if (lengths[c] < MIN_NO_NUMBER_BYTES) continue;
+    if (Number.isNaN(floats[2 * c]) || Number.isNaN(floats[2 * c + 1])) return undefined;
   }
   return floats;
 }
