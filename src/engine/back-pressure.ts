@@ -16,6 +16,9 @@ const STOP_RUNS_RATIO = 2;
 /** Bytes of writes a millisecond while they are slowed down, at the least: 32 MiB a second. */
 const MIN_SLOW_BYTES_PER_MS: number = 2 ** 15;
 
+/** What a write waits for at most while memtables pile up: a 32nd of a second, or less. */
+const MAX_PAID_BYTES: number = 2 ** 20;
+
 /** What there is too much of. */
 export type StallReason = "memtables" | "runs";
 
@@ -36,6 +39,14 @@ export function slowReason(
 export function slowBytesPerMs(reason: StallReason, flushedBytesPerMs: number): number {
   if (reason === "runs") return MIN_SLOW_BYTES_PER_MS;
   return Math.max(MIN_SLOW_BYTES_PER_MS, flushedBytesPerMs);
+}
+
+/**
+ * For how many of its bytes a write waits. Where memtables pile up, a stop is near at any rate: to slow
+ * down is to share out the wait for it among many writes, of which a large batch is one.
+ */
+export function paidBytes(reason: StallReason | undefined, bytes: number): number {
+  return reason === "memtables" ? Math.min(bytes, MAX_PAID_BYTES) : bytes;
 }
 
 /** Whether there are so many runs that their merge cannot wait for flushes. */

@@ -30,6 +30,7 @@ import {
 import type { ValueCompression } from "../segment/coders.ts";
 import {
   isCompactionUrgent,
+  paidBytes,
   type StallReason,
   slowBytesPerMs,
   slowReason,
@@ -202,8 +203,8 @@ export class Background {
    * no longer are.
    */
   async slowDown(bytes: number): Promise<void> {
-    this.unpaidBytes += bytes;
     const reason = this.stalls.get("slow");
+    this.unpaidBytes += paidBytes(reason, bytes);
     if (reason === undefined) return;
     const bytesPerMs = slowBytesPerMs(reason, this.flushedBytesPerMs);
     const delayMs = Math.floor(this.unpaidBytes / bytesPerMs);

@@ -57,7 +57,10 @@ export interface OpenOptions<K = string, V = unknown> {
   readonly ttl?: number | undefined;
   /** Default `"tolerate-tail"`: a torn last record is normal, damage before it is an error. */
   readonly recovery?: RecoveryMode | undefined;
-  /** Bytes of memory at which a memtable is sealed and flushed. Default 64 MiB; at least 128 KiB. */
+  /**
+   * Bytes of memory at which a memtable is sealed and flushed. Default 64 MiB; at least 128 KiB. A
+   * batch of more than a quarter of it may take a memtable to one and a half times as many.
+   */
   readonly memtableBytes?: number | undefined;
   /**
    * Hard budget for what reads keep in memory: value blocks, and rows, which are keys and values that

@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from "vitest";
 import { maxRunCount } from "../../src/compaction/pick.ts";
 import {
   isCompactionUrgent,
+  paidBytes,
   slowBytesPerMs,
   slowReason,
   stopReason,
@@ -69,6 +70,14 @@ describe("writes", () => {
     expect(slowBytesPerMs("memtables", 2 ** 15 - 1)).toBe(2 ** 15);
     expect(slowBytesPerMs("memtables", 2 ** 17)).toBe(2 ** 17);
     expect(slowBytesPerMs("runs", 2 ** 17)).toBe(2 ** 15);
+  });
+
+  test("wait for each of their bytes, but where memtables pile up for a mebibyte at most", () => {
+    const lengths = [100, 2 ** 20, 2 ** 20 + 1, 2 ** 30];
+    expect(lengths.map((length) => paidBytes("memtables", length))).toEqual([
+      ...[100, 2 ** 20, 2 ** 20, 2 ** 20],
+    ]);
+    expect(lengths.map((length) => paidBytes("runs", length))).toEqual(lengths);
   });
 
   test.each(cases)(

@@ -317,7 +317,7 @@ describe("Memtable", () => {
     const memtable = createMemtable(2 ** 20, 1, 10, 2 ** 24);
     memtable.add(encode("k"), 0, 1, 1, EntryKind.put, encode("v"), 0, 1);
     expect(memtable.canHold(1, 10, 2 ** 19)).toBe(true);
-    expect(memtable.canHold(1, 10, 2 ** 20)).toBe(false);
+    expect(memtable.canHold(1, 10, 2 ** 21)).toBe(false);
     let seqno = 1;
     while (memtable.canHold(1, 8, 100)) {
       const key = encode(`key ${seqno}`);
@@ -325,6 +325,22 @@ describe("Memtable", () => {
     }
     expect(memtable.byteLength).toBeLessThanOrEqual(2 ** 20);
     expect(memtable.byteLength).toBeGreaterThan(2 ** 20 - 66_000);
+  });
+
+  it("takes a large group beyond its capacity while it is less than three quarters full", () => {
+    const memtable = createMemtable(2 ** 20, 0, 0, 0);
+    const add = (seqno: number, length: number): void => {
+      const key = encode(`key ${seqno}`);
+      memtable.add(key, 0, key.length, seqno, EntryKind.put, new Uint8Array(length), 0, length);
+    };
+    add(1, 600_000);
+    expect(memtable.canHold(1, 5, 600_000)).toBe(true);
+    expect(memtable.canHold(1, 5, 2 ** 20)).toBe(false);
+    add(2, 100_000);
+    add(3, 100_000);
+    expect(memtable.byteLength).toBeGreaterThan(0.75 * 2 ** 20);
+    expect(memtable.canHold(1, 5, 100_000)).toBe(true);
+    expect(memtable.canHold(1, 5, 600_000)).toBe(false);
   });
 
   it("counts its bytes: they grow by about what was added", () => {
