@@ -4,6 +4,7 @@
  * It doubles when full, so appending is amortised O(1). `bytes` is a view of what was written so
  * far; it is valid until the next append. `reset` keeps the buffer for reuse.
  */
+import { copyRange } from "./copy.ts";
 import { writeU16, writeU32, writeU53 } from "./fixed.ts";
 import { MAX_VARINT_BYTES, writeVarint } from "./varint.ts";
 
@@ -73,10 +74,7 @@ export class ByteWriter {
       const { buffer } = this;
       for (let i = 0; i < len; i++) buffer[pos + i] = bytes[start + i];
     } else {
-      this.buffer.set(
-        start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end),
-        pos,
-      );
+      copyRange(this.buffer, pos, bytes, start, end);
     }
     this.length = pos + len;
   }

@@ -42,6 +42,7 @@ import { TreeCursor } from "../art/cursor.ts";
 import { NO_VALUE, Tree } from "../art/tree.ts";
 import { assert } from "../assert.ts";
 import { compareRanges } from "../bytes/compare.ts";
+import { copyRange } from "../bytes/copy.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { ValueView } from "../cursor/value-view.ts";
@@ -573,7 +574,7 @@ export class Memtable {
       const { heapBytes } = this;
       for (let i = start; i < end; i++) heapBytes[target + i - start] = value[i];
     } else {
-      this.heapBytes.set(value.subarray(start, end), target);
+      copyRange(this.heapBytes, target, value, start, end);
     }
   }
 }
