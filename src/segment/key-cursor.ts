@@ -11,13 +11,14 @@ import type { EntryRun } from "../cursor/entry-run.ts";
 import { blockKeys, KeyBlock, type KeyPages } from "./key-block.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { BLOCK_KEYS } from "./key-page.ts";
+import type { KeyPageReader } from "./key-page-reader.ts";
 
 /** What a cursor needs of its index. */
 export interface OrderedKeys extends KeyPages {
   /** Ordinal of key[0, length), or ~(number of keys below it). */
   locate(key: Uint8Array, length: number): number;
-  /** Bytes that the key at that ordinal has in common with the key sought, as far as is known. */
-  readonly common: number;
+  /** What `locate` came to. */
+  readonly search: KeyPageReader;
 }
 
 export class KeyCursor {
@@ -95,7 +96,10 @@ export class KeyCursor {
     if (++this.position < this.blockKeys) {
       this.block.decodeNext(this.position, this.buffer);
     } else if (this.isValid) {
-      this.openBlock();
+      const block = this.ordinal / BLOCK_KEYS;
+      this.blockKeys = blockKeys(block, this.index.keyCount);
+      this.position = 0;
+      this.block.openNext(block);
       this.block.decodeNext(0, this.buffer);
     }
   }
@@ -130,6 +134,7 @@ export class KeyCursor {
     const wanted = Math.min(count, room);
     const first = isReverse ? position - wanted + 1 : position;
     if (first !== position) this.block.decodeBack(position, first, buffer);
+    else this.block.parseTo(position + wanted - 1);
     const step = isReverse ? -1 : 1;
     let slot = isReverse ? run.count + wanted - 1 : run.count;
     let start = keys.length;
@@ -192,13 +197,26 @@ export class KeyCursor {
     buffer.write(0, run.keys.buffer, start, buffer.length);
   }
 
-  /** Moves to where `locate` came to from `key`: what both have in common need not be decoded. */
+  /**
+   * Moves to where `locate` came to from `key`. Of the key there it has parsed where it lies, and what
+   * that shares with the one before it is a part of `key`.
+   */
   private enterNear(ordinal: number, key: Uint8Array): void {
+    const { index, block, buffer } = this;
+    const { search } = index;
+    const position = ordinal % BLOCK_KEYS;
     this.ordinal = ordinal;
     if (!this.isValid) return;
-    const known = this.index.common;
-    this.buffer.write(0, key, 0, known);
-    this.enterBlock(known);
+    if (search.isBehindBlock) {
+      this.enterBlock(0);
+      return;
+    }
+    const number = (ordinal - position) / BLOCK_KEYS;
+    this.blockKeys = blockKeys(number, index.keyCount);
+    this.position = position;
+    buffer.write(0, key, 0, search.common);
+    block.openAt(number, position, search);
+    block.decodeNext(position, buffer);
   }
 
   /** Makes the key that of `ordinal`, in any block; its first `known` bytes are right already. */

@@ -36,6 +36,9 @@ import {
 import { ONE_BYTE_CODES } from "./symbol-codes.ts";
 import type { SymbolTable } from "./symbols.ts";
 
+/** No entry of the block. */
+const BEHIND_BLOCK = -1;
+
 /** A byte below all others, for the key's end: what goes on is above it. */
 const END = -1;
 
@@ -60,13 +63,20 @@ export class KeyPageReader {
   blockStart: number;
   /** Bytes that the key at which `findKey` ended has in common with the key sought; 0 behind the last. */
   common: number;
+  /**
+   * The base of the block, and where its headers and the entries that were not parsed yet are.
+   * `findKey` leaves here what it ended at, for another reader to go on from.
+   */
+  base: number;
+  headers: number;
+  entryPos: number;
   /** Of the block that `openBlock` came to: its end. */
   blockEnd: number;
   /** Where the separator of block 0 begins, in the page of the block that `openBlock` came to. */
   separatorStart: number;
   /** Of the page that `openBlock` came to, as far as the block: the separators. */
   readonly separators: CodedEntries;
-  /** Of the block that `parseEntries` read: the keys. */
+  /** Of the block that `beginEntries` or `goOnFrom` came to: the keys that `parseEntries` read. */
   readonly entries: CodedEntries;
 
   /** The ends of the blocks of that page, as far as that block. */
@@ -80,6 +90,9 @@ export class KeyPageReader {
     this.blockIndex = 0;
     this.blockStart = 0;
     this.common = 0;
+    this.base = 0;
+    this.headers = 0;
+    this.entryPos = 0;
     this.blockEnd = 0;
     this.separatorStart = 0;
     this.separators = new CodedEntries(bytes, symbols, PAGE_BLOCKS);
@@ -163,9 +176,12 @@ export class KeyPageReader {
     }
     const headers = pos;
     pos += keyCount;
+    this.base = base;
+    this.headers = headers;
     let { matched } = this;
     let wanted = matched < length ? key[matched] : END;
     for (let i = 0; i < keyCount; i++) {
+      const entryPos = pos;
       const header = bytes[headers + i];
       let shared = base + (header >> 4);
       let codeLength = header & ESCAPE;
@@ -192,6 +208,7 @@ export class KeyPageReader {
       }
       if (shared < matched) {
         if (i > 0) {
+          this.entryPos = entryPos;
           this.common = shared;
           return ~i;
         }
@@ -233,16 +250,19 @@ export class KeyPageReader {
         wanted = matched < length ? key[matched] : END;
       }
       if (order > 0) {
+        this.entryPos = entryPos;
         this.common = matched;
         return ~i;
       }
       if (order === 0 && matched === length) {
+        this.entryPos = entryPos;
         this.common = length;
         return i;
       }
       wanted = matched < length ? key[matched] : END;
       pos = end;
     }
+    this.entryPos = BEHIND_BLOCK;
     this.common = 0;
     return ~keyCount;
   }
@@ -281,15 +301,37 @@ export class KeyPageReader {
     this.blockEnd = blockStart + blockLength;
   }
 
-  /** Finds the first `entryCount` of the open block's `keyCount` entries. */
-  parseEntries(keyCount: number, entryCount: number): void {
-    const { bytes } = this;
-    const { shared, codeStarts, codeEnds } = this.entries;
+  /** Comes to the first block of a page, without its separators. */
+  openFirstBlock(pageStart: number): void {
+    this.blockStart = pageStart + readU32(this.bytes, pageStart + BLOCKS_OFFSET_OFFSET);
+  }
+
+  /** Begins to parse the entries of the block of `keyCount` keys at `blockStart`. */
+  beginEntries(keyCount: number): void {
     this.pos = this.blockStart;
-    const base = this.readVarint();
-    const headers = this.pos;
-    let pos = headers + keyCount;
-    for (let i = 0; i < entryCount; i++) {
+    this.base = this.readVarint();
+    this.headers = this.pos;
+    this.entryPos = this.pos + keyCount;
+  }
+
+  /** Whether `findKey` came to none of the block's keys, all of which are below the key sought. */
+  get isBehindBlock(): boolean {
+    return this.entryPos === BEHIND_BLOCK;
+  }
+
+  /** Takes over the block, and the entry to parse next, that a search came to. */
+  goOnFrom(search: KeyPageReader): void {
+    this.base = search.base;
+    this.headers = search.headers;
+    this.entryPos = search.entryPos;
+  }
+
+  /** Finds entries [start, end) of the block, those before them having been parsed or passed over. */
+  parseEntries(start: number, end: number): void {
+    const { bytes, base, headers } = this;
+    const { shared, codeStarts, codeEnds } = this.entries;
+    let pos = this.entryPos;
+    for (let i = start; i < end; i++) {
       const header = bytes[headers + i];
       let sharedHere = base + (header >> 4);
       let codeLength = header & ESCAPE;
@@ -304,7 +346,7 @@ export class KeyPageReader {
       pos += codeLength;
       codeEnds[i] = pos;
     }
-    this.pos = pos;
+    this.entryPos = pos;
   }
 
   /**

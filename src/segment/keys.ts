@@ -89,6 +89,8 @@ export class KeyIndex {
   readonly bytes: Uint8Array;
   readonly symbols: SymbolTable;
 
+  /** What look-ups search pages with: after `locate`, what that came to. */
+  readonly search: KeyPageReader;
   /** Without a meaning: the compiler would leave out loads whose values go nowhere. */
   touched: number;
 
@@ -98,7 +100,6 @@ export class KeyIndex {
   private readonly pageCount: number;
   private readonly pagesStart: number;
   private readonly fst: SeparatorFst;
-  private readonly reader: KeyPageReader;
   /** Where each page begins, if it was checked, or 0. */
   private readonly pageStarts: Uint32Array;
   /** Bytes of codes and separators in the pages that were checked. */
@@ -138,7 +139,7 @@ export class KeyIndex {
     this.pageCount = head.pageCount;
     this.pagesStart = head.headBytes;
     this.fst = new SeparatorFst(bytes, fstStart, Math.max(0, head.pageCount - 1));
-    this.reader = new KeyPageReader(bytes, this.symbols);
+    this.search = new KeyPageReader(bytes, this.symbols);
     this.pageStarts = new Uint32Array(head.pageCount);
     this.checkedCodeBytes = 0;
     this.block = new KeyBlock(this);
@@ -194,25 +195,17 @@ export class KeyIndex {
     }
   }
 
-  /**
-   * Bytes that the key at the ordinal which `locate` came to has in common with the key sought;
-   * or 0, though there may be some.
-   */
-  get common(): number {
-    return this.reader.common;
-  }
-
   /** Ordinal of key[0, length), or ~(number of keys below it). */
   locate(key: Uint8Array, length: number): number {
-    const { fst, reader, keyCount } = this;
+    const { fst, search, keyCount } = this;
     if (keyCount === 0) return ~0;
     const page = fst.floor(key, length);
     const pageStart = this.openPage(page);
     const pageKey = page * PAGE_KEYS;
     const blockCount = Math.min(PAGE_BLOCKS, Math.ceil((keyCount - pageKey) / BLOCK_KEYS));
-    reader.findBlock(pageStart, blockCount, key, length, fst.matched);
-    const blockKey = pageKey + reader.blockIndex * BLOCK_KEYS;
-    const place = reader.findKey(Math.min(BLOCK_KEYS, keyCount - blockKey), key, length);
+    search.findBlock(pageStart, blockCount, key, length, fst.matched);
+    const blockKey = pageKey + search.blockIndex * BLOCK_KEYS;
+    const place = search.findKey(Math.min(BLOCK_KEYS, keyCount - blockKey), key, length);
     return place >= 0 ? blockKey + place : place - blockKey;
   }
 
@@ -279,7 +272,7 @@ export class KeyIndex {
 
   /** `findMany` of `laneCount` keys from `start` on. */
   private findLanes(batch: KeyBatch, start: number, laneCount: number): void {
-    const { bytes, fst, reader, keyCount, laneKeys, lanePositions, laneMatched } = this;
+    const { bytes, fst, search, keyCount, laneKeys, lanePositions, laneMatched } = this;
     const { keys, lengths, ordinals } = batch;
     const lastTouched = bytes.length - TOUCHED_BYTES;
     let touched = 0;
@@ -297,10 +290,10 @@ export class KeyIndex {
       const i = start + lane;
       const pageKey = laneKeys[lane];
       const blockCount = Math.min(PAGE_BLOCKS, Math.ceil((keyCount - pageKey) / BLOCK_KEYS));
-      reader.findBlock(lanePositions[lane], blockCount, keys[i], lengths[i], laneMatched[lane]);
-      laneKeys[lane] = pageKey + reader.blockIndex * BLOCK_KEYS;
-      lanePositions[lane] = reader.blockStart;
-      laneMatched[lane] = reader.matched;
+      search.findBlock(lanePositions[lane], blockCount, keys[i], lengths[i], laneMatched[lane]);
+      laneKeys[lane] = pageKey + search.blockIndex * BLOCK_KEYS;
+      lanePositions[lane] = search.blockStart;
+      laneMatched[lane] = search.matched;
     }
     for (let lane = 0; lane < laneCount; lane++) {
       touched += touchBlock(bytes, Math.min(lanePositions[lane], lastTouched));
@@ -308,9 +301,9 @@ export class KeyIndex {
     for (let lane = 0; lane < laneCount; lane++) {
       const i = start + lane;
       const blockKey = laneKeys[lane];
-      reader.blockStart = lanePositions[lane];
-      reader.matched = laneMatched[lane];
-      const place = reader.findKey(Math.min(BLOCK_KEYS, keyCount - blockKey), keys[i], lengths[i]);
+      search.blockStart = lanePositions[lane];
+      search.matched = laneMatched[lane];
+      const place = search.findKey(Math.min(BLOCK_KEYS, keyCount - blockKey), keys[i], lengths[i]);
       ordinals[i] = place >= 0 ? blockKey + place : -1;
     }
     this.touched = touched;
@@ -333,7 +326,7 @@ export class KeyIndex {
     const sum = checksum(bytes, start + PAGE_SUM_BYTES, end);
     if (sum !== stored) throw this.damaged(page, `checksum ${stored}`, `${sum}`);
     const pageKeys = Math.min(PAGE_KEYS, keyCount - page * PAGE_KEYS);
-    const codeBytes = this.reader.countCodes(start, end, pageKeys);
+    const codeBytes = this.search.countCodes(start, end, pageKeys);
     if (codeBytes < 0) throw this.damaged(page, "lengths within the page", "others");
     this.checkedCodeBytes += codeBytes;
     this.pageStarts[page] = start;

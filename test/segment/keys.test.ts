@@ -165,6 +165,22 @@ describe.each([...keyShapes()])("KeyIndex of %s", (_name, keys) => {
     }
   });
 
+  it("walks on from any seek over the blocks behind it, and back over those before", () => {
+    const cursor = index.cursor();
+    for (const i of some(keys.length, 25)) {
+      const end = Math.min(i + 70, keys.length - 1);
+      const start = Math.max(i - 40, 0);
+      cursor.seek(keys[i], keys[i].length);
+      for (let at = i; at < end; at++, cursor.next()) {
+        expectKey(cursor.key, cursor.keyLength, keys[at]);
+      }
+      for (let at = end; at > start; at--, cursor.prev()) {
+        expectKey(cursor.key, cursor.keyLength, keys[at]);
+      }
+      expect(cursor.ordinal).toBe(start);
+    }
+  });
+
   it("verifies, and its sizes add up", () => {
     index.verify();
     const { transducer, symbols, headers, codes } = index.sizes();
