@@ -42,7 +42,8 @@ export class ValueLogScanner {
 
   /** Lets go of what was read. */
   dropWindows(): void {
-    this.windows.clear();
+    // To clear an empty one makes a table anew, for each segment at the end of each short range.
+    if (this.windows.size > 0) this.windows.clear();
   }
 
   private addWindow(log: ValueLog): Window {
