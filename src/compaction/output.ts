@@ -144,7 +144,7 @@ export class RunWriter {
           this.passBoundaries(cursor);
           this.isLarge = this.options.boundaries?.minBytes === 0;
         }
-        view.decoded.reset();
+        view.reset();
         const place = cursor.viewStored(view);
         const valueLength = view.end - view.start;
         if (place === undefined && valueLength < largeValueBytes) {

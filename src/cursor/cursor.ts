@@ -51,7 +51,8 @@ export interface Cursor {
 
   /**
    * As `viewValue`; but a value that is kept in a value log is not read: the answer is where it lies.
-   * For those who pass values on without looking at them.
+   * For those who pass values on without looking at them. May also show the value's codes: the caller
+   * resets `view` before.
    */
   viewStored(view: ValueView): ValuePlace | undefined;
 

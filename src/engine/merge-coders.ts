@@ -5,16 +5,23 @@
  * every part of it. So the first step that writes decides for the whole merge, and those after it use
  * the same coders: those of the merge before while they suit this one, else new ones. A thread that
  * was started in between learns again, from its first step.
+ *
+ * Segments that were coded by what is used now share its tables, so that a merge sees that it can copy
+ * their codes.
  */
 import { CoderMemory, MERGE_MAX_LOSS, type Samples } from "../segment/coder-memory.ts";
 import type { CodingOptions, SegmentCoders } from "../segment/coders.ts";
+import type { SymbolTables } from "../segment/symbol-tables.ts";
 
 export class MergeCoders {
   private readonly memory: CoderMemory;
+  private readonly tables: SymbolTables;
   private mergeId: number;
   private coders: SegmentCoders | undefined;
 
-  constructor() {
+  /** `tables` are those of the segments that are merged. */
+  constructor(tables: SymbolTables) {
+    this.tables = tables;
     this.memory = new CoderMemory(MERGE_MAX_LOSS);
     this.mergeId = -1;
     this.coders = undefined;
@@ -28,6 +35,10 @@ export class MergeCoders {
   ): Promise<SegmentCoders> {
     if (this.coders !== undefined && this.mergeId === mergeId) return this.coders;
     const coders = this.memory.codersFor(await sample(), options);
+    if (coders !== this.coders) {
+      this.tables.add(coders.keySymbols);
+      if (coders.valueSymbols !== undefined) this.tables.add(coders.valueSymbols);
+    }
     this.mergeId = mergeId;
     this.coders = coders;
     return coders;

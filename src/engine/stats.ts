@@ -6,6 +6,7 @@
 import { estimateSpace } from "../compaction/pick.ts";
 import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
+import type { SymbolTable } from "../segment/symbols.ts";
 import type { CompactionProgress, JobProgress } from "./background.ts";
 import type { PinStats } from "./pins.ts";
 import type { OpenVersion } from "./sources.ts";
@@ -119,10 +120,12 @@ export function readStats(store: Store): DatabaseStats {
   for (const memtable of memtables) memory.memtables += memtable.byteLength;
   const parts = { transducer: 0, symbols: 0, headers: 0, codes: 0 };
   const disk = { keyIndex: 0, filter: 0, values: 0, segments: 0 };
+  const tables = new Set<SymbolTable>();
   for (const segment of version.files.flat()) {
-    memory.keyIndex += segment.memory.keyIndex;
-    memory.filter += segment.memory.filter;
-    memory.valueIndex += segment.memory.valueIndex;
+    const { keyIndex, filter, valueIndex } = segment.memory(tables);
+    memory.keyIndex += keyIndex;
+    memory.filter += filter;
+    memory.valueIndex += valueIndex;
     const { sections } = segment;
     disk.keyIndex += sections[Section.keyIndex].length;
     disk.filter += sections[Section.filter].length;

@@ -30,6 +30,7 @@ import type { Run, ValueLogMeta } from "../manifest/version.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { CoderMemory, FLUSH_MAX_LOSS } from "../segment/coder-memory.ts";
 import type { ValueCompression } from "../segment/coders.ts";
+import { SymbolTables } from "../segment/symbol-tables.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
@@ -148,6 +149,7 @@ export class Store implements CommitHost, BackgroundHost {
     versions: VersionStore,
     fileNumbers: FileNumbers,
     blockCache: BlockCache,
+    symbolTables: SymbolTables,
     recovered: Recovered,
     events: StoreEvents,
   ) {
@@ -207,7 +209,7 @@ export class Store implements CommitHost, BackgroundHost {
       largeValueBytes: options.largeValueBytes,
       compression: options.compression,
       flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
-      mergeCoders: new MergeCoders(),
+      mergeCoders: new MergeCoders(symbolTables),
     };
     this.jobs =
       options.background === "worker"
@@ -302,12 +304,14 @@ export class Store implements CommitHost, BackgroundHost {
       lock.confirm(),
     );
     const blockCache = new BlockCache(options.blockCacheBytes);
+    const symbolTables = new SymbolTables();
     const fileNumbers = FileNumbers.from(recovered.nextFileNumber);
     let store: Store | undefined;
     const versions = await VersionStore.open(manifest, fileNumbers, {
       fileSystem,
       directory,
       blockCache,
+      symbolTables,
       durableLog: () => store?.logs.durable,
       lock,
       onLeftover: (path, cause) => reportLeftover(options, path, cause),
@@ -320,6 +324,7 @@ export class Store implements CommitHost, BackgroundHost {
       versions,
       fileNumbers,
       blockCache,
+      symbolTables,
       recovered,
       events,
     );

@@ -18,6 +18,7 @@ import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
 import { Segment, type SegmentOpenOptions } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
+import type { SymbolTables } from "../segment/symbol-tables.ts";
 import { ValueLog } from "../segment/value-log.ts";
 import type { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName, valueLogFileName } from "./files.ts";
@@ -28,6 +29,7 @@ export interface VersionStoreOptions {
   readonly fileSystem: FileSystem;
   readonly directory: string;
   readonly blockCache: BlockCache;
+  readonly symbolTables: SymbolTables;
   /** The newest log, and how far it is durable: each manifest says it, so that a loss is noticed. */
   readonly durableLog: () => LogExtent | undefined;
   /** The manifest is replaced, and files are removed, only while it is certainly held. */
@@ -276,7 +278,7 @@ export class VersionStore {
     meta: SegmentMeta,
     how: Pick<SegmentOpenOptions, "sections" | "isOnDemand">,
   ): Promise<void> {
-    const { fileSystem, blockCache } = this.options;
+    const { fileSystem, blockCache, symbolTables } = this.options;
     const { databaseId } = this.manifestNow;
     const path = this.pathOf(meta);
     const segment = await Segment.open({
@@ -284,6 +286,7 @@ export class VersionStore {
       path,
       identity: { databaseId, fileNumber: meta.fileNumber },
       blockCache,
+      symbolTables,
       valueLogs: this.valueLogs,
       ...how,
     });

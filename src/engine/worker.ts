@@ -16,6 +16,7 @@ import { BlockCache } from "../segment/block-cache.ts";
 import { CoderMemory, FLUSH_MAX_LOSS } from "../segment/coder-memory.ts";
 import { Segment } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
+import { SymbolTables } from "../segment/symbol-tables.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
@@ -47,6 +48,9 @@ assert(port !== null, "this module runs in a worker thread");
 const { directory, databaseId, fileNumbers, segmentBytes, largeValueBytes, compression } =
   workerData as WorkerSetup;
 
+/** Of the segments that are merged, and of those that are written. */
+const symbolTables = new SymbolTables();
+
 const context: JobContext = {
   fileSystem: new NodeFileSystem(),
   directory,
@@ -56,7 +60,7 @@ const context: JobContext = {
   largeValueBytes,
   compression,
   flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
-  mergeCoders: new MergeCoders(),
+  mergeCoders: new MergeCoders(symbolTables),
 };
 
 /** Merging reads each block once: nothing is worth keeping. */
@@ -135,6 +139,7 @@ function openSegment({ fileNumber, sections }: SharedSegment): Promise<Segment> 
     path: joinPath(directory, segmentFileName(fileNumber)),
     identity: { databaseId, fileNumber },
     blockCache,
+    symbolTables,
     valueLogs: NO_VALUE_LOGS,
     sections,
   });

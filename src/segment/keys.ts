@@ -43,7 +43,8 @@ import { BLOCK_KEYS, PAGE_BLOCKS, PAGE_KEYS, PAGE_SUM_BYTES } from "./key-page.t
 import { KeyPageBuilder } from "./key-page-builder.ts";
 import { KeyPageReader } from "./key-page-reader.ts";
 import { SeparatorFst, SeparatorList } from "./separator-fst.ts";
-import { SymbolTable } from "./symbols.ts";
+import { SymbolTables } from "./symbol-tables.ts";
+import type { SymbolTable } from "./symbols.ts";
 
 const HEAD_BYTES_OFFSET = 4;
 const TOTAL_BYTES_OFFSET = HEAD_BYTES_OFFSET + 4;
@@ -113,19 +114,26 @@ export class KeyIndex {
 
   /**
    * Opens the index in `bytes`, which is read in place and must not change. `fileOffset` is where it
-   * begins in `file`, for errors. Throws CorruptionError where the head is damaged.
+   * begins in `file`, for errors. Its symbols are one with those among `tables` that are the same.
+   * Throws CorruptionError where the head is damaged.
    *
    * Where `readPart` is given, it is called for each part of the bytes before that is looked at, and
    * must put it there: for the head now, for each page before its first use.
    */
-  constructor(bytes: Uint8Array, file: string, fileOffset: number, readPart?: ReadPart) {
+  constructor(
+    bytes: Uint8Array,
+    file: string,
+    fileOffset: number,
+    tables: SymbolTables = new SymbolTables(),
+    readPart?: ReadPart,
+  ) {
     const head = readKeyIndexHead(bytes, file, fileOffset, readPart);
     const fstStart = PAGE_ENDS_OFFSET + head.pageCount * 4;
     const symbolsStart = fstStart + head.fstBytes;
     this.keyCount = head.keyCount;
     this.byteLength = head.totalBytes;
     this.bytes = bytes;
-    this.symbols = SymbolTable.deserialize(
+    this.symbols = tables.read(
       bytes,
       symbolsStart,
       head.headBytes,

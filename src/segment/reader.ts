@@ -41,7 +41,8 @@ import { KeyIndex, type KeyIndexSizes, readKeyIndexHead } from "./keys.ts";
 import { OrdinalSet } from "./ordinal-set.ts";
 import { RangeTombstones } from "./range-tombstones.ts";
 import { ResidentSections, type SharedSections } from "./resident-sections.ts";
-import { SymbolTable } from "./symbols.ts";
+import { SymbolTables } from "./symbol-tables.ts";
+import type { SymbolTable } from "./symbols.ts";
 import type { ChunkReader, ValueLogSource } from "./value-log.ts";
 import { ValueReader } from "./value-reader.ts";
 import { type VerifiedSegment, verifyEntries } from "./verify.ts";
@@ -63,6 +64,8 @@ export interface SegmentOpenOptions {
   readonly identity: FileIdentity;
   /** Shared by the segments of a database. */
   readonly blockCache: BlockCache;
+  /** Likewise. Default: it shares none. */
+  readonly symbolTables?: SymbolTables;
   /** Has the logs that the segment refers to, as long as values are read. */
   readonly valueLogs: ValueLogSource;
   /** What `share` gave of this file in another thread: it was read and checked there. */
@@ -96,6 +99,7 @@ export class Segment {
   private readonly file: File;
   private readonly identity: FileIdentity;
   private readonly blockCache: BlockCache;
+  private readonly symbolTables: SymbolTables;
   private readonly valueLogs: ValueLogSource;
   private readonly resident: ResidentSections;
   /** Undefined until it was read. */
@@ -122,15 +126,16 @@ export class Segment {
     const file = await options.fileSystem.open(options.path, "read");
     try {
       const { identity, blockCache, valueLogs, sections, isOnDemand = false, onDamage } = options;
+      const { symbolTables = new SymbolTables() } = options;
       if (isOnDemand) {
         const resident = ResidentSections.onDemand(file, identity);
-        return new Segment(file, resident, identity, blockCache, valueLogs);
+        return new Segment(file, resident, identity, blockCache, symbolTables, valueLogs);
       }
       const resident =
         sections === undefined
           ? await ResidentSections.load(file, identity, onDamage)
           : ResidentSections.from(sections, file);
-      const segment = new Segment(file, resident, identity, blockCache, valueLogs);
+      const segment = new Segment(file, resident, identity, blockCache, symbolTables, valueLogs);
       segment.checkParts();
       return segment;
     } catch (error) {
@@ -144,6 +149,7 @@ export class Segment {
     resident: ResidentSections,
     identity: FileIdentity,
     blockCache: BlockCache,
+    symbolTables: SymbolTables,
     valueLogs: ValueLogSource,
   ) {
     const { path } = file;
@@ -152,6 +158,7 @@ export class Segment {
     this.spareCursor = undefined;
     this.identity = identity;
     this.blockCache = blockCache;
+    this.symbolTables = symbolTables;
     this.valueLogs = valueLogs;
     this.resident = resident;
     this.keyIndex = undefined;
@@ -202,13 +209,26 @@ export class Segment {
     this.rangeTombstones = rangeTombstoneCount === 0 ? undefined : ranges;
   }
 
-  get memory(): SegmentMemory {
+  /** Symbol tables that are `counted` are not counted again; the others are counted from now on. */
+  memory(counted: Set<SymbolTable> = new Set()): SegmentMemory {
     const { sections, keyIndex, valueReader, rangeTombstones, expiries } = this;
     const marks = (rangeTombstones?.byteLength ?? 0) + (expiries?.byteLength ?? 0);
+    const known = (table: SymbolTable | undefined): number => {
+      if (table === undefined) return 0;
+      if (counted.has(table)) return table.byteLength;
+      counted.add(table);
+      return 0;
+    };
     return {
-      keyIndex: keyIndex?.memoryBytes ?? sections[Section.keyIndex].length,
+      keyIndex:
+        keyIndex === undefined
+          ? sections[Section.keyIndex].length
+          : keyIndex.memoryBytes - known(keyIndex.symbols),
       filter: this.filterNow?.byteLength ?? sections[Section.filter].length,
-      valueIndex: valueReader?.memoryBytes ?? valueIndexBytes(sections),
+      valueIndex:
+        valueReader === undefined
+          ? valueIndexBytes(sections)
+          : valueReader.memoryBytes - known(valueReader.symbols),
       tombstones: this.tombstones.byteLength + marks,
     };
   }
@@ -369,7 +389,8 @@ export class Segment {
   async verify(onProgress?: (bytes: number) => void): Promise<VerifiedSegment> {
     const { file, identity, valueLogs } = this;
     const resident = await ResidentSections.load(file, identity);
-    const again = new Segment(file, resident, identity, new BlockCache(0), valueLogs);
+    const tables = new SymbolTables();
+    const again = new Segment(file, resident, identity, new BlockCache(0), tables, valueLogs);
     const { keys, filter, tombstones, expiries, values, properties } = again;
     const parts = { file, keys, filter, tombstones, expiries, values, properties };
     return await verifyEntries(parts, onProgress ?? (() => {}));
@@ -427,9 +448,10 @@ export class Segment {
   }
 
   private openKeys(): KeyIndex {
+    const { path, symbolTables } = this;
     const { keyIndex, readKeyIndex } = this.resident;
     const { offset } = this.sections[Section.keyIndex];
-    const keys = new KeyIndex(keyIndex, this.path, offset, readKeyIndex);
+    const keys = new KeyIndex(keyIndex, path, offset, symbolTables, readKeyIndex);
     this.expectKeys(keys.byteLength, keys.keyCount);
     return keys;
   }
@@ -463,7 +485,7 @@ export class Segment {
     const symbols =
       table.length === 0
         ? undefined
-        : SymbolTable.deserialize(table, 0, table.length, path, tableOffset);
+        : this.symbolTables.read(table, 0, table.length, path, tableOffset);
     const dictionary = readDictionary(
       resident.bytes(Section.dictionary),
       path,

@@ -2,12 +2,15 @@
  * ValueBlockBuilder: values in, one stored value block after the other out.
  *
  * Values are gathered as they are and, where the encoding codes each on its own, coded as well: at
- * the end of the block the smaller of both is written. The layout is drawn in value-block.ts.
+ * the end of the block the smaller of both is written. Codes that the same symbols made before are
+ * copied: coding is a third of the time of merging npm's names and URLs. The layout is drawn in
+ * value-block.ts.
  */
 import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";
 import { writeU16, writeU32 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
+import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { deflate } from "./deflate.ts";
 import { appendPacked, integerOf } from "./packed-integers.ts";
@@ -86,8 +89,18 @@ export class ValueBlockBuilder {
     return this.bytes >= this.targetBytes;
   }
 
-  /** Adds source[start, end), shorter than VALUE_LIMIT_BYTES, of the entry with key[0, keyLength). */
-  add(source: Uint8Array, start: number, end: number, key: Uint8Array, keyLength: number): void {
+  /**
+   * Adds source[start, end), shorter than VALUE_LIMIT_BYTES, of the entry with key[0, keyLength).
+   * `view` shows the same value, and perhaps codes.
+   */
+  add(
+    source: Uint8Array,
+    start: number,
+    end: number,
+    key: Uint8Array,
+    keyLength: number,
+    view?: ValueView,
+  ): void {
     const { symbols } = this;
     if (this.encoding === BlockEncoding.integers) {
       this.addInteger(integerOf(source.subarray(start, end)));
@@ -112,7 +125,12 @@ export class ValueBlockBuilder {
     this.previousEnd = this.raw.valuesEnd;
     this.previousStart = this.previousEnd - (end - start);
     this.isPreviousPlain = false;
-    if (symbols !== undefined) this.addCoded(symbols, source, start, end, key, keyLength);
+    if (symbols === undefined) return;
+    if (view !== undefined && view.coder === symbols && view.codeKind === this.encoding) {
+      this.coded.addCopy(view.codes, view.codesStart, view.codesEnd);
+    } else {
+      this.addCoded(symbols, source, start, end, key, keyLength);
+    }
   }
 
   /** Adds a place for an entry without a value. */

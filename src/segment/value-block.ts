@@ -218,6 +218,15 @@ export class ValueLocation {
     return true;
   }
 
+  /** Whether value `index`, which was found last, is stored for others as well, or by another. */
+  isRepeated(index: number): boolean {
+    if (this.areEqual || this.found !== index) return true;
+    const next = index + 1;
+    return (
+      next < this.count && (next & GROUP_MASK) !== 0 && this.bytes[this.sizes + next] === SIZE_SAME
+    );
+  }
+
   /**
    * Finds `count` values from `index` on: value i has lengths[i] bytes and begins starts[i] bytes after
    * the image, which may lie behind what 31 bits tell; one that repeats the one before it starts where

@@ -118,6 +118,20 @@ export class ValueDecoder {
   }
 
   /**
+   * Shows in `view` the codes of the value that `decode` pointed it at, if it has any that coding it
+   * again by the same symbols would make. Values that repeat each other are coded without their keys,
+   * which they need not be elsewhere.
+   */
+  showCodes(position: number, view: ValueView): void {
+    const { encoding, location, symbols } = this;
+    const isCoded = encoding === BlockEncoding.symbols || encoding === BlockEncoding.text;
+    if (!isCoded || symbols === undefined || location.isBare) return;
+    if (location.isRepeated(position)) return;
+    const { start, length } = location;
+    view.setCodes(symbols, encoding, this.bytes, start, start + length);
+  }
+
+  /**
    * Finds `count` values from `position` on, for `appendRun`. False where they are to be decoded
    * one by one: integers, long ones, those in value logs, and where the block is damaged.
    */

@@ -72,7 +72,8 @@ export class ValueScanner {
   }
 
   /**
-   * As `viewValue`; but a value in a value log is not read: the answer is where it lies.
+   * As `viewValue`; but a value in a value log is not read: the answer is where it lies. Also shows
+   * codes that say the same in another segment.
    */
   viewStored(
     ordinal: number,
@@ -80,7 +81,9 @@ export class ValueScanner {
     keyLength: number,
     view: ValueView,
   ): ValuePlace | undefined {
-    return this.viewInline(ordinal, key, keyLength, view) ? undefined : this.decoder.place;
+    if (!this.viewInline(ordinal, key, keyLength, view)) return this.decoder.place;
+    this.decoder.showCodes(ordinal - this.firstOrdinal, view);
+    return undefined;
   }
 
   /**

@@ -51,7 +51,7 @@ export class ValueWriter {
     const { bytes, start, end } = view;
     assert(end - start < VALUE_LIMIT_BYTES, "a value in a block is within its limit");
     if (kind === EntryKind.tombstone) block.addNothing();
-    else block.add(bytes, start, end, key, keyLength);
+    else block.add(bytes, start, end, key, keyLength, view);
     if (block.isFull) this.finishBlock();
   }
 

@@ -15,6 +15,7 @@ import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { type CodingEffort, trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { Segment } from "../../src/segment/reader.ts";
+import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
 import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
@@ -30,6 +31,8 @@ export class Files {
   pauses = 0;
   /** Called at each pause. */
   onPause: () => void = () => {};
+  /** Of the segments that are opened from now on. */
+  symbolTables: SymbolTables = new SymbolTables();
   private nextFileNumber = 1;
   private nextSeqno = 1;
   private readonly blockCache = new BlockCache(2 ** 16);
@@ -135,6 +138,7 @@ export class Files {
       path: `${fileNumber}`,
       identity: { databaseId, fileNumber },
       blockCache: this.blockCache,
+      symbolTables: this.symbolTables,
       valueLogs: this.valueLogs,
     });
   }

@@ -6,13 +6,14 @@ import { BlockCache } from "../../src/segment/block-cache.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { HEADER_BYTES, identityOf, Section } from "../../src/segment/format.ts";
 import { Segment } from "../../src/segment/reader.ts";
+import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import { openFor } from "./harness.ts";
 
 describe("the coders of a merge", () => {
   const none = { keyCount: 0, few: () => new EntrySample(), many: () => new EntrySample() };
 
   test("are asked for once", async () => {
-    const coders = new MergeCoders();
+    const coders = new MergeCoders(new SymbolTables());
     let asked = 0;
     const sample = async (): Promise<typeof none> => {
       asked++;

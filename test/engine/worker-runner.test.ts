@@ -27,6 +27,7 @@ import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { CoderMemory, FLUSH_MAX_LOSS } from "../../src/segment/coder-memory.ts";
 import { Segment } from "../../src/segment/reader.ts";
+import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import { FaultFileSystem } from "../../src/testing/fault-file-system.ts";
 import { temporaryDirectory } from "./harness.ts";
 
@@ -49,7 +50,7 @@ beforeEach(async () => {
     largeValueBytes: 4096,
     compression: "none",
     flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
-    mergeCoders: new MergeCoders(),
+    mergeCoders: new MergeCoders(new SymbolTables()),
   };
   live = new Set();
   nextSeqno = 1;
