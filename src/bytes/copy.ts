@@ -25,7 +25,7 @@ export function copyRange(
   end: number,
 ): void {
   if (end - start < MIN_SCRATCH_BYTES || isCopiedFast(target, pos, source, start)) {
-    target.set(source.subarray(start, end), pos);
+    target.set(start === 0 && end === source.length ? source : source.subarray(start, end), pos);
     return;
   }
   const shared = isShared(target) ? target.byteOffset + pos : source.byteOffset + start;
