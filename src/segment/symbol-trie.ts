@@ -40,7 +40,7 @@ export const COST_MASK = 0xffff;
 export const NO_SYMBOL = 0x7fff;
 
 /** A search for siblings that looked at more cells moves the start of the next one forward. */
-const SIBLING_SEARCH_CELLS = 256;
+const SIBLING_SEARCH_CELLS = 16;
 
 export class SymbolTrie {
   /** Pairs: base << BASE_SHIFT | label; symbol << CODE_SHIFT | bytes of its code. */
