@@ -335,10 +335,11 @@ export function samplesOfSegments(inputs: readonly Segment[], options: SamplingO
   const keyCount = segments.reduce((total, segment) => total + segment.meta.keyCount, 0);
   // A small input is taken about once, not again and again.
   const all = Math.ceil(keyCount / WINDOW_ENTRIES);
-  const take = (windows: number): EntrySample => {
+  const manyWindows = Math.min(all, Math.max(SAMPLE_WINDOWS, Math.ceil(all / SAMPLE_STRIDE)));
+  const take = (first: number, windows: number): EntrySample => {
     const sample = new EntrySample(options.largeValueBytes);
     const cursors = segments.map((segment) => segment.cursor(options.time));
-    for (let i = 0; i < Math.min(all, windows) && !sample.isFull; i++) {
+    for (let i = first; i < first + windows && !sample.isFull; i++) {
       let ordinal = Math.floor(((i * GOLDEN_RATIO) % 1) * keyCount);
       let at = 0;
       for (; ordinal >= segments[at].meta.keyCount; at++) ordinal -= segments[at].meta.keyCount;
@@ -350,8 +351,8 @@ export function samplesOfSegments(inputs: readonly Segment[], options: SamplingO
   };
   return {
     keyCount,
-    few: () => take(FEW_SEGMENT_WINDOWS),
-    many: () => take(Math.max(SAMPLE_WINDOWS, Math.ceil(all / SAMPLE_STRIDE))),
+    few: () => take(manyWindows, Math.min(all, FEW_SEGMENT_WINDOWS)),
+    many: () => take(0, manyWindows),
   };
 }
 

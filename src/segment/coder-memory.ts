@@ -28,7 +28,7 @@ import { BlockEncoding } from "./value-block.ts";
 
 /** How many times as long codes may be as those of what was learnt from: what is flushed is soon merged. */
 export const FLUSH_MAX_LOSS = 1.1;
-/** Samples of the same data differ by 1 to 2%, and 2% is what coders do better with their own. */
+/** Samples of the same data differ by 1 to 2%. */
 export const MERGE_MAX_LOSS = 1.05;
 /** How much shorter: what has become simpler may be worth learning, too. */
 const MAX_GAIN = 0.8;
@@ -41,7 +41,7 @@ const LARGE_KEY_COUNT = 1 << 17;
 export interface Samples {
   /** Keys of all of it. */
   readonly keyCount: number;
-  /** A few entries, which show how well coders do. */
+  /** A few entries, which show how well coders do; if there are enough, others than `many` has. */
   few(): EntrySample;
   /** As many as are learnt from. */
   many(): EntrySample;
@@ -50,7 +50,7 @@ export interface Samples {
 interface Learnt {
   readonly coders: SegmentCoders;
   readonly keyCount: number;
-  /** How they did with the sample that they were learnt from. */
+  /** How they did with a few entries beside those that they were learnt from. */
   readonly rates: CodingRates;
 }
 
@@ -66,11 +66,11 @@ export class CoderMemory {
   /** Coders for what the samples are of. */
   codersFor(samples: Samples, options: CodingOptions): SegmentCoders {
     const { learnt, maxLoss } = this;
-    if (learnt !== undefined && isLike(learnt, samples, maxLoss)) return learnt.coders;
+    const few = samples.few();
+    if (learnt !== undefined && isLike(learnt, samples, few, maxLoss)) return learnt.coders;
     const { keyCount } = samples;
-    const sample = samples.many();
-    const coders = trainCoders(sample, { keyCount }, options);
-    const rates = codingRates(sample, { keyCount }, coders);
+    const coders = trainCoders(samples.many(), { keyCount }, options);
+    const rates = codingRates(few, { keyCount }, coders);
     // Whether something that was stored raw, though short, would shrink now, only learning tells.
     const isWorthKeeping =
       coders.valueEncoding !== BlockEncoding.raw || rates.areLong || options.compression === "none";
@@ -79,12 +79,11 @@ export class CoderMemory {
   }
 }
 
-function isLike(learnt: Learnt, samples: Samples, maxLoss: number): boolean {
-  const { keyCount } = samples;
+function isLike(learnt: Learnt, { keyCount }: Samples, few: EntrySample, maxLoss: number): boolean {
   const leastCount = Math.min(learnt.keyCount, LARGE_KEY_COUNT) / MAX_SIZE_FACTOR;
   if (keyCount < leastCount || keyCount > learnt.keyCount * MAX_SIZE_FACTOR) return false;
   const before = learnt.rates;
-  const { keys, values, areLong } = codingRates(samples.few(), { keyCount }, learnt.coders);
+  const { keys, values, areLong } = codingRates(few, { keyCount }, learnt.coders);
   return (
     areLong === before.areLong &&
     isAbout(keys, before.keys, maxLoss) &&

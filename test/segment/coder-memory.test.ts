@@ -148,6 +148,16 @@ describe("CoderMemory", () => {
     expect(counts).toEqual([1, 1, 1, 2, 2, 3]);
   });
 
+  test("judges by entries that were not learnt from, the first time as well", () => {
+    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    const mixed: Make = (i, word) => (i % 10 === 0 ? otherLinks(i, word) : links(i, word));
+    const many = (): EntrySample => sampleOf(links, 1);
+    const few = (): EntrySample => sampleOf(mixed, 1);
+    const first = memory.codersFor({ keyCount: 2000, few, many }, AUTO);
+    expect(memory.codersFor({ keyCount: 2000, few, many }, AUTO)).toBe(first);
+    expect(memory.codersFor({ keyCount: 2000, few: many, many }, AUTO)).not.toBe(first);
+  });
+
   test("tolerates less in merges than in flushes", () => {
     /** Of the values learnt from one in forty has become another. */
     const drifted: Make = (i, word) => (i % 40 === 0 ? otherLinks(i, word) : links(i, word));
