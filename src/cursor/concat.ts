@@ -129,6 +129,8 @@ export class ConcatCursor implements Cursor {
   private enter(index: number): Cursor | undefined {
     if (index !== this.partIndex || this.current === undefined) {
       this.current?.close?.();
+      // To open the next may throw, and then a closed one, which may be another's by now, must not stay.
+      this.current = undefined;
       this.partIndex = index;
       this.current =
         index >= 0 && index < this.parts.length ? this.parts[index].cursor(this.time) : undefined;

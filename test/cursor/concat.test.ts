@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { ConcatCursor, type ConcatPart, firstPartEndingAt } from "../../src/cursor/concat.ts";
 import { BEFORE_EXPIRY } from "../../src/entry.ts";
@@ -75,6 +75,32 @@ describe("ConcatCursor", () => {
     expect(opened()).toEqual([0, 1, 1, 0]);
     cursor.seekToLast();
     expect(opened()).toEqual([0, 1, 1, 1]);
+  });
+
+  test("that could not open a part opens it when it is asked again, and closes no other twice", () => {
+    const entry = (byte: number): ArrayEntry => ({
+      key: Uint8Array.of(byte),
+      kind: 1,
+      value: Uint8Array.of(byte),
+    });
+    const parts = cut([entry(1), entry(2), entry(3)], [1, 1]);
+    let closeCount = 0;
+    const first = parts[0].cursor();
+    vi.spyOn(parts[0], "cursor").mockReturnValue(
+      Object.assign(first, { close: () => closeCount++ }),
+    );
+    vi.spyOn(parts[2], "cursor").mockImplementationOnce(() => {
+      throw new Error("EIO");
+    });
+    const cursor = new ConcatCursor(parts, BEFORE_EXPIRY);
+    cursor.seekToFirst();
+    expect(() => cursor.seekToLast()).toThrow("EIO");
+    expect(cursor.isValid).toBe(false);
+    expect(closeCount).toBe(1);
+    cursor.seekToLast();
+    expect(Array.from(cursor.key.subarray(0, cursor.keyLength))).toEqual([3]);
+    cursor.close();
+    expect(closeCount).toBe(1);
   });
 
   test("of no parts is empty", () => {
