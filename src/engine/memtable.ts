@@ -448,11 +448,13 @@ export class Memtable {
     if (ownTree.size === 0) return false;
     if (this.filter === undefined) {
       if (ownTree.size > MAX_FIRST_FILTERED_KEYS) return true;
-      this.filter = new MemtableFilter(this.capacityBytes);
+      // Kept once it has all keys: on a full stack of a reader it gets some.
+      const filter = new MemtableFilter(this.capacityBytes);
       const cursor = new TreeCursor(ownTree);
       for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
-        this.filter.add(cursor.key, 0, cursor.keyLength);
+        filter.add(cursor.key, 0, cursor.keyLength);
       }
+      this.filter = filter;
     }
     return this.filter.mayContain(hash);
   }

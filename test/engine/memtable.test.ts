@@ -256,6 +256,40 @@ describe("Memtable", () => {
     }
   });
 
+  it("keeps no filter that was begun on a full stack", () => {
+    const keys = Array.from({ length: 300 }, (_, i) => encode(`key ${i}`));
+    for (let frames = 0; frames < 10; frames++) {
+      const memtable = new Memtable(2 ** 20);
+      for (const [i, key] of keys.entries()) {
+        memtable.add(key, 0, key.length, i + 1, EntryKind.put, EMPTY, 0, 0);
+      }
+      const absent = encode("absent");
+      let failures = 0;
+      let hasAll = false;
+      const dive = (): void => {
+        try {
+          dive();
+        } catch {
+          // From here on there is more of the stack from frame to frame.
+        }
+        if (hasAll) return;
+        try {
+          memtable.find(absent, absent.length, MAX_SEQNO, hashOf(absent));
+          hasAll = true;
+        } catch {
+          failures++;
+        }
+      };
+      // Each time the stack ends in another place.
+      const diveFrom = (left: number): void => (left > 0 ? diveFrom(left - 1) : dive());
+      diveFrom(frames);
+      expect(failures).toBeGreaterThan(0);
+      for (const key of keys) {
+        expect(memtable.find(key, key.length, MAX_SEQNO, hashOf(key))).not.toBe(NO_VERSION);
+      }
+    }
+  });
+
   it("keeps a cursor at its seqno while entries are added between its moves", () => {
     const random = new Random(3);
     const keys = SHAPES["paths"](500, random);
