@@ -440,10 +440,19 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     return withUserErrors("verify", () => verifyStore(this.store, options?.onProgress));
   }
 
-  /** What the database consists of and has done, in numbers. Cheap. */
+  /**
+   * What the database consists of and has done, in numbers. Cheap; but where ranges were deleted, the
+   * first call may read as `count` does.
+   *
+   * @throws CorruptionError, DatabaseError MEMKV_IO, as `get`.
+   */
   stats(): DatabaseStats {
     this.store.checkOpen();
-    return readStats(this.store);
+    try {
+      return readStats(this.store);
+    } catch (error) {
+      throw toUserError(error, "read");
+    }
   }
 
   /**

@@ -131,7 +131,11 @@ export abstract class ReadView<K, V> {
   has(key: K): boolean {
     const { sources, visibleSeqno, time } = this.moment();
     const length = this.codecs.key.encode(key);
-    return hasKey(sources, visibleSeqno, time, this.codecs.key.buffer, length);
+    try {
+      return hasKey(sources, visibleSeqno, time, this.codecs.key.buffer, length);
+    } catch (error) {
+      throw toUserError(error, "read");
+    }
   }
 
   /**
@@ -302,12 +306,12 @@ export abstract class ReadView<K, V> {
   /** Asks the order of the keys of this moment, which is kept for the next question. */
   private ask<T>(question: (order: KeyOrder) => T): T {
     const { sources, visibleSeqno, time } = this.moment();
-    let known = this.orders.get(sources);
-    if (known?.seqno !== visibleSeqno || !known.timed.isTrueAt(time)) {
-      known = { seqno: visibleSeqno, timed: orderOver(sources, visibleSeqno, time) };
-      this.orders.set(sources, known);
-    }
     try {
+      let known = this.orders.get(sources);
+      if (known?.seqno !== visibleSeqno || !known.timed.isTrueAt(time)) {
+        known = { seqno: visibleSeqno, timed: orderOver(sources, visibleSeqno, time) };
+        this.orders.set(sources, known);
+      }
       return question(known.timed.order);
     } catch (error) {
       throw toUserError(error, "read");
