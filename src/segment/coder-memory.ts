@@ -5,7 +5,7 @@
  * URLs), and a third of that of merging half a million entries; and what a database holds seldom
  * changes from one to the next. So a few of the new entries are first coded with what was learnt
  * last: while that does about as well as it did when it was learnt, and the size is alike, nothing is
- * learnt anew. How much that may lose is for its user to say.
+ * learnt anew, but for every now and then. How much that may lose is for its user to say.
  *
  * Flushes: the first coders are learnt from the first part of a memtable, while it fills: with random
  * keys its segment takes 0.8% more bytes (npm's names and URLs, a twelfth of 8.6 MB); where keys come
@@ -36,6 +36,11 @@ const MAX_GAIN = 0.8;
 const MAX_SIZE_FACTOR = 2;
 /** From so many keys on a table of any size is worth its bytes. */
 const LARGE_KEY_COUNT = 1 << 17;
+/**
+ * How often coders are taken over. Those that were learnt from noise do as well with a text as with
+ * noise, so that it does not show how much others would do better.
+ */
+const MAX_USES = 16;
 
 /** What is to be coded, as far as it need be seen for that. */
 export interface Samples {
@@ -52,6 +57,8 @@ interface Learnt {
   readonly keyCount: number;
   /** How they did with a few entries beside those that they were learnt from. */
   readonly rates: CodingRates;
+  /** How often they were taken over. */
+  uses: number;
 }
 
 export class CoderMemory {
@@ -67,14 +74,18 @@ export class CoderMemory {
   codersFor(samples: Samples, options: CodingOptions): SegmentCoders {
     const { learnt, maxLoss } = this;
     const few = samples.few();
-    if (learnt !== undefined && isLike(learnt, samples, few, maxLoss)) return learnt.coders;
+    if (learnt !== undefined && isLike(learnt, samples, few, maxLoss)) {
+      learnt.uses++;
+      return learnt.coders;
+    }
     const { keyCount } = samples;
     const coders = trainCoders(samples.many(), { keyCount }, options);
     const rates = codingRates(few, { keyCount }, coders);
-    // Whether something that was stored raw, though short, would shrink now, only learning tells.
+    // Whether something that did not shrink would shrink now, only learning tells.
+    const isLeftRaw = rates.areLong && options.effort === "quick";
     const isWorthKeeping =
-      coders.valueEncoding !== BlockEncoding.raw || rates.areLong || options.compression === "none";
-    this.learnt = isWorthKeeping ? { coders, keyCount, rates } : undefined;
+      coders.valueEncoding !== BlockEncoding.raw || isLeftRaw || options.compression === "none";
+    this.learnt = isWorthKeeping ? { coders, keyCount, rates, uses: 0 } : undefined;
     return coders;
   }
 }
@@ -82,12 +93,14 @@ export class CoderMemory {
 function isLike(learnt: Learnt, { keyCount }: Samples, few: EntrySample, maxLoss: number): boolean {
   const leastCount = Math.min(learnt.keyCount, LARGE_KEY_COUNT) / MAX_SIZE_FACTOR;
   if (keyCount < leastCount || keyCount > learnt.keyCount * MAX_SIZE_FACTOR) return false;
+  if (learnt.uses === MAX_USES) return false;
   const before = learnt.rates;
-  const { keys, values, areLong } = codingRates(few, { keyCount }, learnt.coders);
+  const rates = codingRates(few, { keyCount }, learnt.coders);
   return (
-    areLong === before.areLong &&
-    isAbout(keys, before.keys, maxLoss) &&
-    isAbout(values, before.values, maxLoss)
+    rates.areLong === before.areLong &&
+    rates.areIntegers === before.areIntegers &&
+    isAbout(rates.keys, before.keys, maxLoss) &&
+    isAbout(rates.values, before.values, maxLoss)
   );
 }
 

@@ -139,6 +139,8 @@ export interface CodingRates {
   readonly values: number;
   /** Whether its values are long: quick coders leave them as they are. */
   readonly areLong: boolean;
+  /** Whether all its values are integers: they are coded as such, which others are not. */
+  readonly areIntegers: boolean;
 }
 
 export function codingRates(
@@ -151,6 +153,7 @@ export function codingRates(
     keys: keyRate(sample, coders.keySymbols),
     values: values.trialRate(coders),
     areLong: values.areLong,
+    areIntegers: values.areIntegers,
   };
 }
 

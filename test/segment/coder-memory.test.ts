@@ -25,9 +25,9 @@ function wordsFor(seed: number): () => string {
 
 type Make = (i: number, word: () => string) => [key: string, value: unknown];
 
-/** A sample of entries of a kind, other ones for each seed. Of documents fewer, since they are long. */
+/** A sample of entries of a kind, other ones for each seed. Of long values fewer. */
 function sampleOf(make: Make, seed: number): EntrySample {
-  const count = make === documents ? 1000 : 2000;
+  const count = make === documents || make === longNoise ? 1000 : 2000;
   const word = wordsFor(seed);
   const entries = Array.from({ length: count }, (_, i) => {
     const [key, value] = make(i, word);
@@ -50,6 +50,12 @@ const noise: Make = (i, word) => {
   const random = new Random(i);
   return [`name-${word()}-${i}`, Uint8Array.from({ length: 40 }, () => random.below(256))];
 };
+const longNoise: Make = (i, word) => {
+  const random = new Random(i);
+  return [`name-${word()}-${i}`, Uint8Array.from({ length: 400 }, () => random.below(256))];
+};
+/** Which are hardly smaller in a block of integers than one by one. */
+const anyNumbers: Make = (i, word) => [`name-${word()}-${i}`, i % 2 === 0 ? i % 90 : 2 ** 41 + i];
 const otherLinks: Make = (i, word) => [`name-${word()}-${i}`, `ÄÖÜ/${word()}/${word()}/ß/${i}`];
 const otherKeys: Make = (i, word) => [`ÄÖÜ/${i}/${word()}`, links(i, word)[1]];
 const documents: Make = (i, word) => [
@@ -112,6 +118,35 @@ describe("CoderMemory", () => {
     expect(first.valueEncoding).toBe(BlockEncoding.raw);
     const second = memory.codersFor(all(sampleOf(links, 2), 2000), AUTO);
     expect(second.valueEncoding).toBe(BlockEncoding.text);
+  });
+
+  test.each([
+    ["long random bytes", "documents", longNoise, BlockEncoding.raw, documents],
+    ["numbers that hardly shrink", "links", anyNumbers, BlockEncoding.integers, links],
+  ])("learns anew, to merge, where %s give way to %s", (_, _later, make, encoding, laterMake) => {
+    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    const options = { compression: "auto" } as const;
+    const before = memory.codersFor(all(sampleOf(make, 1), 2000), options);
+    expect(before.valueEncoding).toBe(encoding);
+    const sample = sampleOf(laterMake, 2);
+    const after = memory.codersFor(all(sample, 2000), options);
+    const fresh = trainCoders(sample, { keyCount: 2000 }, options);
+    expect(after.valueEncoding).toBe(fresh.valueEncoding);
+    expect(after.valueEncoding).not.toBe(encoding);
+  });
+
+  test("learns anew now and then, however well it seems to do", () => {
+    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    let learnt = 0;
+    const sample = sampleOf(links, 1);
+    const many = (): EntrySample => {
+      learnt++;
+      return sample;
+    };
+    for (let i = 0; i < 100; i++) {
+      memory.codersFor({ keyCount: 2000, few: () => sample, many }, AUTO);
+    }
+    expect(learnt).toBe(6);
   });
 
   test.each([
