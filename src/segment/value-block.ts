@@ -233,7 +233,8 @@ export class ValueLocation {
    * that does. False unless the sizes of all are in one byte.
    */
   findMany(index: number, count: number, starts: Int32Array, lengths: Int32Array): boolean {
-    if (!this.find(index) || this.isLarge || this.length > MAX_SHORT_SIZE) return false;
+    if (!this.find(index) || this.isLarge || this.isBare || this.length > MAX_SHORT_SIZE)
+      return false;
     const { bytes, imageStart, end } = this;
     if (this.areEqual) {
       starts.fill(this.start - imageStart, 0, count);

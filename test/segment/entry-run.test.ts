@@ -19,8 +19,10 @@ function makeValue(key: Uint8Array, shape: number, i: number): Uint8Array {
   switch (shape) {
     case 0:
       return bytesOf("one of many that are the same");
-    case 1:
-      return Uint8Array.of(...bytesOf("https://example.org/"), ...key, ...bytesOf(".git"));
+    case 1: {
+      const text = bytesOf(`https://registry.example.org/${Buffer.from(key)}.git`);
+      return Uint8Array.of(0xd9, text.length, ...text);
+    }
     case 2:
       return Uint8Array.of(0xa3, 0x61, 0x62, 0x30 + (i % 10));
     case 3:
@@ -37,7 +39,7 @@ const anyEntries: fc.Arbitrary<Entry[]> = fc
     fc.record({
       stem: fc.constantFrom("", "a", "apple/", "apple/pie/with/cream/", "\u00fc", "zoo"),
       number: fc.nat(3000),
-      shape: fc.constantFrom(0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 4, 5),
+      shape: fc.constantFrom(0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4, 5),
       fate: fc.constantFrom("put", "put", "put", "put", "deleted", "expired", "to expire"),
     }),
     { minLength: 1, maxLength: 200, size: "max" },
