@@ -46,7 +46,7 @@ const MAX_USES = 16;
 export interface Samples {
   /** Keys of all of it. */
   readonly keyCount: number;
-  /** A few entries, which show how well coders do; if there are enough, others than `many` has. */
+  /** A few entries, which show how well coders do; of segments that have enough, others than `many` has. */
   few(): EntrySample;
   /** As many as are learnt from. */
   many(): EntrySample;
@@ -55,7 +55,7 @@ export interface Samples {
 interface Learnt {
   readonly coders: SegmentCoders;
   readonly keyCount: number;
-  /** How they did with a few entries beside those that they were learnt from. */
+  /** How they did with `few` of the samples that they were learnt from. */
   readonly rates: CodingRates;
   /** How often they were taken over. */
   uses: number;

@@ -2,13 +2,20 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import type { RunOutput } from "../../src/compaction/output.ts";
-import { planOptionsOf, runCompaction, splitSegment, trainOn } from "../../src/compaction/run.ts";
+import {
+  planOptionsOf,
+  runCompaction,
+  samplesOfSegments,
+  splitSegment,
+  trainOn,
+} from "../../src/compaction/run.ts";
 import { nextStep, runsAfter } from "../../src/compaction/steps.ts";
 import { logsOf } from "../../src/compaction/value-logs.ts";
 import { type Span, unionOf } from "../../src/cursor/spans.ts";
 import { BEFORE_EXPIRY, NEVER } from "../../src/entry.ts";
 import type { Run, SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
 import { untrainedCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import type { EntrySample } from "../../src/segment/entry-sample.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { isWithin } from "../cursor/span-lists.ts";
 import { entryOf, Files, tombstoneOf } from "./segments.ts";
@@ -343,4 +350,21 @@ describe("runCompaction", () => {
     await expect(compact(files, runs, true)).rejects.toThrow("cancelled");
     expect(await files.names()).toEqual(before);
   });
+});
+
+test("coders of a merge are judged by entries that they were not learnt from", async () => {
+  const files = new Files();
+  const entries = Array.from({ length: 40_000 }, (_, i) => entryOf(i));
+  const segments = await files.openAll(await files.write(entries, 2 ** 20));
+  const samples = samplesOfSegments(segments, { largeValueBytes: 300, time: BEFORE_EXPIRY });
+  const keysOf = (sample: EntrySample): string[] =>
+    Array.from({ length: sample.count }, (_, i) =>
+      Buffer.from(sample.keyBytes.subarray(sample.keyStart(i), sample.keyEnd(i))).toString("hex"),
+    );
+  const learntFrom = new Set(keysOf(samples.many()));
+  const judgedBy = keysOf(samples.few());
+  expect(judgedBy.length).toBeGreaterThan(5000);
+  // Places are spread evenly, so that what is read at one may reach into the next.
+  const both = judgedBy.filter((key) => learntFrom.has(key));
+  expect(both.length).toBeLessThan(judgedBy.length / 2);
 });

@@ -1,5 +1,6 @@
 /** What one merge learnt codes the next, as long as the data are alike. */
 import { describe, expect, test } from "vitest";
+import { ByteWriter } from "../../src/bytes/writer.ts";
 import { MergeCoders } from "../../src/engine/merge-coders.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
@@ -25,6 +26,19 @@ describe("the coders of a merge", () => {
     expect(asked).toBe(1);
     await coders.codersFor(2, sample, options);
     expect(asked).toBe(2);
+  });
+
+  test("have the tables of the segments that they code", async () => {
+    const tables = new SymbolTables();
+    const coders = new MergeCoders(tables);
+    const options = { compression: "symbols" } as const;
+    const { keySymbols, valueSymbols } = await coders.codersFor(1, async () => none, options);
+    for (const table of [keySymbols, valueSymbols]) {
+      const stored = new ByteWriter();
+      table?.serialize(stored);
+      const read = tables.read(stored.bytes, 0, stored.length, "a file", 0);
+      expect([keySymbols, valueSymbols]).toContain(read);
+    }
   });
 });
 
