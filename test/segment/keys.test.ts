@@ -396,6 +396,46 @@ describe("KeyIndex", () => {
     expect(() => open(withCount(bytes.length - headBytes + 1))).toThrow(CorruptionError);
   });
 
+  it("refuses a page whose lengths are not true, though its checksum is", () => {
+    // What the keys share is longer than 16,383 bytes, so that its varints have three bytes.
+    const prefix = "p".repeat(20_000);
+    const keys = Array.from({ length: 70 }, (_, i) => letters(`${prefix}${i + 10}`));
+    const bytes = build(keys);
+    const page = readU32(bytes, HEAD_BYTES_OFFSET);
+    const blocks = page + readU32(bytes, page + 4);
+    const [first, second, third] = [page + 12, page + 17, page + 22];
+    const secondCodes = page + 27;
+    const thirdShared = secondCodes + 2 + (bytes[secondCodes] & 127) + bytes[secondCodes + 1] * 128;
+    const changes: readonly (readonly [offset: number, by: number][])[] = [
+      // Where the blocks begin; how long the first separator is.
+      [[page + 4, 1]],
+      [[page + 8, 1]],
+      // Bytes of a separator's codes; bytes that one shares with the one before, above the limit.
+      [[secondCodes + 1, 1]],
+      [[thirdShared + 2, 100]],
+      // Ends of blocks: of the last, and between two.
+      [[third + 3, 1]],
+      [
+        [first + 3, 1],
+        [second + 3, -1],
+      ],
+      // Bytes that all keys of a block share, above the limit; bytes of a key's codes.
+      [[blocks + 2, 100]],
+      [[blocks + 4, 1]],
+    ];
+    const withChanges = (places: (typeof changes)[number]): Uint8Array => {
+      const changed = bytes.slice();
+      for (const [offset, by] of places) changed[offset] += by;
+      writeU32(changed, page, checksum(changed, page + 4));
+      return changed;
+    };
+    expect(open(withChanges([])).find(keys[39], keys[39].length)).toBe(39);
+    for (const places of changes) {
+      const index = open(withChanges(places));
+      expect(() => index.find(keys[39], keys[39].length), `${places}`).toThrow(CorruptionError);
+    }
+  });
+
   it("refuses bytes that are cut off", () => {
     const bytes = build(keyShapes().get("a page and one") ?? []);
     for (let length = 0; length < bytes.length; length++) {
