@@ -16,7 +16,10 @@ const PIECE_BYTES = 2 ** 14;
 const WORD_BYTES = 8;
 const scratch = new Uint8Array(PIECE_BYTES + WORD_BYTES);
 
-/** Copies source[start, end) to `pos` of the target. The caller vouches for room. */
+/**
+ * Copies source[start, end) to `pos` of the target. The caller vouches for room, and that the two do not
+ * overlap: what is longer than a piece would be read after it was written over.
+ */
 export function copyRange(
   target: Uint8Array,
   pos: number,

@@ -441,8 +441,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   }
 
   /**
-   * What the database consists of and has done, in numbers. Cheap; but where ranges were deleted, the
-   * first call may read as `count` does.
+   * What the database consists of and has done, in numbers. Cheap, but for the first call after an
+   * open: that reads the heads of key indexes, and where ranges were deleted some pages of them.
    *
    * @throws CorruptionError, DatabaseError MEMKV_IO, as `get`.
    */

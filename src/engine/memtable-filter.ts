@@ -10,7 +10,8 @@ import { FILTER_BLOCK_BYTES, Filter } from "../segment/filter.ts";
 
 /**
  * One byte of the filter for so many of the memtable: about 11 bits for each of its keys, where an
- * entry takes 90 bytes with its part of the tree, as a name and a URL do, and 4 where it takes 32, which still stop two of three.
+ * entry takes 90 bytes with its part of the tree, as a name and a URL do, and 4 where it takes 32,
+ * which still stop two of three.
  */
 const BYTES_PER_FILTER_BYTE = 64;
 

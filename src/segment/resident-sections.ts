@@ -7,8 +7,8 @@
  *
  * A segment that was just written, or is to be verified, is read whole. Those that a database finds
  * when it is opened are read on demand: each section when it is first asked for, and the pages of the
- * key index one by one, so that an open takes as long for much data as for little. What was not read
- * takes no memory: the system gives a buffer its pages when they are written to.
+ * key index one by one, so that an open hardly takes longer for much data than for little. What was
+ * not read takes no memory: the system gives a buffer its pages when they are written to.
  */
 import { setImmediate } from "node:timers/promises";
 import type { FileIdentity } from "../entry.ts";
