@@ -82,9 +82,9 @@ export class VersionStore {
     try {
       for (const meta of manifest.version.valueLogs) await store.openValueLog(meta);
       // What was in memory before may be much, and little of it may be asked for.
-      const isOnDemand = true;
-      for (const meta of manifest.version.runs.flat())
-        await store.openSegment(meta, { isOnDemand });
+      for (const meta of manifest.version.runs.flat()) {
+        await store.openSegment(meta, { isOnDemand: true });
+      }
     } catch (error) {
       await store.closeFiles();
       throw error;

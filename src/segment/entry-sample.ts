@@ -129,7 +129,7 @@ export class EntrySample {
     this.keyStarts.push(this.keys.length);
     this.bytes += keyLength;
     const { view } = this;
-    view.decoded.reset();
+    view.reset();
     const isInline = cursor.kind === EntryKind.put && cursor.viewStored(view) === undefined;
     const length = view.end - view.start;
     if (isInline && length < this.largeValueBytes) {

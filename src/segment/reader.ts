@@ -127,16 +127,12 @@ export class Segment {
     try {
       const { identity, blockCache, valueLogs, sections, isOnDemand = false, onDamage } = options;
       const { symbolTables = new SymbolTables() } = options;
-      if (isOnDemand) {
-        const resident = ResidentSections.onDemand(file, identity);
-        return new Segment(file, resident, identity, blockCache, symbolTables, valueLogs);
-      }
-      const resident =
-        sections === undefined
-          ? await ResidentSections.load(file, identity, onDamage)
-          : ResidentSections.from(sections, file);
+      let resident: ResidentSections;
+      if (isOnDemand) resident = ResidentSections.onDemand(file, identity);
+      else if (sections !== undefined) resident = ResidentSections.from(sections, file);
+      else resident = await ResidentSections.load(file, identity, onDamage);
       const segment = new Segment(file, resident, identity, blockCache, symbolTables, valueLogs);
-      segment.checkParts();
+      if (!isOnDemand) segment.checkParts();
       return segment;
     } catch (error) {
       await file.close();

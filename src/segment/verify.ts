@@ -71,7 +71,7 @@ export async function verifyEntries(
     expectFact(keys.find(key, keyLength) === count, "to find each key", file);
     expectFact(filter.mayContain(keyHash(key, keyLength)), "a filter that passes each key", file);
     keyBytes += keyLength;
-    view.decoded.reset();
+    view.reset();
     const place = cursor.viewStored(view);
     valueBytes += place?.length ?? view.end - view.start;
     if (place !== undefined) {
