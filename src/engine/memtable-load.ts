@@ -116,7 +116,7 @@ export class MemtableLoad implements OperationTarget, PendingKeys {
     const slot = this.slotOf(key, keyStart, keyEnd, hash);
     const index = this.slots[slot] - 1;
     if (index >= 0) {
-      memtable.link(ref, this.refs[index]);
+      memtable.versions.link(ref, this.refs[index]);
       this.refs[index] = ref;
     } else {
       this.addKey(key, keyStart, keyEnd, hash, slot, ref);

@@ -170,7 +170,8 @@ export class Store implements CommitHost, BackgroundHost {
     this.sources = { memtables, version: versions.current };
     this.visibleSeqno = recovered.lastSeqno;
     this.hasExpiries =
-      versions.current.hasExpiries || memtables.some((memtable) => memtable.lastExpiry > 0);
+      versions.current.hasExpiries ||
+      memtables.some((memtable) => memtable.versions.lastExpiry > 0);
     this.isFlushForeseen = false;
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
@@ -484,7 +485,7 @@ export class Store implements CommitHost, BackgroundHost {
       // A subscriber may write, which must not come in the middle of this write.
       queueMicrotask(() => writeChannel.publish(message));
     }
-    if (this.memtable.lastExpiry > 0) this.hasExpiries = true;
+    if (this.memtable.versions.lastExpiry > 0) this.hasExpiries = true;
     this.visibleSeqno = lastSeqno;
     if (this.rows !== undefined) this.rows.seqno = lastSeqno;
     if (!this.isFlushForeseen) this.foreseeFlush();

@@ -15,9 +15,9 @@ import type { ValueView } from "../cursor/value-view.ts";
 import { ALWAYS, EntryKind, NEVER, type Period } from "../entry.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { fromMapKey, toMapKey } from "./group-writes.ts";
-import { NO_VERSION } from "./memtable.ts";
 import { RangeTombstones } from "./range-tombstones.ts";
 import type { NewestEntries } from "./sources.ts";
+import { NO_VERSION } from "./version-heap.ts";
 
 interface Write {
   readonly key: Uint8Array;

@@ -3,7 +3,8 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
-import { createMemtable, MAX_HEAP_BYTES, Memtable, NO_VERSION } from "../../src/engine/memtable.ts";
+import { createMemtable, Memtable } from "../../src/engine/memtable.ts";
+import { MAX_HEAP_BYTES, NO_VERSION } from "../../src/engine/version-heap.ts";
 import { WriteSet } from "../../src/engine/write-set.ts";
 import { ALWAYS, BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
 import { InvalidArgumentError } from "../../src/errors.ts";
@@ -136,7 +137,7 @@ describe("Memtable", () => {
       return ref === NO_VERSION
         ? undefined
         : [
-            memtable.seqnoOf(ref),
+            memtable.versions.seqnoOf(ref),
             memtable.kindOf(ref, BEFORE_EXPIRY),
             decode(memtable.valueOf(ref)),
           ];
@@ -148,8 +149,7 @@ describe("Memtable", () => {
     expect(seen(MAX_SEQNO - 1)).toEqual([20, EntryKind.tombstone, ""]);
     expect(seen(MAX_SEQNO)).toEqual([MAX_SEQNO, EntryKind.put, "b"]);
     expect(memtable.keyCount).toBe(1);
-    expect(memtable.entryCount).toBe(3);
-    expect(memtable.tombstoneCount).toBe(1);
+    expect(memtable.versions.entryCount).toBe(3);
     expect([memtable.firstSeqno, memtable.lastSeqno]).toEqual([10, MAX_SEQNO]);
   });
 
@@ -210,7 +210,7 @@ describe("Memtable", () => {
               isDeleted ? EntryKind.tombstone : NO_VERSION,
             );
           } else {
-            expect(memtable.seqnoOf(ref)).toBe(found.seqno);
+            expect(memtable.versions.seqnoOf(ref)).toBe(found.seqno);
           }
           const at = visible.findIndex((entry) => compareBytes(entry.key, key) >= 0);
           cursor.seek(key, key.length);
@@ -252,7 +252,7 @@ describe("Memtable", () => {
     expect(bytesOfFilter(filled(2049))).toBe(0);
     for (let i = 0; i < 2048; i++) {
       const ref = many.find(key(i), key(i).length, MAX_SEQNO, hashOf(key(i)));
-      expect(many.seqnoOf(ref)).toBe(i + 1);
+      expect(many.versions.seqnoOf(ref)).toBe(i + 1);
     }
   });
 
@@ -333,7 +333,7 @@ describe("Memtable", () => {
         const key = Uint8Array.from({ length: keyLength }, () => random.below(256));
         memtable.add(key, 0, keyLength, i + 1, EntryKind.put, value, 0, valueLength);
       }
-      expect(memtable.entryCount).toBe(count);
+      expect(memtable.versions.entryCount).toBe(count);
     }
   });
 
