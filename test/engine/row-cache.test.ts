@@ -129,6 +129,27 @@ describe("a row cache", () => {
     }
   });
 
+  test("lets long rows into a full ring at one in so many misses as they are longer than 128 bytes", () => {
+    for (const [valueLength, misses] of [
+      [118, 1],
+      [119, 2],
+      [118 + 7 * 128, 8],
+      [119 + 7 * 128, 9],
+    ] as const) {
+      const cache = rowCache(2 ** 16);
+      // A row has 4 bytes of header and 6 of key.
+      const value = "v".repeat(valueLength);
+      for (let i = 0; i < 600; i++) insert(cache, `old${i}`.padEnd(6), value);
+      const missed = Array.from({ length: 3 * misses }, (_, i) => `new${i}`.padEnd(6));
+      for (const key of missed) {
+        insert(cache, key, value);
+        expect(find(cache, key)).toBeUndefined();
+        insert(cache, key, value);
+      }
+      expect(missed.filter((key) => find(cache, key) === value)).toHaveLength(3);
+    }
+  });
+
   test("lets keys in at their first miss as long as there is room, then at their second", () => {
     const cache = rowCache(2 ** 12);
     let count = 0;
