@@ -77,10 +77,17 @@ export class Arena {
     this.buckets = new Pool(this);
   }
 
-  /** An empty arena of `capacity` bytes, rounded down to whole blocks. */
-  static create(capacity: number): Arena {
+  /**
+   * An empty arena of `capacity` bytes, rounded down to whole blocks: in the buffer of an arena of that
+   * size which nobody reads any more, if `spare` is one.
+   */
+  static create(capacity: number, spare?: SharedArrayBuffer): Arena {
     assert(capacity >= MIN_ARENA_BYTES && capacity <= MAX_ARENA_BYTES, "arena size within limits");
-    const arena = new Arena(new SharedArrayBuffer(Math.floor(capacity / 16) * 16 + MARGIN_BYTES));
+    const byteLength = Math.floor(capacity / 16) * 16 + MARGIN_BYTES;
+    const buffer = spare?.byteLength === byteLength ? spare : new SharedArrayBuffer(byteLength);
+    const arena = new Arena(buffer);
+    // Of whatever else was there nothing is read before it was written.
+    arena.words.fill(0, 0, HEADER_BYTES / 4);
     arena.words[HEADER_MAGIC] = MAGIC;
     return arena;
   }

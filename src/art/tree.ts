@@ -168,9 +168,9 @@ export class Tree {
     this.locatedInRun = NO_RUN;
   }
 
-  /** An empty tree in an arena of `capacity` bytes. */
-  static create(capacity: number, valueBytes: ValueBytes): Tree {
-    const arena = Arena.create(capacity);
+  /** An empty tree in an arena of `capacity` bytes; `spare` as for `Arena.create`. */
+  static create(capacity: number, valueBytes: ValueBytes, spare?: SharedArrayBuffer): Tree {
+    const arena = Arena.create(capacity, spare);
     arena.words[HEADER_VALUE_BYTES] = valueBytes;
     return new Tree(arena, valueBytes, false);
   }

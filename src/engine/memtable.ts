@@ -62,14 +62,16 @@ const EMPTY_BYTES = 2 * MIN_ARENA_BYTES;
 
 /**
  * A memtable that is full at `capacityBytes`, or has room for one batch if that needs more; a large
- * group may take it to half as much again. Throws InvalidArgumentError where the batch is too large
- * for any memtable.
+ * group may take it to half as much again. It lies in the memory of another that nobody reads any
+ * more, where `spare` is such and as large as it needs. Throws InvalidArgumentError where the batch is
+ * too large for any memtable.
  */
 export function createMemtable(
   capacityBytes: number,
   operationCount: number,
   keyBytes: number,
   valueBytes: number,
+  spare?: MemtableBuffers,
 ): Memtable {
   if (EMPTY_HEAP_BYTES + heapBytesFor(operationCount, valueBytes) > MAX_HEAP_BYTES) {
     throw new InvalidArgumentError(
@@ -78,7 +80,8 @@ export function createMemtable(
     );
   }
   const batchBytes = EMPTY_BYTES + bytesFor(operationCount, keyBytes, valueBytes);
-  return new Memtable(capacityBytes, Math.max(capacityBytes * MAX_STRETCH, batchBytes));
+  const reservedBytes = Math.max(capacityBytes * MAX_STRETCH, batchBytes);
+  return new Memtable(capacityBytes, reservedBytes, undefined, spare);
 }
 
 /** The keys of a memtable that are not in its tree yet. */
@@ -92,6 +95,14 @@ export interface PendingKeys {
   step(tree: Tree): boolean;
   /** Says that the next step begins anew, with an empty tree. */
   restart(): void;
+}
+
+/** The memory of a memtable. */
+export interface MemtableBuffers {
+  readonly arena: SharedArrayBuffer;
+  readonly heap: SharedArrayBuffer;
+  /** Bytes that the system has given them. */
+  readonly byteLength: number;
 }
 
 /** A sealed memtable, as it is handed to another thread. */
@@ -131,6 +142,7 @@ export class Memtable {
     capacityBytes: number,
     reservedBytes: number = capacityBytes,
     shared?: SharedMemtable,
+    spare?: MemtableBuffers,
   ) {
     this.firstSeqno = shared?.firstSeqno ?? 0;
     this.lastSeqno = shared?.lastSeqno ?? 0;
@@ -141,8 +153,12 @@ export class Memtable {
     this.pending = undefined;
     this.isSettling = false;
     this.filter = undefined;
-    this.ownTree = shared === undefined ? createTree(reservedBytes) : Tree.attach(shared.arena);
-    this.versions = new VersionHeap(shared?.heap ?? Math.max(reservedBytes, MIN_ARENA_BYTES));
+    this.ownTree =
+      shared === undefined ? createTree(reservedBytes, spare?.arena) : Tree.attach(shared.arena);
+    this.versions =
+      shared === undefined
+        ? VersionHeap.create(Math.max(reservedBytes, MIN_ARENA_BYTES), spare?.heap)
+        : VersionHeap.attach(shared.heap);
   }
 
   /** Says that the memtable, which is new, gets its keys from a load. */
@@ -175,6 +191,14 @@ export class Memtable {
   private get tree(): Tree {
     while (this.pending !== undefined) this.settleStep();
     return this.ownTree;
+  }
+
+  /** Its memory, for another memtable, if it is as large as that of any other. */
+  get buffers(): MemtableBuffers | undefined {
+    const { ownTree, versions, capacityBytes, reservedBytes } = this;
+    if (reservedBytes > capacityBytes * MAX_STRETCH) return undefined;
+    const byteLength = ownTree.byteLength + versions.byteLength;
+    return { arena: ownTree.arena.buffer, heap: versions.buffer, byteLength };
   }
 
   /** What another thread needs to read this memtable, which must be sealed. Nothing is copied. */
@@ -423,9 +447,9 @@ export class Memtable {
   }
 }
 
-function createTree(reservedBytes: number): Tree {
+function createTree(reservedBytes: number, spare?: SharedArrayBuffer): Tree {
   const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
-  return Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4);
+  return Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4, spare);
 }
 
 function heapBytesFor(operationCount: number, valueBytes: number): number {

@@ -128,6 +128,14 @@ export class Pins {
     };
   }
 
+  /** Whether some pin has the memtable among its sources. */
+  holds(memtable: Memtable): boolean {
+    for (let held = this.first; held !== undefined; held = held.next) {
+      if (held.sources.memtables.includes(memtable)) return true;
+    }
+    return false;
+  }
+
   /** What is pinned, oldest first, given the sources that are in use anyway. */
   stats(current: Sources): PinStats[] {
     const memtables = new Set<unknown>(current.memtables);

@@ -27,9 +27,9 @@ export class RecentWrites {
   /** Whoever began before this write cannot be told what was written since. */
   private horizon = 0;
 
-  /** Memtables that are kept for transactions alone. */
-  get keptMemtables(): readonly Memtable[] {
-    return this.kept;
+  /** Whether the memtable is kept for transactions. */
+  holds(memtable: Memtable): boolean {
+    return this.kept.includes(memtable);
   }
 
   begin(seqno: number): Beginning {

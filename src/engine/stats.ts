@@ -35,7 +35,7 @@ export interface DatabaseStats {
   readonly runs: readonly RunStats[];
   /** Keys in memtables, sealed ones included. */
   readonly memtableKeyCount: number;
-  /** Bytes of memory, by part. */
+  /** Bytes of memory, by part. Of the memtables, also the memory of one that waits for the next. */
   readonly memory: {
     readonly memtables: number;
     readonly keyIndex: number;
@@ -116,7 +116,12 @@ export interface DatabaseStats {
 
 export function readStats(store: Store): DatabaseStats {
   const { memtables, version } = store.sources;
-  const memory = { memtables: 0, keyIndex: 0, filter: 0, valueIndex: 0 };
+  const memory = {
+    memtables: store.spareBuffers.byteLength,
+    keyIndex: 0,
+    filter: 0,
+    valueIndex: 0,
+  };
   for (const memtable of memtables) memory.memtables += memtable.byteLength;
   const parts = { transducer: 0, symbols: 0, headers: 0, codes: 0 };
   const disk = { keyIndex: 0, filter: 0, values: 0, segments: 0 };

@@ -55,6 +55,7 @@ import {
 } from "./recovery.ts";
 import { RowCache } from "./row-cache.ts";
 import type { Sources } from "./sources.ts";
+import { SpareBuffers } from "./spare-buffers.ts";
 import { isPoisoning, VersionStore } from "./versions.ts";
 import { WorkerRunner } from "./worker-runner.ts";
 
@@ -120,6 +121,7 @@ export class Store implements CommitHost, BackgroundHost {
   readonly background: Background;
   readonly committer: Committer;
   readonly recentWrites: RecentWrites;
+  readonly spareBuffers: SpareBuffers;
   readonly dead: DeadRange;
   readonly rows: RowCache | undefined;
   readonly pins: Pins;
@@ -175,6 +177,9 @@ export class Store implements CommitHost, BackgroundHost {
     this.isFlushForeseen = false;
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
+    this.spareBuffers = new SpareBuffers(
+      (memtable) => this.pins.holds(memtable) || this.recentWrites.holds(memtable),
+    );
     this.dead = new DeadRange();
     this.rows =
       options.blockCacheBytes > 0 ? new RowCache(blockCache.ring, recovered.lastSeqno) : undefined;
@@ -493,7 +498,9 @@ export class Store implements CommitHost, BackgroundHost {
 
   replaceSources(sources: Sources): void {
     for (const memtable of this.sources.memtables) {
-      if (!sources.memtables.includes(memtable)) this.recentWrites.retire(memtable);
+      if (sources.memtables.includes(memtable)) continue;
+      this.recentWrites.retire(memtable);
+      this.spareBuffers.retire(memtable);
     }
     this.sources = sources;
   }
@@ -516,6 +523,7 @@ export class Store implements CommitHost, BackgroundHost {
     }
     await this.settled;
     await this.background.waitForRoom();
+    await this.spareBuffers.looked;
     const memtable = this.nextMemtable(record);
     if (this.logs.isWritable) await this.committer.syncLog();
     this.firstLogs.set(memtable, await this.logs.startNext());
@@ -553,7 +561,9 @@ export class Store implements CommitHost, BackgroundHost {
 
   private nextMemtable(record?: RecordBuilder): Memtable {
     const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
-    return createMemtable(this.options.memtableBytes, operationCount, keyBytes, valueBytes);
+    const { memtableBytes } = this.options;
+    const spare = this.spareBuffers.take();
+    return createMemtable(memtableBytes, operationCount, keyBytes, valueBytes, spare);
   }
 
   /** Shows the first memtable to the background, which is idle then, once there is enough of it. */

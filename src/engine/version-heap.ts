@@ -73,19 +73,30 @@ export class VersionHeap {
   /** First free unit. */
   private top: number;
 
-  /** With room for so many bytes, or for reading what another thread filled. */
-  constructor(source: number | SharedArrayBuffer) {
+  /**
+   * An empty heap with room for so many bytes: in the buffer of a heap of that size which nobody reads
+   * any more, if `spare` is one.
+   */
+  static create(bytes: number, spare?: SharedArrayBuffer): VersionHeap {
+    const byteLength = Math.min(alignUp(bytes), MAX_HEAP_BYTES);
+    const buffer = spare?.byteLength === byteLength ? spare : new SharedArrayBuffer(byteLength);
+    const heap = new VersionHeap(buffer);
+    heap.words.set([0, 0, EntryKind.tombstone << 24, 0], RANGE_DELETED * UNIT_WORDS);
+    return heap;
+  }
+
+  /** The heap that another thread filled, to be read. */
+  static attach(buffer: SharedArrayBuffer): VersionHeap {
+    return new VersionHeap(buffer);
+  }
+
+  private constructor(buffer: SharedArrayBuffer) {
     this.entryCount = 0;
     this.firstExpiry = NEVER;
     this.lastExpiry = BEFORE_EXPIRY;
-    const isNew = typeof source === "number";
-    const buffer = isNew
-      ? new SharedArrayBuffer(Math.min(alignUp(source), MAX_HEAP_BYTES))
-      : source;
     this.bytes = new Uint8Array(buffer);
     this.words = new Uint32Array(buffer);
     this.top = FIRST_UNIT;
-    if (isNew) this.words[RANGE_DELETED * UNIT_WORDS + 2] = EntryKind.tombstone << 24;
   }
 
   get buffer(): SharedArrayBuffer {

@@ -3,7 +3,7 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
-import { createMemtable, Memtable } from "../../src/engine/memtable.ts";
+import { createMemtable, Memtable, type MemtableBuffers } from "../../src/engine/memtable.ts";
 import { MAX_HEAP_BYTES, NO_VERSION } from "../../src/engine/version-heap.ts";
 import { WriteSet } from "../../src/engine/write-set.ts";
 import { ALWAYS, BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
@@ -79,6 +79,17 @@ function randomEntry(random: Random, keys: Uint8Array[], seqno: number): ModelEn
   return random.below(4) === 0
     ? { key, seqno, kind: EntryKind.tombstone, value: EMPTY }
     : { key, seqno, kind: EntryKind.put, value: encode("v".repeat(random.below(100)) + seqno) };
+}
+
+/** The memory of a memtable, with whatever may be left in it. */
+function filledBuffers(capacityBytes: number, random: Random): MemtableBuffers {
+  const { buffers } = createMemtable(capacityBytes, 0, 0, 0);
+  if (buffers === undefined) throw new Error("a usual memtable has memory for others");
+  for (const buffer of [buffers.arena, buffers.heap]) {
+    const bytes = new Uint8Array(buffer);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = random.below(256);
+  }
+  return buffers;
 }
 
 describe("Memtable", () => {
@@ -164,18 +175,26 @@ describe("Memtable", () => {
   });
 
   it.each([
-    ["paths", 0],
-    ["keys that are prefixes of each other", 0],
-    ["binary UUIDs", 0],
-    ["paths", 15],
-    ["keys that are prefixes of each other", 40],
-    ["binary UUIDs", 4],
+    ["paths", 0, "new"],
+    ["keys that are prefixes of each other", 0, "new"],
+    ["binary UUIDs", 0, "new"],
+    ["paths", 15, "new"],
+    ["keys that are prefixes of each other", 40, "new"],
+    ["binary UUIDs", 4, "new"],
+    ["paths", 15, "spare"],
+    ["keys that are prefixes of each other", 0, "spare"],
+    ["binary UUIDs", 4, "spare"],
   ])(
-    "agrees at every seqno with a list of all entries: %s, one write in %i a range tombstone",
-    (shape, rangeStride) => {
+    "agrees at every seqno with a list of all entries: %s, one write in %i a range tombstone, %s memory",
+    (shape, rangeStride, memory) => {
       const random = new Random(7);
       const keys = SHAPES[shape](300, random);
-      const memtable = new Memtable(2 ** 26);
+      const spare = memory === "spare" ? filledBuffers(2 ** 20, random) : undefined;
+      const memtable = createMemtable(2 ** 20, 0, 0, 0, spare);
+      if (spare !== undefined) {
+        expect(memtable.buffers?.arena).toBe(spare.arena);
+        expect(memtable.buffers?.heap).toBe(spare.heap);
+      }
       const model = new Model();
       for (let seqno = 1; seqno <= 1500; seqno++) {
         if (rangeStride > 0 && seqno % rangeStride === 0) {

@@ -1,0 +1,218 @@
+import { setImmediate } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
+import { SpareBuffers } from "../../src/engine/spare-buffers.ts";
+import { EntryKind } from "../../src/entry.ts";
+import { type Database, open } from "../../src/index.ts";
+import { MemoryFileSystem } from "../../src/testing/index.ts";
+
+const CAPACITY = 2 ** 17;
+
+function filled(capacity: number = CAPACITY, valueBytes = 10): Memtable {
+  const memtable = createMemtable(capacity, 1, 1, valueBytes);
+  const value = new Uint8Array(valueBytes);
+  memtable.add(value, 0, 1, 1, EntryKind.put, value, 0, valueBytes);
+  return memtable;
+}
+
+describe("SpareBuffers", () => {
+  it("gives the memory of what was flushed once, from the next turn of the event loop on", async () => {
+    const spares = new SpareBuffers(() => false);
+    expect(spares.take()).toBeUndefined();
+    const memtable = filled();
+    spares.retire(memtable);
+    await Promise.resolve();
+    expect(spares.take()).toBeUndefined();
+    await setImmediate();
+    expect(spares.byteLength).toBe(memtable.byteLength);
+    expect(spares.take()?.heap).toBe(memtable.buffers?.heap);
+    expect(spares.take()).toBeUndefined();
+    expect(spares.byteLength).toBe(0);
+  });
+
+  it("asks who holds it when the loop has its turn, and leaves what is held for good", async () => {
+    const held = new Set<Memtable>();
+    const spares = new SpareBuffers((memtable) => held.has(memtable));
+    const [first, second] = [filled(), filled()];
+    spares.retire(first);
+    spares.retire(second);
+    held.add(first);
+    await spares.looked;
+    held.clear();
+    await setImmediate();
+    expect(spares.take()?.arena).toBe(second.buffers?.arena);
+    expect(spares.take()).toBeUndefined();
+  });
+
+  it("keeps that of two, and none of a memtable that was made for a large batch", async () => {
+    const spares = new SpareBuffers(() => false);
+    for (const memtable of [filled(CAPACITY, 4 * CAPACITY), filled(), filled(), filled()]) {
+      spares.retire(memtable);
+    }
+    await spares.looked;
+    const sizes = [spares.take(), spares.take(), spares.take()].map(
+      (buffers) => buffers?.heap.byteLength,
+    );
+    expect(sizes).toEqual([1.5 * CAPACITY, 1.5 * CAPACITY, undefined]);
+  });
+});
+
+describe("a database whose memtables lie in memory of earlier ones", () => {
+  const options = {
+    valueEncoding: "utf8",
+    memtableBytes: CAPACITY,
+    background: "inline",
+    durability: "os",
+  } as const;
+  const KEYS = 200;
+  const key = (i: number): string => `key ${String(i).padStart(4, "0")}`;
+  const value = (i: number, round: number): string => `${round}/${i} `.repeat(20);
+  type Texts = Database<string, string>;
+
+  async function openDatabase(): Promise<Texts> {
+    return await open("data", { ...options, fileSystem: new MemoryFileSystem() });
+  }
+
+  async function write(db: Texts, round: number): Promise<void> {
+    const order = Array.from({ length: KEYS }, (_, i) => (i * 77 + round) % KEYS);
+    await db.batch(order.map((i) => ({ type: "put", key: key(i), value: value(i, round) })));
+  }
+
+  /** Writes and flushes so often that whatever may be used again is. */
+  async function overwrite(db: Texts, firstRound: number): Promise<void> {
+    for (let round = firstRound; round < firstRound + 6; round++) {
+      await write(db, round);
+      await db.flush();
+      await setImmediate();
+    }
+  }
+
+  const content = (round: number): [string, string][] =>
+    Array.from({ length: KEYS }, (_, i) => [key(i), value(i, round)]);
+
+  const memoryOf = (db: Texts): number => db.stats().memory.memtables;
+
+  it("has the memory of a flushed memtable in stats, and uses it for the next", async () => {
+    const db = await openDatabase();
+    const empty = memoryOf(db);
+    await write(db, 1);
+    const full = memoryOf(db);
+    await db.flush();
+    await setImmediate();
+    expect(db.stats().memtableKeyCount).toBe(0);
+    expect(memoryOf(db)).toBe(full + empty);
+    await write(db, 2);
+    await db.flush();
+    await setImmediate();
+    // What took the first turn is used again, and there is no third.
+    const two = memoryOf(db);
+    await write(db, 3);
+    await db.flush();
+    await setImmediate();
+    expect(memoryOf(db)).toBe(two);
+    expect([...db.entries()]).toEqual(content(3));
+    await db.close();
+  });
+
+  it.each(["snapshot", "iteration", "transaction"] as const)(
+    "keeps that of a memtable which a %s reads",
+    async (kind) => {
+      const db = await openDatabase();
+      await write(db, 0);
+      const read = await holder(db, kind);
+      await overwrite(db, 1);
+      expect(await read()).toEqual(content(0));
+      await overwrite(db, 10);
+      expect([...db.entries()]).toEqual(content(15));
+      await db.close();
+    },
+  );
+
+  /** Begins to read by something that holds on to the moment; returns what reads the rest. */
+  async function holder(
+    db: Texts,
+    kind: "snapshot" | "iteration" | "transaction",
+  ): Promise<() => Promise<[string, string][]>> {
+    if (kind === "snapshot") {
+      const snapshot = db.snapshot();
+      return async () => {
+        const found = [...snapshot.entries()];
+        snapshot.close();
+        return found;
+      };
+    }
+    if (kind === "iteration") {
+      const iterator = db.entries()[Symbol.iterator]();
+      const first = iterator.next();
+      return async () => (first.done ? [] : [first.value, ...iterator]);
+    }
+    let begin: () => void = () => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    let end: () => void = () => {};
+    const mayEnd = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const result = db.transaction(async (tx) => {
+      begin();
+      await mayEnd;
+      return [...tx.entries()];
+    });
+    await begun;
+    return async () => {
+      end();
+      return await result;
+    };
+  }
+
+  it("keeps that of a memtable with a value that a stream reads", async () => {
+    const db = await open("data", {
+      ...options,
+      memtableBytes: 2 ** 20,
+      fileSystem: new MemoryFileSystem(),
+    });
+    const long = (seed: string): string => seed.repeat(200_000);
+    await db.put("long", long("a"));
+    const reader = db.getStream("long")?.getReader();
+    let found = Buffer.from((await reader?.read())?.value ?? []).toString();
+    for (const seed of ["b", "c", "d", "e"]) {
+      await db.put("long", long(seed));
+      await db.flush();
+      await setImmediate();
+    }
+    for (let next = await reader?.read(); next?.value !== undefined; next = await reader?.read()) {
+      found += Buffer.from(next.value).toString();
+    }
+    expect(found === long("a")).toBe(true);
+    await db.close();
+  });
+
+  it("finds the conflict of a transaction whose memtable was flushed", async () => {
+    const db = await openDatabase();
+    await write(db, 0);
+    let runs = 0;
+    const result = await db.transaction(
+      async (tx) => {
+        const before = tx.get(key(5));
+        if (runs++ === 0) {
+          // What the transaction pins; then two that are kept for it, of which the first has the
+          // write that it must be told of.
+          for (const name of [undefined, key(5), "another"]) {
+            if (name !== undefined) await db.put(name, "newer");
+            await db.flush();
+            await setImmediate();
+          }
+          for (let i = 0; i < 200; i++) await db.put(`other ${i}`, "x");
+        }
+        await tx.put(key(6), `after ${before}`);
+        return before;
+      },
+      { backOff: () => {} },
+    );
+    expect(runs).toBe(2);
+    expect(result).toBe("newer");
+    expect(db.get(key(6))).toBe("after newer");
+    await db.close();
+  });
+});
