@@ -312,6 +312,67 @@ describe("SymbolTable", () => {
     expect(decode(binary, encode(binary, mixed), 1000)).toEqual(mixed);
   });
 
+  it("decodes any number of codes, tokens among them, and refuses any that is damaged or cut off", () => {
+    const key = utf8.encode("0123456789");
+    for (const symbols of [table, trained(20_000, MAX_SYMBOLS), untrained]) {
+      /** A piece of codes and what it stands for; undefined where it stands for nothing. */
+      const codeOf = (code: number) =>
+        code < 192 ? [code] : [192 + ((code - 192) >> 8), (code - 192) & 255];
+      const symbol = fc.nat(symbols.count - 1).map((code) => ({
+        codes: codeOf(code),
+        text: [...symbols.bytes.subarray(code * 16, code * 16 + symbols.lengths[code])],
+      }));
+      const token = fc.tuple(fc.nat(4), fc.nat(4)).map(([offset, tail]) => ({
+        codes: [255, (offset << 4) | tail],
+        text: [...key.subarray(offset, key.length - tail)],
+      }));
+      const unknown = fc
+        .integer({ min: symbols.count, max: MAX_SYMBOLS - 1 })
+        .map((code) => ({ codes: codeOf(code), text: undefined }));
+      const piece = fc.oneof(
+        { arbitrary: symbol, weight: 400 },
+        { arbitrary: token, weight: 4 },
+        ...(symbols.count < MAX_SYMBOLS ? [{ arbitrary: unknown, weight: 1 }] : []),
+      );
+      fc.assert(
+        fc.property(
+          fc.array(piece, { maxLength: 300, size: "max" }),
+          fc.boolean(),
+          fc.nat(7),
+          (pieces, isCut, offset) => {
+            const whole = pieces.flatMap(({ codes }) => codes);
+            const isDamaged = pieces.some(({ text }) => text === undefined);
+            const isTorn = isCut && (pieces.at(-1)?.codes.length ?? 0) > 1;
+            const codes = isTorn ? whole.slice(0, -1) : whole;
+            const text = Uint8Array.from(pieces.flatMap((part) => part.text ?? []));
+            // What lies behind the codes must not be taken for some of them.
+            const shared = new Uint8Array(new SharedArrayBuffer(codes.length + offset + 9), offset);
+            shared.fill(97).set(codes, 1);
+            for (const source of [shared, Uint8Array.from([0, ...codes])]) {
+              // With all the room that whole floats take, and with no more than what it makes.
+              for (const room of [(codes.length + 1) * 16 + text.length, text.length]) {
+                const target = new Uint8Array(room + 3).fill(9);
+                const view = new DataView(target.buffer, 0, room + 2);
+                const end = symbols.decodeWithKeyInto(
+                  source,
+                  1,
+                  1 + codes.length,
+                  key,
+                  key.length,
+                  view,
+                  2,
+                );
+                expect(target[0] + target[1] + target[room + 2]).toBe(27);
+                if (isDamaged || isTorn) expect(end).toBe(-1);
+                else expect(target.slice(2, end)).toEqual(text);
+              }
+            }
+          },
+        ),
+      );
+    }
+  });
+
   it("ends at a key token where codes have none by right, and says where", () => {
     const target = new DataView(new ArrayBuffer(100));
     const letter = encode(table, utf8.encode("a"));
