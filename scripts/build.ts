@@ -7,8 +7,9 @@
  *    modules takes three times as long as a few. It also inlines the bundled dependencies, so that
  *    they are never installed: msgpackr (its optional native extractor has an install script, and
  *    memkv promises none), and commander and cli-progress in the CLI.
- * 3. The background thread becomes a single file, which what starts it is put beside.
- * 4. THIRD_PARTY_LICENSES.md is written from what esbuild really inlined. It is kept in the
+ * 3. What is constant in the source is made so again, for V8 to take it for that.
+ * 4. The background thread becomes a single file, which what starts it is put beside.
+ * 5. THIRD_PARTY_LICENSES.md is written from what esbuild really inlined. It is kept in the
  *    repository, and CI fails when it is stale.
  */
 import { execFileSync } from "node:child_process";
@@ -63,11 +64,13 @@ const results = [await bundle([WORKER]), await bundle(entryPoints)];
 const outputs = results.flatMap(({ metafile }) =>
   Object.keys(metafile.outputs).map((path) => join(root, path)),
 );
+let constantCount = 0;
 for (const path of outputs) {
   restoreClassNames(path);
-  restoreConstants(path, variables);
+  constantCount += restoreConstants(path, variables);
   checkWorkerPlace(path);
 }
+if (constantCount === 0) throw new Error("esbuild has another form for what it joins");
 for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
   const path = join(dist, name);
   if (name.endsWith(".js") && !outputs.includes(path)) rmSync(path);
@@ -139,10 +142,12 @@ function moduleVariables(): ReadonlySet<string> {
  * esbuild declares everything at the top of a module with `var`. What is `const` V8 compiles into hot
  * code as the constant that it is; a `var` it loads and checks each time, and what a loop decides by
  * one it decides at each turn: scans of 1 KB values take a fifth longer so. Bundled packages stay as
- * esbuild made them. A number behind a name is esbuild's, where two modules have the same.
+ * esbuild made them. A number behind a name is esbuild's, where two modules have the same. Returns how
+ * many there were.
  */
-function restoreConstants(path: string, variables: ReadonlySet<string>): void {
+function restoreConstants(path: string, variables: ReadonlySet<string>): number {
   let isOwn = false;
+  let count = 0;
   const lines = readFileSync(path, "utf8").split("\n");
   for (const [i, line] of lines.entries()) {
     if (/^\/\/ \S+\.\w?js$/.test(line)) isOwn = !line.includes(MODULES);
@@ -151,8 +156,10 @@ function restoreConstants(path: string, variables: ReadonlySet<string>): void {
     const [, declared = ""] = name;
     if (variables.has(declared) || variables.has(declared.replace(/\d+$/, ""))) continue;
     lines[i] = line.replace("var", "const");
+    count++;
   }
   writeFileSync(path, lines.join("\n"));
+  return count;
 }
 
 /** "@scope/name" or "name" of an import such as "name/part". */
