@@ -116,6 +116,24 @@ export class ConcatCursor implements Cursor {
     return this.position().readRun?.(run, count, bound, boundLength, isBoundInclusive) ?? 0;
   }
 
+  peek(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    return this.position().peek?.(run, count, bound, boundLength, isBoundInclusive) ?? 0;
+  }
+
+  appendValues(run: EntryRun, skip: number, count: number): number {
+    return this.position().appendValues?.(run, skip, count) ?? 0;
+  }
+
+  moveAhead(run: EntryRun, slot: number, skip: number): void {
+    this.position().moveAhead?.(run, slot, skip);
+  }
+
   close(): void {
     this.enter(-1);
   }

@@ -58,9 +58,10 @@ export interface Cursor {
 
   /**
    * Appends the entry that the cursor is at, and those that follow in the run's direction, to
-   * `run`, and moves to the last of them: at most `count` and as many as there is room for, only
-   * puts, and none beyond bound[0, boundLength) where there is a bound. Returns how many. 0, and
-   * nothing was done, where entries are to be read one by one. Throws CorruptionError. Optional.
+   * `run`: at most `count` and as many as there is room for, only puts, and none beyond
+   * bound[0, boundLength) where there is a bound. Returns how many, after which the cursor may only be
+   * moved on to the entry behind them. 0, and nothing was done, where entries are to be read one by
+   * one. Throws CorruptionError, before which no entry was appended. Optional.
    */
   readRun?(
     run: EntryRun,
@@ -69,6 +70,31 @@ export interface Cursor {
     boundLength: number,
     isBoundInclusive: boolean,
   ): number;
+
+  /**
+   * Appends the keys of the entry that the cursor is at, and of those that follow in the run's
+   * direction, behind the entries of `run`, whose count stays: at most `count`, which is 1 or more, and
+   * as `readRun` otherwise. The first is within the bound. Returns how many. The cursor may then be asked for nothing but their
+   * values, until `moveAhead`, which must follow unless the answer was 0. Throws CorruptionError.
+   * Optional, and there only with the two below.
+   */
+  peek?(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number;
+
+  /**
+   * Appends to `run`, which has their keys behind its entries, the values of `count` entries that were
+   * peeked at, from the one on that lies `skip` ahead. Returns how many there was room for, and
+   * counts them in the run. Throws CorruptionError.
+   */
+  appendValues?(run: EntryRun, skip: number, count: number): number;
+
+  /** Moves `skip` entries ahead, to one that was peeked at: its key is that of `slot` of `run`. */
+  moveAhead?(run: EntryRun, slot: number, skip: number): void;
 
   /**
    * Ends the use of the cursor: a source may give it, with its scratch space, to whoever asks for a

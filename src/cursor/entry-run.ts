@@ -22,10 +22,12 @@ export class EntryRun {
   hasValues: boolean;
   /** Whether what was read last ends a block of the source, so that the next run had better begin there. */
   endsBlock: boolean;
-  /** Key i is keys.buffer[keyStarts[i], keyEnds[i]). */
-  readonly keys: ByteWriter;
+  /** Key i is keys.buffer[keyStarts[i], keyEnds[i]). Two runs may have the same buffer. */
+  keys: ByteWriter;
   readonly keyStarts: Int32Array;
   readonly keyEnds: Int32Array;
+  /** Bytes that key i has in common with key i - 1, if both were appended at one call. */
+  readonly keyShared: Int32Array;
   /** Value i is value.decoded.buffer[valueStarts[i], valueEnds[i]). */
   readonly value: ValueView;
   readonly valueStarts: Int32Array;
@@ -41,6 +43,7 @@ export class EntryRun {
     this.keys = new ByteWriter(0);
     this.keyStarts = new Int32Array(capacity);
     this.keyEnds = new Int32Array(capacity);
+    this.keyShared = new Int32Array(capacity);
     this.value = new ValueView();
     this.valueStarts = new Int32Array(capacity);
     this.valueEnds = new Int32Array(capacity);

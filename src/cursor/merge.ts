@@ -2,48 +2,58 @@
  * MergeCursor: k cursors as one, in key order, the newest entry of each key hiding the older ones.
  * This is the streaming sorted union that reads over memtables and runs, and compaction, consist of.
  *
- * The sources stand in a binary heap by (key, age); the root is the merge's position. A move
- * advances the root's source and sifts it down; sources left standing at the root's key are older
- * and are moved on too, so a key is yielded once. A change of direction re-seeks every source around
- * the current key. A step costs O(log k) comparisons (Knuth, TAOCP 3, section 5.4.1), and one while
- * the same source goes on: then the lesser of the root's children, which is remembered, is still the
- * next. Where each source stands is kept here too: to ask it costs more than to compare.
+ * The sources stand in order of (key, age); the first is the merge's position. A move advances the
+ * first one's source and puts it where it belongs among the others; sources left standing at its key
+ * are older and are moved on too, so a key is yielded once. A change of direction re-seeks every
+ * source around the current key. A step costs one comparison for each source that is passed, and one
+ * while the same source goes on. Sources are few: with a heap of them (Knuth, TAOCP 3, section 5.4.1)
+ * a step costs as much. Where each source stands is kept here too: to ask it costs more than to
+ * compare.
+ *
+ * Runs are merged by what keys share (Ng and Kakehi, Merging String Sequences by Longest Common
+ * Prefixes, 2008). Sources know how much each key shares with the one before it, and of two keys that
+ * follow the same one that comes first which shares more with it; only where they share as much is
+ * there something to compare, and it begins behind that.
  *
  * Invariants, while valid:
- * 1. Every source in the heap stands at an entry, and none sorts before (backward: after) the root.
- * 2. No source but the root stands at the root's key.
- * 3. Every source not in the heap is off its end in the direction of travel.
+ * 1. Every source in the order stands at an entry, and none sorts before (backward: after) the one
+ *    before it.
+ * 2. No source but the first stands at its key.
+ * 3. Every source not in the order is off its end in the direction of travel.
  */
 import { commonPrefixLength, compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
 import type { EntryRun } from "./entry-run.ts";
+import { giveBackLookahead, type Lookahead, takeLookahead } from "./lookahead.ts";
 import type { ValueView } from "./value-view.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
-/**
- * Entries that a run is to be expected to have: fewer are read faster one by one. In the scans of
- * YCSB's E over six runs of like size (bench compare, ycsb-e), 2 gains less than 3, and 4 no more.
- */
+/** Runs of fewer entries are read faster one by one; so many are, before the next run is tried. */
 const SHORTEST_RUN = 3;
+const SINGLES = 8;
 
 export class MergeCursor implements Cursor {
   /** Newest first: at equal keys the lower index wins. */
   private readonly sources: readonly Cursor[];
-  /** Indexes into `sources`, as a binary heap; the first `heapSize` are in use. */
-  private readonly heap: number[];
-  private heapSize: number;
-  /** Position in the heap of the lesser of the root's children; 0 where that is not known. */
-  private runnerUp: number;
-  /** The key of each source: keys[i][0, lengths[i]). */
+  /** Indexes into `sources`, in order; the first `size` are in use. */
+  private readonly order: number[];
+  private size: number;
+  /** The key of each source: keys[i][starts[i], ends[i]). Outside of `readRun` it starts at 0. */
   private readonly keys: Uint8Array[];
-  private readonly lengths: number[];
+  private readonly starts: number[];
+  private readonly ends: number[];
   private isForward: boolean;
-  /** Entries in a row that came from the root's source, and of each source, when it was the root last. */
-  private stay: number;
-  private readonly stays: number[];
+  /** Whether the order's first is not the entry read last, but the one that the next move comes to. */
+  private isPast: boolean;
+  /** The part that each source had of the last run. */
+  private readonly shares: number[];
+  /** Entries that are to be read one by one before the next run is tried. */
+  private singles: number;
+  /** What reading a run threw behind its entries: from then on every move throws it, but a seek. */
+  private failure: unknown;
   /** Copy of the current key while sources are re-seeked around it. */
   private pivot: Uint8Array;
 
@@ -51,56 +61,59 @@ export class MergeCursor implements Cursor {
   constructor(sources: readonly Cursor[]) {
     this.sources = sources;
     // Arrays of the usual kind: a merge of two is made for each short range, and a typed one is slow to make.
-    this.heap = sources.map(() => 0);
-    this.heapSize = 0;
-    this.runnerUp = 0;
+    this.order = sources.map(() => 0);
+    this.size = 0;
     this.keys = sources.map(() => NO_BYTES);
-    this.lengths = sources.map(() => 0);
+    this.starts = sources.map(() => 0);
+    this.ends = sources.map(() => 0);
     this.isForward = true;
-    this.stay = 1;
-    this.stays = sources.map(() => SHORTEST_RUN);
+    this.isPast = false;
+    const runCount = sources.filter((source) => source.peek !== undefined).length;
+    this.shares = sources.map(() => 1 / runCount);
+    this.singles = 0;
+    this.failure = undefined;
     this.pivot = NO_BYTES;
   }
 
   get isValid(): boolean {
-    return this.heapSize > 0;
+    return this.size > 0;
   }
 
   get key(): Uint8Array {
-    return this.keys[this.heap[0]];
+    return this.keys[this.order[0]];
   }
 
   get keyLength(): number {
-    return this.lengths[this.heap[0]];
+    return this.ends[this.order[0]];
   }
 
   get kind(): EntryKind {
-    return this.sources[this.heap[0]].kind;
+    return this.sources[this.order[0]].kind;
   }
 
   get expiry(): number {
-    return this.sources[this.heap[0]].expiry;
+    return this.sources[this.order[0]].expiry;
   }
 
   /** Index, in the list given to the constructor, of the source that the entry comes from. */
   get sourceIndex(): number {
-    return this.heap[0];
+    return this.order[0];
   }
 
   appendKey(output: ByteWriter): void {
-    this.sources[this.heap[0]].appendKey(output);
+    this.sources[this.order[0]].appendKey(output);
   }
 
   value(): Uint8Array {
-    return this.sources[this.heap[0]].value();
+    return this.sources[this.order[0]].value();
   }
 
   viewValue(view: ValueView): void {
-    this.sources[this.heap[0]].viewValue(view);
+    this.sources[this.order[0]].viewValue(view);
   }
 
   viewStored(view: ValueView): ValuePlace | undefined {
-    return this.sources[this.heap[0]].viewStored(view);
+    return this.sources[this.order[0]].viewStored(view);
   }
 
   seekToFirst(): void {
@@ -124,19 +137,27 @@ export class MergeCursor implements Cursor {
   }
 
   next(): void {
-    if (this.isForward) this.advanceRoot();
-    else this.turn(true);
+    if (this.failure !== undefined) throw this.failure;
+    if (!this.isForward) this.turn(true);
+    else if (this.isPast) this.isPast = false;
+    else this.advance(0);
+    this.skipHidden();
   }
 
   prev(): void {
+    if (this.failure !== undefined) throw this.failure;
     if (this.isForward) this.turn(false);
-    else this.advanceRoot();
+    else if (this.isPast) this.isPast = false;
+    else this.advance(0);
+    this.skipHidden();
   }
 
   /**
-   * The root's source goes on alone up to the next key of another. To read one entry as a run costs
-   * more than the entry, and of sources with like shares of the keys most runs are of one: so a
-   * source is expected to go on as far as it did the last time, unless it has already.
+   * Of each source a few keys are peeked at, which are merged, and then the values of those that came
+   * out are read: each source decodes its part of the run in one go, instead of one entry a turn.
+   *
+   * The run ends before a source that cannot be peeked at, such as a memtable's, or a tombstone. Where
+   * one is next in the order, the first source is read alone up to its key.
    */
   readRun(
     run: EntryRun,
@@ -145,28 +166,241 @@ export class MergeCursor implements Cursor {
     boundLength: number,
     isBoundInclusive: boolean,
   ): number {
-    const { heap, keys, lengths } = this;
-    const root = heap[0];
-    const source = this.sources[root];
-    if (this.stay < SHORTEST_RUN && this.stays[root] < SHORTEST_RUN) return 0;
-    if (source.readRun === undefined || this.isForward === run.isReverse) return 0;
-    const next = this.nextRoot();
-    let read: number;
-    if (next === 0 || (bound !== undefined && this.isWithin(bound, boundLength, heap[next]))) {
-      read = source.readRun(run, count, bound, boundLength, isBoundInclusive);
-    } else {
-      read = source.readRun(run, count, keys[heap[next]], lengths[heap[next]], false);
+    if (this.failure !== undefined) throw this.failure;
+    if (this.isForward === run.isReverse) return 0;
+    if (this.size > 1 && this.singles > 0) {
+      this.singles--;
+      return 0;
     }
-    if (read > 0) {
-      this.stay += read - 1;
-      this.note(root);
+    if (this.size === 1 || this.sources[this.order[1]].peek === undefined) {
+      return this.readAlone(run, count, bound, boundLength, isBoundInclusive);
     }
+    const ahead = takeLookahead();
+    ahead.begin(this.sources.length, run);
+    const known = run.count;
+    const room = Math.min(count, run.capacity - known, ahead.run.capacity);
+    let failure: unknown;
+    try {
+      this.mergeKeys(run, ahead, room, bound, boundLength, isBoundInclusive);
+      if (run.hasValues) this.readValues(run, ahead);
+    } catch (error) {
+      failure = error;
+    }
+    const read = run.hasValues ? ahead.valueCount : ahead.count;
+    run.count = known;
+    try {
+      this.settle(ahead, read);
+    } catch (error) {
+      failure ??= error;
+    }
+    giveBackLookahead(ahead);
+    if (read === 0 && failure !== undefined) throw failure;
+    this.failure = failure;
+    run.count = known + read;
+    run.endsBlock = read < count;
+    return read;
+  }
+
+  /** Reads a run of the first source alone, which ends before the key of the second. */
+  private readAlone(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { keys, ends } = this;
+    const [first, second] = this.order;
+    const source = this.sources[first];
+    if (source.readRun === undefined) return 0;
+    const isAlone =
+      this.size === 1 ||
+      (bound !== undefined && this.isBeyond(second, bound, boundLength, isBoundInclusive));
+    const read = isAlone
+      ? source.readRun(run, count, bound, boundLength, isBoundInclusive)
+      : source.readRun(run, count, keys[second], ends[second], false);
+    if (read > 0) this.note(first);
+    if (!isAlone && read < Math.min(count, SHORTEST_RUN)) this.singles = SINGLES;
     return read;
   }
 
   close(): void {
-    this.heapSize = 0;
+    this.size = 0;
     for (const source of this.sources) source.close?.();
+  }
+
+  /** Merges keys of the sources behind those of the run, at most `count`. */
+  private mergeKeys(
+    run: EntryRun,
+    ahead: Lookahead,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): void {
+    const { order } = this;
+    for (let i = 1; i < this.size; i++) {
+      ahead.shared[i] = this.sharedBytes(order[i - 1], order[i], 0);
+    }
+    while (this.size > 0) {
+      const first = order[0];
+      if (ahead.peeked[first] === 0) {
+        if (ahead.count > 0 && bound !== undefined) {
+          if (this.isBeyond(first, bound, boundLength, isBoundInclusive)) break;
+        }
+        if (!this.lookAhead(first, run, ahead, count, bound, boundLength, isBoundInclusive)) break;
+      }
+      ahead.take(first, run);
+      if (ahead.count === count || run.keys.length >= run.maxBytes) return;
+      while (this.size > 1 && this.isHidden(ahead)) {
+        if (!this.pass(1, run, ahead)) return;
+      }
+      if (!this.pass(0, run, ahead)) return;
+    }
+    this.isPast = ahead.count > 0;
+  }
+
+  /** Whether the second source stands at the key of the first. */
+  private isHidden({ shared }: Lookahead): boolean {
+    const { order, starts, ends } = this;
+    const length = ends[order[0]] - starts[order[0]];
+    return shared[1] === length && ends[order[1]] - starts[order[1]] === length;
+  }
+
+  /**
+   * Peeks at keys of source `index`: its share of those to come, which are up to `count`, or as many as
+   * there is room for if they are as long as this one. False where that cannot be.
+   */
+  private lookAhead(
+    index: number,
+    target: EntryRun,
+    ahead: Lookahead,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): boolean {
+    const source = this.sources[index];
+    const room =
+      (target.maxBytes - target.keys.length) / (this.ends[index] - this.starts[index] + 1);
+    const rest = Math.min(count - ahead.count, Math.max(Math.ceil(room), 1));
+    const wanted = Math.min(Math.ceil(rest * this.shares[index]) + 1, rest);
+    const found = source.peek?.(ahead.run, wanted, bound, boundLength, isBoundInclusive) ?? 0;
+    if (found === 0) {
+      if (ahead.count < SHORTEST_RUN) this.singles = SINGLES;
+      return false;
+    }
+    ahead.add(index, found);
+    this.notePeeked(index, ahead);
+    return true;
+  }
+
+  /**
+   * Moves the source at a place of the order on from the key of the first one, which is its own, and
+   * puts it where it belongs. False where values had to be read before, and there was no room for all.
+   */
+  private pass(from: number, run: EntryRun, ahead: Lookahead): boolean {
+    const { order } = this;
+    const { shared, passed } = ahead;
+    const index = order[from];
+    // Bytes that its key shares with the one before the place reached.
+    let common: number;
+    if (passed[index] + 1 < ahead.peeked[index]) {
+      passed[index]++;
+      this.notePeeked(index, ahead);
+      common = ahead.run.keyShared[ahead.firsts[index] + passed[index]];
+    } else {
+      if (run.hasValues && !this.readValues(run, ahead)) return false;
+      common = this.stepBehind(index, ahead);
+      if (common < 0) {
+        this.remove(from);
+        for (let place = from; place < this.size; place++) shared[place] = shared[place + 1];
+        return true;
+      }
+    }
+    let place = from;
+    for (; place + 1 < this.size; place++) {
+      const next = shared[place + 1];
+      if (common > next) break;
+      if (common === next) {
+        const other = order[place + 1];
+        const longer = this.sharedBytes(index, other, common);
+        if (this.isBefore(index, other, longer)) {
+          shared[place + 1] = longer;
+          break;
+        }
+        common = longer;
+      }
+      order[place] = order[place + 1];
+      shared[place] = next;
+    }
+    order[place] = index;
+    shared[place] = common;
+    return true;
+  }
+
+  /**
+   * Moves source `index` itself behind the keys that were peeked at. Returns how many bytes its key
+   * shares with the one that it leaves, which is that of the first source; below 0 off the end.
+   */
+  private stepBehind(index: number, ahead: Lookahead): number {
+    const { keys, starts, ends, order } = this;
+    const key = keys[order[0]];
+    const start = starts[order[0]];
+    const end = ends[order[0]];
+    const source = this.sources[index];
+    if (ahead.peeked[index] > 0) {
+      const skip = ahead.passed[index];
+      source.moveAhead?.(ahead.run, ahead.firsts[index] + skip, skip);
+      ahead.peeked[index] = 0;
+    }
+    if (this.isForward) source.next();
+    else source.prev();
+    if (!this.note(index)) return -1;
+    return commonPrefixLength(keys[index], 0, ends[index], key, start, end);
+  }
+
+  /**
+   * Takes the key of source `index` that was peeked at for the one at which it stands. The buffer may
+   * be replaced when others are peeked at, but the bytes in this one stay.
+   */
+  private notePeeked(index: number, { run, firsts, passed }: Lookahead): void {
+    const slot = firsts[index] + passed[index];
+    this.keys[index] = run.keys.buffer;
+    this.starts[index] = run.keyStarts[slot];
+    this.ends[index] = run.keyEnds[slot];
+  }
+
+  /** Reads the values of the merged entries that have none yet; false where there is no room for all. */
+  private readValues(run: EntryRun, ahead: Lookahead): boolean {
+    while (ahead.valueCount < ahead.count) {
+      const i = ahead.valueCount;
+      const wanted = ahead.stretchFrom(i);
+      const source = this.sources[ahead.owners[i]];
+      const read = source.appendValues?.(run, ahead.skips[i], wanted) ?? 0;
+      ahead.valueCount += read;
+      if (read < wanted) return false;
+    }
+    return true;
+  }
+
+  /** Moves the sources themselves to where they are behind, or at the last of, the entries that were read. */
+  private settle(ahead: Lookahead, read: number): void {
+    const { sources, shares } = this;
+    const { run, firsts, peeked, passed, taken } = ahead;
+    const isCut = read < ahead.count;
+    if (isCut) {
+      ahead.cut(read);
+      this.isPast = read > 0;
+    }
+    for (let i = 0; i < sources.length; i++) {
+      if (read >= SHORTEST_RUN) shares[i] = taken[i] / read;
+      if (peeked[i] === 0) continue;
+      sources[i].moveAhead?.(run, firsts[i] + passed[i], passed[i]);
+      this.note(i);
+    }
+    if (isCut) this.sort();
+    this.skipHidden();
   }
 
   /** Puts every source past the current key in the new direction. */
@@ -188,17 +422,22 @@ export class MergeCursor implements Cursor {
     this.build(isForward);
   }
 
-  /** Makes the heap anew from the sources' positions. */
+  /** Makes the order anew from the sources' positions. */
   private build(isForward: boolean): void {
     this.isForward = isForward;
-    this.stay = 1;
-    this.heapSize = 0;
-    this.runnerUp = 0;
+    this.isPast = false;
+    this.singles = 0;
+    this.failure = undefined;
+    this.size = 0;
     for (let i = 0; i < this.sources.length; i++) {
-      if (this.note(i)) this.heap[this.heapSize++] = i;
+      if (this.note(i)) this.order[this.size++] = i;
     }
-    for (let i = (this.heapSize >> 1) - 1; i >= 0; i--) this.siftDown(i);
+    this.sort();
     this.skipHidden();
+  }
+
+  private sort(): void {
+    for (let place = this.size - 2; place >= 0; place--) this.putBack(place);
   }
 
   /** Keeps the key at which source `index` stands; false where it is off its end. */
@@ -206,104 +445,91 @@ export class MergeCursor implements Cursor {
     const source = this.sources[index];
     if (!source.isValid) return false;
     this.keys[index] = source.key;
-    this.lengths[index] = source.keyLength;
+    this.starts[index] = 0;
+    this.ends[index] = source.keyLength;
     return true;
   }
 
-  private advanceRoot(): void {
-    const { heap, sources } = this;
-    const root = heap[0];
-    if (this.isForward) sources[root].next();
-    else sources[root].prev();
-    if (this.note(root)) {
-      const next = this.nextRoot();
-      if (next === 0 || this.isBefore(root, heap[next])) {
-        this.stay++;
-        if (next !== 0 && this.isRootKey(next)) this.skipHidden();
-        return;
-      }
-      heap[0] = heap[next];
-      heap[next] = root;
-      this.siftDown(next);
-    } else {
-      heap[0] = heap[--this.heapSize];
-      if (this.heapSize > 0) this.siftDown(0);
-    }
-    this.stays[root] = this.stay;
-    this.stay = 1;
-    this.runnerUp = 0;
-    this.skipHidden();
-  }
-
-  /** Whether a bound comes before the key of source `index`, in the direction of travel. */
-  private isWithin(bound: Uint8Array, boundLength: number, index: number): boolean {
-    const order = compareRanges(bound, 0, boundLength, this.keys[index], 0, this.lengths[index]);
-    return this.isForward ? order < 0 : order > 0;
-  }
-
-  /** Position of the lesser of the root's children; 0 where it has none. */
-  private nextRoot(): number {
-    const { heap, heapSize } = this;
-    if (this.runnerUp === 0 && heapSize > 1) {
-      this.runnerUp = heapSize > 2 && this.isBefore(heap[2], heap[1]) ? 2 : 1;
-    }
-    return this.runnerUp;
-  }
-
-  /** Moves the source at heap position `i`, which is not the root, one step, and restores the heap. */
-  private advance(i: number): void {
-    const index = this.heap[i];
+  /** Moves the source at a place of the order one step, and puts it where it belongs then. */
+  private advance(place: number): void {
+    const { order } = this;
+    const index = order[place];
     if (this.isForward) this.sources[index].next();
     else this.sources[index].prev();
-    if (!this.note(index)) this.heap[i] = this.heap[--this.heapSize];
-    if (i < this.heapSize) this.siftDown(i);
-    this.runnerUp = 0;
+    if (this.note(index)) this.putBack(place);
+    else this.remove(place);
   }
 
-  /** Moves on the older sources that stand at the root's key. They are found among its children. */
-  private skipHidden(): void {
-    while (this.heapSize > 1 && this.isRootKey(1)) this.advance(1);
-    while (this.heapSize > 2 && this.isRootKey(2)) this.advance(2);
+  private remove(from: number): void {
+    this.size--;
+    for (let place = from; place < this.size; place++) this.order[place] = this.order[place + 1];
   }
 
-  private isRootKey(i: number): boolean {
-    const { heap, keys, lengths } = this;
-    const root = heap[0];
-    const other = heap[i];
-    const len = lengths[root];
-    if (lengths[other] !== len) return false;
-    const a = keys[root];
-    const b = keys[other];
-    // Neighbours in key order differ late: the last byte tells most of them apart.
-    if (len > 0 && a[len - 1] !== b[len - 1]) return false;
-    return commonPrefixLength(a, 0, len, b, 0, len) === len;
-  }
-
-  private siftDown(start: number): void {
-    const heap = this.heap;
-    const size = this.heapSize;
-    const moved = heap[start];
-    let i = start;
-    for (;;) {
-      let child = 2 * i + 1;
-      if (child >= size) break;
-      if (child + 1 < size && this.isBefore(heap[child + 1], heap[child])) child++;
-      if (!this.isBefore(heap[child], moved)) break;
-      heap[i] = heap[child];
-      i = child;
+  /** Puts the source at a place of the order, behind which all is in order, where it belongs. */
+  private putBack(from: number): void {
+    const { order, size } = this;
+    const index = order[from];
+    let place = from;
+    for (; place + 1 < size; place++) {
+      const other = order[place + 1];
+      if (this.isBefore(index, other, 0)) break;
+      order[place] = other;
     }
-    heap[i] = moved;
+    order[place] = index;
   }
 
-  /** Whether source x is yielded before source y: by key in the direction of travel, then by age. */
-  private isBefore(x: number, y: number): boolean {
-    const order = this.order(x, y);
+  /** Moves on the older sources that stand at the key of the first. */
+  private skipHidden(): void {
+    while (this.size > 1 && this.isAtFirstKey(this.order[1])) this.advance(1);
+  }
+
+  private isAtFirstKey(other: number): boolean {
+    const { keys, starts, ends } = this;
+    const first = this.order[0];
+    const length = ends[first] - starts[first];
+    if (ends[other] - starts[other] !== length) return false;
+    // Neighbours in key order differ late: the last byte tells most of them apart.
+    if (length > 0 && keys[first][ends[first] - 1] !== keys[other][ends[other] - 1]) return false;
+    return this.sharedBytes(first, other, 0) === length;
+  }
+
+  /** Whether the key of source `index` is not within a bound, in the direction of travel. */
+  private isBeyond(
+    index: number,
+    bound: Uint8Array,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): boolean {
+    const { keys, starts, ends } = this;
+    const order = compareRanges(keys[index], starts[index], ends[index], bound, 0, boundLength);
+    if (order === 0) return !isBoundInclusive;
+    return this.isForward === order > 0;
+  }
+
+  /** Bytes that the keys of sources x and y share, of which the first `known` are known to be. */
+  private sharedBytes(x: number, y: number, known: number): number {
+    const { keys, starts, ends } = this;
+    return (
+      known +
+      commonPrefixLength(keys[x], starts[x] + known, ends[x], keys[y], starts[y] + known, ends[y])
+    );
+  }
+
+  /**
+   * Whether source x is yielded before source y: by key in the direction of travel, then by age. The
+   * first `known` bytes of their keys are known to be the same.
+   */
+  private isBefore(x: number, y: number, known: number): boolean {
+    const { keys, starts, ends } = this;
+    const order = compareRanges(
+      keys[x],
+      starts[x] + known,
+      ends[x],
+      keys[y],
+      starts[y] + known,
+      ends[y],
+    );
     if (order === 0) return x < y;
     return this.isForward === order < 0;
-  }
-
-  private order(x: number, y: number): number {
-    const { keys, lengths } = this;
-    return compareRanges(keys[x], 0, lengths[x], keys[y], 0, lengths[y]);
   }
 }

@@ -128,14 +128,36 @@ export class SegmentCursor implements Cursor {
     isBoundInclusive: boolean,
   ): number {
     const { keys, values } = this;
-    const { ordinal } = keys;
-    let read = this.putsFrom(ordinal, Math.min(count, run.capacity - run.count), run.isReverse);
-    if (run.hasValues) read = values.openRun(ordinal, read, run.isReverse);
+    let read = this.peek(run, count, bound, boundLength, isBoundInclusive);
     if (read === 0) return 0;
-    read = keys.appendRun(run, read, bound, boundLength, isBoundInclusive);
-    if (run.hasValues) read = values.appendRun(run, read);
+    if (run.hasValues) read = values.appendRun(run, 0, read);
     keys.finishRun(run, read);
     return read;
+  }
+
+  peek(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { keys } = this;
+    const { ordinal } = keys;
+    let found = this.putsFrom(ordinal, Math.min(count, run.capacity - run.count), run.isReverse);
+    if (run.hasValues) found = this.values.openRun(ordinal, found, run.isReverse);
+    if (found === 0) return 0;
+    return keys.appendRun(run, found, bound, boundLength, isBoundInclusive);
+  }
+
+  appendValues(run: EntryRun, skip: number, count: number): number {
+    const read = this.values.appendRun(run, skip, count);
+    run.count += read;
+    return read;
+  }
+
+  moveAhead(run: EntryRun, slot: number, skip: number): void {
+    this.keys.moveAhead(run, slot, skip);
   }
 
   appendKey(output: ByteWriter): void {

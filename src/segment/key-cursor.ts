@@ -114,7 +114,7 @@ export class KeyCursor {
   /**
    * Appends the key that the cursor is at, and those that follow in the run's direction, behind the
    * entries of the run: at most `count`, which is 1 or more, and only keys of this block. Returns how
-   * many; `finishRun` is to follow.
+   * many; `finishRun` or `moveAhead` is to follow.
    *
    * Either way the keys are made in their order, each from the one before it. Forward, the bytes
    * that both share tell of most keys whether they are within the bound: where they are more than
@@ -129,7 +129,7 @@ export class KeyCursor {
     isBoundInclusive: boolean,
   ): number {
     const { block, buffer, position } = this;
-    const { keys, keyStarts, keyEnds, maxBytes, isReverse } = run;
+    const { keys, keyStarts, keyEnds, keyShared, maxBytes, isReverse } = run;
     const room = isReverse ? position + 1 : this.blockKeys - position;
     const wanted = Math.min(count, room);
     const first = isReverse ? position - wanted + 1 : position;
@@ -162,6 +162,7 @@ export class KeyCursor {
         }
         matched += commonPrefixLength(keys.buffer, from, keys.length, bound, matched, boundLength);
       }
+      keyShared[isReverse ? slot : slot + 1] = shared;
       slot += step;
       keyStarts[slot] = start;
       keyEnds[slot] = keys.length;
@@ -185,15 +186,19 @@ export class KeyCursor {
 
   /** Moves to the last of `count` entries that were appended to the run, and counts them there. */
   finishRun(run: EntryRun, count: number): void {
-    const { buffer } = this;
-    const last = run.count + count - 1;
     run.count += count;
-    const moved = run.isReverse ? 1 - count : count - 1;
+    this.moveAhead(run, run.count - 1, count - 1);
+    run.endsBlock = this.position === (run.isReverse ? 0 : this.blockKeys - 1);
+  }
+
+  /** Moves `skip` keys ahead in the run's direction, to the key that `appendRun` put into `slot`. */
+  moveAhead(run: EntryRun, slot: number, skip: number): void {
+    const { buffer } = this;
+    const moved = run.isReverse ? -skip : skip;
     this.ordinal += moved;
     this.position += moved;
-    run.endsBlock = this.position === (run.isReverse ? 0 : this.blockKeys - 1);
-    const start = run.keyStarts[last];
-    buffer.length = run.keyEnds[last] - start;
+    const start = run.keyStarts[slot];
+    buffer.length = run.keyEnds[slot] - start;
     buffer.write(0, run.keys.buffer, start, buffer.length);
   }
 

@@ -149,11 +149,11 @@ export class ValueDecoder {
   }
 
   /**
-   * Appends the values that `openRun` found to a run, which has the keys of its next `count`
-   * entries already; in a run backward the last value found is the first. Returns how many there
-   * was room for.
+   * Appends `count` of the values that `openRun` found, but for the first `skip`, to a run, which has
+   * the keys of its next `count` entries already; in a run backward the last value found is the
+   * first. Returns how many there was room for.
    */
-  appendRun(run: EntryRun, count: number, file: string, fileOffset: number): number {
+  appendRun(run: EntryRun, skip: number, count: number, file: string, fileOffset: number): number {
     const { bytes, start: imageStart, encoding, starts, lengths, found } = this;
     const { keys, keyStarts, keyEnds, valueStarts, valueEnds, maxBytes, isReverse } = run;
     const { decoded } = run.value;
@@ -164,7 +164,7 @@ export class ValueDecoder {
     let previousTo = -1;
     for (let i = 0; i < count; i++) {
       if (decoded.length >= maxBytes) return i;
-      const at = isReverse ? found - 1 - i : i;
+      const at = isReverse ? found - 1 - skip - i : skip + i;
       const slot = run.count + i;
       const from = imageStart + starts[at];
       const to = from + lengths[at];

@@ -99,10 +99,15 @@ export class ValueScanner {
     return this.decoder.openRun(first, found) ? found : 0;
   }
 
-  /** Appends the first `count` of the values that were opened to the run. Returns how many it takes. */
-  appendRun(run: EntryRun, count: number): number {
+  /**
+   * Appends `count` of the values that were opened to the run, but for the first `skip`. Returns how
+   * many it takes. Since then other cursors may have read.
+   */
+  appendRun(run: EntryRun, skip: number, count: number): number {
     const { reader } = this;
-    return this.decoder.appendRun(run, count, reader.file.path, reader.index.offsets[this.block]);
+    this.stay();
+    const offset = reader.index.offsets[this.block];
+    return this.decoder.appendRun(run, skip, count, reader.file.path, offset);
   }
 
   /** As `viewValue`, unless it lies in a value log: then false, and the decoder's `place` says where. */
@@ -122,7 +127,12 @@ export class ValueScanner {
   /** Makes the image that the decoder has that of the ordinal's block. */
   private open(ordinal: number): void {
     if (ordinal < this.firstOrdinal || ordinal >= this.endOrdinal) this.moveTo(ordinal);
-    else if (this.seenChanges !== IS_OWN && this.seenChanges !== this.reader.cache.changeCount) {
+    else this.stay();
+  }
+
+  /** Finds the block anew where its image may have left the place in the cache at which it is read. */
+  private stay(): void {
+    if (this.seenChanges !== IS_OWN && this.seenChanges !== this.reader.cache.changeCount) {
       this.jumpTo(this.block);
     }
   }

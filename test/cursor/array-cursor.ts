@@ -23,9 +23,9 @@ export interface ArrayEntry {
 export class ArrayCursor implements Cursor {
   readonly key: Uint8Array = new Uint8Array(64);
   keyLength = 0;
-  private readonly entries: readonly ArrayEntry[];
+  protected readonly entries: readonly ArrayEntry[];
   private readonly valueBuffer: Uint8Array = new Uint8Array(512);
-  private index = -1;
+  protected index = -1;
 
   constructor(entries: readonly ArrayEntry[]) {
     this.entries = entries;
@@ -91,7 +91,7 @@ export class ArrayCursor implements Cursor {
     this.moveTo(this.index - 1);
   }
 
-  private moveTo(index: number): void {
+  protected moveTo(index: number): void {
     this.index = index;
     this.key.fill(0xee);
     this.valueBuffer.fill(0xee);
@@ -107,8 +107,12 @@ export class ArrayCursor implements Cursor {
   }
 }
 
-/** An ArrayCursor that reads several entries at once. */
+/** An ArrayCursor that reads several entries at once, and can be peeked at. */
 export class RunCursor extends ArrayCursor {
+  /** Where it stood when it was peeked at, and how many entries were shown. */
+  private from = 0;
+  private shown = 0;
+
   readRun(
     run: EntryRun,
     count: number,
@@ -116,31 +120,73 @@ export class RunCursor extends ArrayCursor {
     boundLength: number,
     isBoundInclusive: boolean,
   ): number {
-    const { isReverse, keys, value } = run;
-    const first = run.count;
+    const found = this.peek(run, count, bound, boundLength, isBoundInclusive);
+    if (found === 0) return 0;
+    const read = run.hasValues ? this.appendValues(run, 0, found) : found;
+    if (!run.hasValues) run.count += found;
+    this.moveAhead(run, run.count - 1, read - 1);
+    return read;
+  }
+
+  peek(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { isReverse, keys, keyStarts, keyEnds, keyShared } = run;
     const limit = bound?.slice(0, boundLength);
-    while (run.count < first + count && !run.isFull) {
-      run.keyStarts[run.count] = keys.length;
-      this.appendKey(keys);
-      run.keyEnds[run.count] = keys.length;
-      run.valueStarts[run.count] = value.decoded.length;
-      value.decoded.append(this.value());
-      run.valueEnds[run.count] = value.decoded.length;
-      run.count++;
-      if (isReverse) this.prev();
-      else this.next();
+    const wanted = Math.min(count, run.capacity - run.count);
+    this.from = this.index;
+    this.shown = 0;
+    for (; this.shown < wanted; this.shown++) {
+      const entry = this.entries[this.indexAhead(this.shown, isReverse)];
+      if (entry === undefined || entry.kind !== EntryKind.put) break;
       const order =
-        this.isValid && limit !== undefined
-          ? compareBytes(this.key.subarray(0, this.keyLength), limit) * (isReverse ? -1 : 1)
-          : -1;
-      const isWithin = order < 0 || (order === 0 && isBoundInclusive);
-      if (this.isValid && isWithin && this.kind === EntryKind.put) continue;
-      break;
+        limit === undefined ? -1 : compareBytes(entry.key, limit) * (isReverse ? -1 : 1);
+      // The first is not looked at: who asks knows that it is within.
+      if (this.shown > 0 && (order > 0 || (order === 0 && !isBoundInclusive))) break;
+      const slot = run.count + this.shown;
+      const before =
+        this.shown > 0 ? keys.buffer.slice(keyStarts[slot - 1], keyEnds[slot - 1]) : [];
+      let shared = 0;
+      while (shared < before.length && before[shared] === entry.key[shared]) shared++;
+      keyShared[slot] = shared;
+      keyStarts[slot] = keys.length;
+      keys.append(entry.key);
+      keyEnds[slot] = keys.length;
     }
-    // It is to stand at the last that was read.
-    const last = keys.buffer.slice(run.keyStarts[run.count - 1], run.keyEnds[run.count - 1]);
-    this.seek(last, last.length);
-    return run.count - first;
+    // Until it is moved it may not be asked for its key.
+    if (this.shown > 0) this.key.fill(0xdd);
+    return this.shown;
+  }
+
+  appendValues(run: EntryRun, skip: number, count: number): number {
+    const { isReverse, keys, value, hasValues } = run;
+    if (!hasValues) throw new RangeError("values were not asked for");
+    let read = 0;
+    for (; read < count && value.decoded.length < run.maxBytes; read++) {
+      if (skip + read >= this.shown) throw new RangeError("the value was not peeked at");
+      const entry = this.entries[this.indexAhead(skip + read, isReverse)];
+      const slot = run.count;
+      expect(keys.buffer.slice(run.keyStarts[slot], run.keyEnds[slot])).toEqual(entry.key);
+      run.valueStarts[slot] = value.decoded.length;
+      value.decoded.append(entry.value);
+      run.valueEnds[slot] = value.decoded.length;
+      run.count++;
+    }
+    return read;
+  }
+
+  moveAhead(run: EntryRun, slot: number, skip: number): void {
+    this.moveTo(this.indexAhead(skip, run.isReverse));
+    const key = run.keys.buffer.slice(run.keyStarts[slot], run.keyEnds[slot]);
+    expect(this.key.slice(0, this.keyLength)).toEqual(key);
+  }
+
+  private indexAhead(skip: number, isReverse: boolean): number {
+    return isReverse ? this.from - skip : this.from + skip;
   }
 }
 

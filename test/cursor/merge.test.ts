@@ -30,7 +30,123 @@ function copyOf(cursor: Cursor): ArrayEntry {
   return { key, kind: cursor.kind, value: cursor.value().slice() };
 }
 
+/** How to read: forward or back, with values or without, and in runs of which sizes. */
+interface Reading {
+  readonly isReverse: boolean;
+  readonly hasValues: boolean;
+  readonly capacity: number;
+  readonly maxBytes: number;
+  readonly counts: readonly number[];
+  readonly turns: readonly boolean[];
+}
+
+const anyReading: fc.Arbitrary<Reading> = fc.record({
+  isReverse: fc.boolean(),
+  hasValues: fc.boolean(),
+  capacity: fc.integer({ min: 1, max: 12 }),
+  maxBytes: fc.constantFrom(1, 12, 25, 100),
+  counts: fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 4 }),
+  turns: fc.array(fc.boolean(), { minLength: 1, maxLength: 4 }),
+});
+
+type End = readonly [key: Uint8Array, isInclusive: boolean] | undefined;
+
+function isWithin(key: Uint8Array, isReverse: boolean, end: End): boolean {
+  if (end === undefined) return true;
+  const order = compareBytes(key, end[0]) * (isReverse ? -1 : 1);
+  return order < 0 || (order === 0 && end[1]);
+}
+
+/** What a reading makes known of an entry. */
+function shown({ key, kind, value }: ArrayEntry, hasValues: boolean): ArrayEntry {
+  return { key, kind, value: hasValues ? value : new Uint8Array(0) };
+}
+
+/** Entries by runs, two of which are sometimes in one EntryRun; what no run has is read in single steps. */
+function* readByRuns(cursor: MergeCursor, reading: Reading, end: End): Generator<ArrayEntry> {
+  const { isReverse, hasValues, capacity, maxBytes, counts, turns } = reading;
+  const run = new EntryRun(capacity, maxBytes);
+  run.isReverse = isReverse;
+  run.hasValues = hasValues;
+  const [bound, isInclusive] = end ?? [undefined, false];
+  if (isReverse) cursor.seekToLast();
+  else cursor.seekToFirst();
+  for (
+    let i = 0;
+    cursor.isValid && isWithin(cursor.key.slice(0, cursor.keyLength), isReverse, end);
+    i++
+  ) {
+    if (i % 2 === 0 || run.isFull) run.clear();
+    const first = run.count;
+    const count = counts[i % counts.length];
+    const length = bound?.length ?? 0;
+    const isPut = cursor.kind === EntryKind.put;
+    const read = isPut ? cursor.readRun(run, count, bound, length, isInclusive) : 0;
+    expect(run.count).toBe(first + read);
+    expect(read).toBeLessThanOrEqual(count);
+    for (let at = first; at < run.count; at++) {
+      const key = run.keys.buffer.slice(run.keyStarts[at], run.keyEnds[at]);
+      const { buffer } = run.value.decoded;
+      const value = hasValues
+        ? buffer.slice(run.valueStarts[at], run.valueEnds[at])
+        : new Uint8Array(0);
+      yield { key, kind: EntryKind.put, value };
+    }
+    if (read === 0) yield shown(copyOf(cursor), hasValues);
+    if (isReverse) cursor.prev();
+    else cursor.next();
+    if (!cursor.isValid || !turns[i % turns.length]) continue;
+    // There and back is the same entry, if there is one there.
+    if (isReverse) cursor.next();
+    else cursor.prev();
+    if (!cursor.isValid && isReverse) cursor.seekToLast();
+    else if (!cursor.isValid) cursor.seekToFirst();
+    else if (isReverse) cursor.prev();
+    else cursor.next();
+  }
+}
+
+/** A source of which one entry cannot be reached. */
+class FailingCursor extends RunCursor {
+  isWhole = false;
+  private readonly badIndex: number;
+  private readonly error: Error;
+
+  constructor(entries: readonly ArrayEntry[], badIndex: number, error: Error) {
+    super(entries);
+    this.badIndex = badIndex;
+    this.error = error;
+  }
+
+  protected override moveTo(index: number): void {
+    if (index === this.badIndex && !this.isWhole) throw this.error;
+    super.moveTo(index);
+  }
+
+  override peek(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const distance = run.isReverse ? this.index - this.badIndex : this.badIndex - this.index;
+    if (!this.isWhole && distance >= 0 && distance < count) throw this.error;
+    return super.peek(run, count, bound, boundLength, isBoundInclusive);
+  }
+}
+
 const anySources = fc.array(anyEntries, { maxLength: 6 });
+
+/** The same with values that fill a run before its keys do. */
+const anyFillingSources = anySources.map((sources) =>
+  sources.map((entries) =>
+    entries.map((entry) => ({
+      ...entry,
+      value: Uint8Array.from({ length: 24 }, (_, i) => entry.value[i % 3] ?? i),
+    })),
+  ),
+);
 
 describe("MergeCursor", () => {
   test("walks as one sorted array would, in both directions, the newest of each key winning", () => {
@@ -56,73 +172,99 @@ describe("MergeCursor", () => {
     );
   });
 
-  test("reads runs of one source, up to the next key of another or the bound", () => {
+  test("reads runs of all sources that can be peeked at, up to the bound", () => {
     fc.assert(
       fc.property(
-        anySources,
-        fc.boolean(),
+        fc.oneof(anySources, anyFillingSources),
+        fc.infiniteStream(fc.constantFrom(true, true, true, false)),
+        anyReading,
         fc.option(fc.tuple(anyKey, fc.boolean()), { nil: undefined }),
-        (sources, isReverse, end) => {
+        (sources, canPeek, reading, end) => {
           const cursor = new MergeCursor(
-            sources.map((entries, i) =>
-              i % 3 === 2 ? new ArrayCursor(entries) : new RunCursor(entries),
+            sources.map((entries) =>
+              canPeek.next().value ? new RunCursor(entries) : new ArrayCursor(entries),
             ),
           );
-          const run = new EntryRun(8, 100);
-          run.isReverse = isReverse;
           const found: ArrayEntry[] = [];
-          const isWithin = (key: Uint8Array): boolean => {
-            if (end === undefined) return true;
-            const order = compareBytes(key, end[0]) * (isReverse ? -1 : 1);
-            return order < 0 || (order === 0 && end[1]);
-          };
-          if (isReverse) cursor.seekToLast();
-          else cursor.seekToFirst();
-          while (cursor.isValid && isWithin(cursor.key.slice(0, cursor.keyLength))) {
-            run.clear();
-            const [bound, isInclusive] = end ?? [undefined, false];
-            const length = bound?.length ?? 0;
-            const read =
-              cursor.kind === EntryKind.put
-                ? cursor.readRun(run, 8, bound, length, isInclusive)
-                : 0;
-            for (let i = 0; i < read; i++) {
-              const { buffer } = run.value.decoded;
-              const key = run.keys.buffer.slice(run.keyStarts[i], run.keyEnds[i]);
-              const value = buffer.slice(run.valueStarts[i], run.valueEnds[i]);
-              found.push({ key, kind: EntryKind.put, value });
-            }
-            if (read === 0) found.push(copyOf(cursor));
-            if (isReverse) cursor.prev();
-            else cursor.next();
-          }
-          const expected = merged(sources).filter(({ key }) => isWithin(key));
+          for (const entry of readByRuns(cursor, reading, end)) found.push(entry);
+          const { isReverse, hasValues } = reading;
+          const expected = merged(sources).filter(({ key }) => isWithin(key, isReverse, end));
           if (isReverse) expected.reverse();
-          expect(found).toEqual(expected.map(({ key, kind, value }) => ({ key, kind, value })));
+          expect(found).toEqual(expected.map((entry) => shown(entry, hasValues)));
         },
       ),
+      { numRuns: 500 },
+    );
+  });
+
+  test("yields what comes before an error, then the error, and nothing until the next seek", () => {
+    fc.assert(
+      fc.property(anySources, fc.nat(5), fc.nat(40), anyReading, (sources, bad, at, reading) => {
+        const error = new Error("unreadable");
+        const cursors = sources.map((entries, i) =>
+          i === bad
+            ? new FailingCursor(entries, at % (entries.length + 1), error)
+            : new RunCursor(entries),
+        );
+        const cursor = new MergeCursor(cursors);
+        const { isReverse, hasValues } = reading;
+        const expected = merged(sources);
+        if (isReverse) expected.reverse();
+        const found: ArrayEntry[] = [];
+        let caught: unknown;
+        try {
+          for (const entry of readByRuns(cursor, reading, undefined)) found.push(entry);
+        } catch (thrown) {
+          caught = thrown;
+        }
+        const known = expected.map((entry) => shown(entry, hasValues));
+        expect(found).toEqual(caught === undefined ? known : known.slice(0, found.length));
+        expect([undefined, error]).toContain(caught);
+        for (const source of cursors) if (source instanceof FailingCursor) source.isWhole = true;
+        found.length = 0;
+        for (const entry of readByRuns(cursor, reading, undefined)) found.push(entry);
+        expect(found).toEqual(known);
+      }),
       { numRuns: 300 },
     );
   });
 
-  test("reads singly what sources take turns at, and as runs what one of them goes on with", () => {
-    const entry = (key: number): ArrayEntry => {
-      return { key: Uint8Array.of(key), kind: EntryKind.put, value: Uint8Array.of(key) };
-    };
-    const odd = [1, 3, 5].map(entry);
-    const evenThenAll = [0, 2, 4, 6, 7, 8, 9, 10, 11, 12].map(entry);
-    const cursor = new MergeCursor([new RunCursor(odd), new RunCursor(evenThenAll)]);
+  test("keeps an error until the entries before it were moved over", () => {
+    const entry = (key: number): ArrayEntry => ({
+      key: Uint8Array.of(key),
+      kind: 1,
+      value: new Uint8Array(0),
+    });
+    const error = new Error("unreadable");
+    const bad = new FailingCursor([2, 4, 6].map(entry), 1, error);
+    const cursor = new MergeCursor([bad, new RunCursor([1, 3, 5].map(entry))]);
+    const run = new EntryRun(8, 100);
+    cursor.seekToFirst();
+    // 2 may be read, but not 4.
+    expect(cursor.readRun(run, 8, undefined, 0, false)).toBe(1);
+    expect(() => cursor.next()).toThrow(error);
+    expect(() => cursor.prev()).toThrow(error);
+    expect(() => cursor.readRun(run, 8, undefined, 0, false)).toThrow(error);
+    cursor.seekToLast();
+    expect(read(cursor)).toEqual(entry(6));
+  });
+
+  test("reads singly for a while where a source that cannot be peeked at takes turns", () => {
+    const entry = (key: number): ArrayEntry => ({
+      key: Uint8Array.of(key),
+      kind: 1,
+      value: new Uint8Array(0),
+    });
+    const odd = new ArrayCursor([1, 3, 5].map(entry));
+    const others = new RunCursor([0, 2, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14].map(entry));
+    const cursor = new MergeCursor([odd, others]);
     const run = new EntryRun(16, 100);
-    const readAll = (): number[] => {
-      const reads: number[] = [];
-      for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
-        reads.push(cursor.readRun(run, 3, undefined, 0, false));
-      }
-      return reads;
-    };
-    // Of neither source is it known at first; 6 and 7 come before it shows that the second goes on.
-    expect(readAll()).toEqual([1, 1, 0, 0, 0, 0, 0, 0, 3, 2]);
-    expect([...run.keys.buffer.subarray(0, run.keys.length)]).toEqual([0, 1, 8, 9, 10, 11, 12]);
+    const reads: number[] = [];
+    for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+      reads.push(cursor.readRun(run, 3, undefined, 0, false));
+    }
+    // 0; 1 to 8 one by one, during which the second source is left alone.
+    expect(reads).toEqual([1, 0, 0, 0, 0, 0, 3, 3, 3]);
   });
 
   test("turns around at a key longer than any before", () => {

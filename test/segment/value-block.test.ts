@@ -332,7 +332,7 @@ describe("a block of equal values", () => {
           run.keyEnds[i] = run.keys.length;
         }
         expect(decoder.openRun(0, count)).toBe(true);
-        expect(decoder.appendRun(run, count, "file", 0)).toBe(count);
+        expect(decoder.appendRun(run, 0, count, "file", 0)).toBe(count);
         const read = Array.from({ length: count }, (_, i) =>
           run.value.decoded.buffer.slice(run.valueStarts[i], run.valueEnds[i]),
         );
