@@ -124,6 +124,8 @@ export interface BackgroundHost {
   replaceSources(sources: Sources): void;
   /** File number of the oldest log that holds writes of the memtable. */
   firstLogOf(memtable: Memtable): number;
+  /** Resolves once a manifest may call any log the oldest needed. */
+  logFounded(): Promise<void>;
   /** Removes logs below a number: their writes are all in runs. */
   removeLogsBelow(fileNumber: number): Promise<void>;
   /** Milliseconds of a monotonic clock. */
@@ -544,6 +546,7 @@ export class Background {
     const { host } = this;
     const added = { segments: run, valueLogs, sections };
     try {
+      if (progress.oldestWal !== undefined) await host.logFounded();
       await host.versions.edit(
         added,
         (manifest) => {

@@ -19,12 +19,15 @@
  * So readers see only what is as durable as was asked, a batch becomes visible at once, and the
  * order of acknowledgement is the order of the log.
  *
+ * After 4 a log with much that is not synced is synced ahead, beside the groups that follow (logs.ts).
+ *
  * A write may have a condition (group-writes.ts). It is decided when the group's turn has come, so
  * by every write before it in the log and by nothing else.
  *
  * A blocking write (`writeSync`) joins the open group, and then does at once, on the calling thread,
  * what would be done to the groups that wait, up to and including its own. It is refused where that
- * takes waiting: while a group or a task is under way, and when no memtable may be sealed.
+ * takes waiting: while a group or a task is under way, when no memtable may be sealed, and when the
+ * log must be synced while a sync ahead is under way.
  *
  * Writes that are never awaited cannot pile up: once those that wait take `maxPendingBytes`, they are
  * committed on the calling thread, and where that takes waiting, further ones are refused.
@@ -38,6 +41,7 @@ import { RecordBuilder, type RecordMark } from "./batch.ts";
 import type { DeadRange } from "./dead-range.ts";
 import { type Condition, ConditionalWrite, decide } from "./group-writes.ts";
 import { toUserError } from "./io-error.ts";
+import type { Logs } from "./logs.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
 import type { RowCache } from "./row-cache.ts";
@@ -53,6 +57,8 @@ export interface CommitHost {
   /** As `dead`; undefined where there is no row cache. */
   readonly rows: RowCache | undefined;
   readonly wal: WalWriter;
+  /** Sees to it that `wal` is synced. */
+  readonly logs: Pick<Logs, "sync" | "syncSync" | "syncAhead" | "isSyncing">;
   /** False until the first write since the open, before which `prepareLog` must be awaited. */
   readonly isLogReady: boolean;
   prepareLog(): Promise<void>;
@@ -214,7 +220,9 @@ export class Committer {
       this.pendingBytes -= group.record.writer.length - mark.length;
       group.record.rewind(mark);
       group.needsSync = needsSync;
-      throw busy("the memtables are full, or the lock has to be confirmed");
+      throw busy(
+        "the memtables are full, the log is being synced, or the lock has to be confirmed",
+      );
     }
     this.takeGroup(group);
     const failure = this.commitNow(group);
@@ -399,7 +407,7 @@ export class Committer {
     }
     const now = this.host.now();
     const needsToWait =
-      (group.needsSync && !this.syncPace.mayBlock(now)) ||
+      (group.needsSync && (this.host.logs.isSyncing || !this.syncPace.mayBlock(now))) ||
       !this.mayBlock(record, now) ||
       !this.host.lock.isHeld() ||
       !this.host.isLogReady ||
@@ -415,6 +423,7 @@ export class Committer {
     }
     if (!this.host.lock.isHeld()) return this.applyIfHeld(group);
     this.apply(group);
+    this.host.logs.syncAhead();
     return undefined;
   }
 
@@ -439,6 +448,7 @@ export class Committer {
       return;
     }
     this.apply(group);
+    this.host.logs.syncAhead();
   }
 
   /** For a thread that was stalled while the record was written: others may own the directory now. */
@@ -468,9 +478,12 @@ export class Committer {
   }
 
   /** Whether `commitNow` settles the group, be it with a failure. */
-  private canCommitNow({ record }: Group): boolean {
+  private canCommitNow({ record, needsSync }: Group): boolean {
     if (record.operationCount === 0 || !this.isWritable) return true;
-    return this.host.lock.isHeld() && (this.host.hasRoom(record) || this.host.canRotate());
+    const { host } = this;
+    if (!host.lock.isHeld()) return false;
+    if (!host.hasRoom(record)) return !host.logs.isSyncing && host.canRotate();
+    return !needsSync || !host.logs.isSyncing;
   }
 
   /** Settles the group on the calling thread. Returns why it failed, if it did. */
@@ -528,21 +541,13 @@ export class Committer {
   /** Makes everything appended so far durable. A failed sync is never tried again. */
   async syncLog(): Promise<void> {
     this.checkWritable();
-    try {
-      await this.host.wal.sync();
-    } catch (error) {
-      throw this.poisonWith(error);
-    }
+    await this.host.logs.sync();
   }
 
   /** As `syncLog`, blocking the thread. */
   syncLogSync(): void {
     this.checkWritable();
-    try {
-      this.host.wal.syncSync();
-    } catch (error) {
-      throw this.poisonWith(error);
-    }
+    this.host.logs.syncSync();
   }
 
   /** As `syncLogSync`; the pace learns from it. */

@@ -89,6 +89,10 @@ export interface StoreOptions
 /** Space a log takes ahead where each write is synced: a sync of space that is there already is faster. */
 const LOG_STEP_BYTES = 2 ** 18;
 
+/** A log is synced ahead whenever it has grown by so much, or by this part of a memtable. */
+const SYNC_AHEAD_BYTES = 2 ** 20;
+const SYNC_AHEAD_PART = 1 / 4;
+
 /** Writes of so many bytes may wait to be committed, and of `memtableBytes` if that is more. */
 const MIN_PENDING_BYTES = 2 ** 24;
 
@@ -199,8 +203,10 @@ export class Store implements CommitHost, BackgroundHost {
         fileNumbers,
         preallocateBytes:
           options.durability === "sync" ? Math.min(LOG_STEP_BYTES, options.memtableBytes) : 0,
+        aheadBytes: Math.min(SYNC_AHEAD_BYTES, options.memtableBytes * SYNC_AHEAD_PART),
         confirmLock: () => this.committer.confirmLock(),
         poison: (cause) => this.committer.poisonWith(cause),
+        onFailure: (error) => events.error(error),
         onLeftover: (path, cause) => reportLeftover(options, path, cause),
       },
       recovered.logs,
@@ -417,7 +423,8 @@ export class Store implements CommitHost, BackgroundHost {
 
   private startedLog(fileNumber: number): void {
     if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
-    void this.recordLog();
+    // That it failed has been told.
+    this.logs.founded().then(() => this.recordLog(), ignore);
   }
 
   get lock(): DirectoryLock {
@@ -525,7 +532,6 @@ export class Store implements CommitHost, BackgroundHost {
     await this.background.waitForRoom();
     await this.spareBuffers.looked;
     const memtable = this.nextMemtable(record);
-    if (this.logs.isWritable) await this.committer.syncLog();
     this.firstLogs.set(memtable, await this.logs.startNext());
     this.seal(memtable);
   }
@@ -542,7 +548,6 @@ export class Store implements CommitHost, BackgroundHost {
       return;
     }
     const memtable = this.nextMemtable(record);
-    if (this.logs.isWritable) this.committer.syncLogSync();
     this.firstLogs.set(memtable, this.logs.startNextSync());
     this.seal(memtable);
   }
@@ -635,6 +640,10 @@ export class Store implements CommitHost, BackgroundHost {
       this.recentWrites.overlook(lastSeqno);
       this.committer.skipTo(lastSeqno);
     });
+  }
+
+  logFounded(): Promise<void> {
+    return this.logs.founded();
   }
 
   removeLogsBelow(fileNumber: number): Promise<void> {

@@ -1,7 +1,11 @@
 /**
  * A file system as one process sees it. `kill` ends the process: what it did has happened, durable
  * or not, and what it does from then on never happens and never returns.
+ *
+ * Syncs of logs and of directories may be slow: they happen after some turns of the event loop, so
+ * that everything else goes on meanwhile.
  */
+import { setImmediate } from "node:timers/promises";
 import type { DirectoryLock, File, FileSystem, OpenMode } from "../../src/io/file-system.ts";
 
 /** A promise of its own each time: one for all would keep every process that ever waited for it. */
@@ -13,11 +17,14 @@ export class Process implements FileSystem {
   /** Resolves when the process was killed. */
   readonly death: Promise<void>;
   readonly #disk: FileSystem;
+  /** Turns of the event loop that a sync of a log or a directory waits. */
+  readonly #syncTurns: number;
   #isAlive: boolean;
   #die: () => void = () => {};
 
-  constructor(disk: FileSystem) {
+  constructor(disk: FileSystem, syncTurns = 0) {
     this.#disk = disk;
+    this.#syncTurns = syncTurns;
     this.#isAlive = true;
     this.death = new Promise((resolve) => {
       this.#die = resolve;
@@ -49,7 +56,7 @@ export class Process implements FileSystem {
       readSync: (target, position) => this.#runSync(() => file.readSync(target, position)),
       writeSync: (source, position) => this.#runSync(() => file.writeSync(source, position)),
       write: (source, position) => this.#run(() => file.write(source, position)),
-      sync: () => this.#run(() => file.sync()),
+      sync: () => this.#runLate(path.endsWith(".wal"), () => file.sync()),
       syncSync: () => this.#runSync(() => file.syncSync()),
       truncate: (length) => this.#run(() => file.truncate(length)),
       close: () => this.#run(() => file.close()),
@@ -79,7 +86,7 @@ export class Process implements FileSystem {
   }
 
   syncDirectory(directory: string): Promise<void> {
-    return this.#run(() => this.#disk.syncDirectory(directory));
+    return this.#runLate(true, () => this.#disk.syncDirectory(directory));
   }
 
   syncDirectorySync(directory: string): void {
@@ -93,6 +100,11 @@ export class Process implements FileSystem {
       confirm: () => this.#run(async () => {}),
       release: async () => {},
     };
+  }
+
+  async #runLate(isLate: boolean, sync: () => Promise<void>): Promise<void> {
+    for (let i = 0; isLate && i < this.#syncTurns; i++) await setImmediate();
+    return await this.#run(sync);
   }
 
   async #run<T>(operation: () => Promise<T>): Promise<T> {

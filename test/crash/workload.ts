@@ -59,7 +59,7 @@ export async function runWorkload(options: WorkloadOptions): Promise<Moment[]> {
   const stopIdling = options.seed % 2 === 0 ? seemIdle() : () => {};
   try {
     for (let i = 0; i < options.lives; i++) {
-      life = new Life(disk, history, random, i % 2 === 0 ? {} : MANY_SEGMENTS);
+      life = new Life(disk, history, random, LIVES[i % LIVES.length]);
       await life.run(options.stepsPerLife);
     }
   } finally {
@@ -85,8 +85,24 @@ function seemIdle(): () => void {
   };
 }
 
+/** What processes differ in. */
+interface Manner {
+  readonly options: OpenOptions<string, string>;
+  /** See Process. */
+  readonly syncTurns: number;
+  /** Length of the longest values. */
+  readonly longBytes: number;
+}
+
 /** Values stay in segments, of which a run has several: a merge takes steps. */
 const MANY_SEGMENTS = { largeValueBytes: 4096, segmentBytes: 512, maxCompactionBytes: 512 };
+
+/** The third has values for which a log is synced ahead, and writes while logs are synced. */
+const LIVES: readonly Manner[] = [
+  { options: {}, syncTurns: 0, longBytes: 20_000 },
+  { options: MANY_SEGMENTS, syncTurns: 0, longBytes: 20_000 },
+  { options: {}, syncTurns: 3, longBytes: 40_000 },
+];
 
 /** Operations, of any kind or of those on names, after which a process may be killed at work. */
 const MAX_OPERATIONS_TO_DEATH = 200;
@@ -98,7 +114,7 @@ class Life {
   readonly #process: Process;
   readonly #history: History;
   readonly #random: Random;
-  readonly #options: OpenOptions<string, string>;
+  readonly #manner: Manner;
   /** What was asked for and not waited for. */
   #pending: Promise<unknown>[] = [];
   /** What went wrong while the process was alive. */
@@ -108,14 +124,9 @@ class Life {
   readonly #countsNamesOnly: boolean;
   readonly #clock: TestClock = { time: EARLY };
 
-  constructor(
-    disk: CrashFileSystem,
-    history: History,
-    random: Random,
-    options: OpenOptions<string, string>,
-  ) {
-    this.#options = options;
-    this.#process = new Process(disk);
+  constructor(disk: CrashFileSystem, history: History, random: Random, manner: Manner) {
+    this.#manner = manner;
+    this.#process = new Process(disk, manner.syncTurns);
     this.#history = history;
     this.#random = random;
     this.#countsNamesOnly = random.oneIn(2);
@@ -138,7 +149,7 @@ class Life {
   }
 
   async #work(steps: number): Promise<void> {
-    const database = await openTest(this.#process, this.#clock, this.#options);
+    const database = await openTest(this.#process, this.#clock, this.#manner.options);
     this.#recovered(database);
     for (let i = 0; i < steps && this.#process.isAlive; i++) await this.#step(database);
     if (!this.#process.isAlive) return;
@@ -315,7 +326,9 @@ class Life {
   /** Unlike any other value; mostly short, at times beyond what a block or a group holds. */
   #value(): string {
     const lengths = [0, 10, 100, 100, 500, 3_000];
-    const length = this.#random.oneIn(60) ? 20_000 : lengths[this.#random.below(lengths.length)];
+    const length = this.#random.oneIn(60)
+      ? this.#manner.longBytes
+      : lengths[this.#random.below(lengths.length)];
     return `${this.#history.length}.${this.#random.next()}`.padEnd(length, "abc ");
   }
 }

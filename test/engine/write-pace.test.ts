@@ -3,13 +3,14 @@ import { loadChecksum } from "../../src/bytes/checksum.ts";
 import type { RecordBuilder } from "../../src/engine/batch.ts";
 import { type CommitHost, Committer } from "../../src/engine/commit.ts";
 import { DeadRange } from "../../src/engine/dead-range.ts";
+import { FileNumbers } from "../../src/engine/file-numbers.ts";
+import { Logs } from "../../src/engine/logs.ts";
 import { createMemtable } from "../../src/engine/memtable.ts";
 import { SyncPace } from "../../src/engine/sync-pace.ts";
 import { WritePace } from "../../src/engine/write-pace.ts";
 import { NEVER } from "../../src/entry.ts";
 import type { File } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
-import { WalWriter } from "../../src/wal/writer.ts";
 
 describe("WritePace", () => {
   /** Writes that take no time, one a millisecond. */
@@ -242,17 +243,35 @@ class SlowFileSystem extends MemoryFileSystem {
 /** Commits to the disk, and tells `published` of the newest write after each group. */
 async function createCommitter(slow: SlowFile, published: number[]): Promise<Committer> {
   await loadChecksum();
-  const wal = WalWriter.createSync({
-    fileSystem: new SlowFileSystem(slow),
-    path: "1.wal",
-    identity: { databaseId: new Uint8Array(16), fileNumber: 1 },
-  });
+  const fileSystem = new SlowFileSystem(slow);
+  await fileSystem.createDirectory("store");
+  const fail = (error: unknown): never => {
+    throw error;
+  };
+  const logs = new Logs(
+    {
+      fileSystem,
+      directory: "store",
+      databaseId: new Uint8Array(16),
+      fileNumbers: FileNumbers.from(1),
+      preallocateBytes: 0,
+      aheadBytes: Number.POSITIVE_INFINITY,
+      confirmLock: () => Promise.resolve(),
+      poison: fail,
+      onFailure: fail,
+      onLeftover: (_path, cause) => fail(cause),
+    },
+    [],
+  );
+  logs.startNextSync();
+  slow.calls.length = 0;
   const memtable = createMemtable(2 ** 20, 0, 0, 0);
   const host: CommitHost = {
     memtable,
     dead: new DeadRange(),
     rows: undefined,
-    wal,
+    wal: logs.newest,
+    logs,
     isLogReady: true,
     prepareLog: () => Promise.resolve(),
     prepareLogSync: () => {},
