@@ -423,8 +423,7 @@ export class Store implements CommitHost, BackgroundHost {
 
   private startedLog(fileNumber: number): void {
     if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
-    // That it failed has been told.
-    this.logs.founded().then(() => this.recordLog(), ignore);
+    void this.recordFounded();
   }
 
   get lock(): DirectoryLock {
@@ -704,6 +703,17 @@ export class Store implements CommitHost, BackgroundHost {
       if (isPoisoning(error)) this.poison(error);
       else if (this.committer.isWritable) this.events.error(error);
     }
+  }
+
+  /** As `recordLog`, once there is a log to record. A close, which may come first, does it too. */
+  private async recordFounded(): Promise<void> {
+    try {
+      await this.logs.founded();
+    } catch {
+      // That has been told, and writes are refused.
+      return;
+    }
+    if (this.closing === undefined) await this.recordLog();
   }
 
   private loseLock(cause: Error): void {

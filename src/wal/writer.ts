@@ -125,7 +125,7 @@ export class WalWriter {
   /**
    * Appends record[0, length): RECORD_HEADER_BYTES of room, which this fills in, then the payload.
    * When it throws, the record is not in the log and later ones can be appended, unless `isBroken`:
-   * then it is unknown whether it is.
+   * then it is unknown whether it is, or what is durable.
    */
   appendSync(record: Uint8Array, length: number): void {
     this.#frame(record, length);
@@ -215,6 +215,8 @@ export class WalWriter {
   }
 
   #frame(record: Uint8Array, length: number): void {
+    // One that goes on beside the appends may have failed since the caller last looked.
+    this.#checkSyncs();
     assert(!this.#isBroken, "append to a broken log");
     assert(length > RECORD_HEADER_BYTES && length <= record.length, "a record has a payload");
     assert(this.hasRoom(length), "append beyond the limit of a log");

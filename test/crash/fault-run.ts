@@ -8,6 +8,7 @@
  * - After a failed sync of the log no write is acknowledged until the database is reopened.
  * - After a reopen everything works, and no file was left behind.
  */
+import { setImmediate } from "node:timers/promises";
 import { DatabaseError } from "../../src/errors.ts";
 import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
 import {
@@ -299,6 +300,14 @@ async function work(database: TestDatabase, outcomes: Outcomes): Promise<void> {
   await Promise.all([put("m", "os"), blocking("n", "os"), blocking("b", "sync")]);
   // Enough for a memtable to fill, and a log to be created, on this thread.
   for (let i = 0; i < 3; i++) await blocking(`o${i}`, "os", 60_000);
+  check();
+  // Enough for logs to be synced ahead, and for another to be begun beside the writes.
+  for (let i = 0; i < 4; i++) {
+    await put(`p${i}`, "os", 40_000);
+    // Of a sync that nobody waits for, the failure is known in the next turn.
+    await setImmediate();
+  }
+  await put("q", "sync");
   check();
 }
 

@@ -129,6 +129,28 @@ describe("a log of writes that ask for no sync", () => {
     expect([...database.keys()]).toEqual(["a", "b"]);
   });
 
+  test("refuses writes with the reason, in whichever step of the failure they come", async () => {
+    const faults = new FaultFileSystem(new CrashFileSystem());
+    const database = await openText({ fileSystem: faults });
+    database.on("error", () => {});
+    await database.put("a", "1");
+    await turns();
+    const { promise, resolve } = openedAtLast();
+    const cause = new Error("EIO");
+    const failure = promise.then(() => Promise.reject(cause));
+    faults.inject({ kinds: ["sync"], path: /wal$/, effect: { kind: "delay", until: failure } });
+    await database.put("b", LARGE);
+    resolve();
+    const outcomes: Promise<unknown>[] = [];
+    for (let i = 0; i < 30; i++) {
+      outcomes.push(database.put(`key ${i}`, "1").catch((error: unknown) => error));
+      await Promise.resolve();
+    }
+    const failures = (await Promise.all(outcomes)).filter((outcome) => outcome !== undefined);
+    expect(failures.length).toBeGreaterThan(0);
+    for (const error of failures) expect(error).toMatchObject({ code: "MEMKV_POISONED", cause });
+  });
+
   test("never counts as synced by a sync that others had begun and that failed", async () => {
     const faults = new FaultFileSystem(new CrashFileSystem());
     const database = await openText({ fileSystem: faults });

@@ -219,7 +219,7 @@ describe("a failed sync", () => {
     await expect(writer.sync()).rejects.toThrow(syncError);
     expect(writer.isBroken).toBe(true);
     expect(writer.durableSize).toBe(durableSize);
-    expect(() => append(writer, "c")).toThrow("broken");
+    expect(() => append(writer, "c")).toThrow("EIO");
   });
 
   test("fails a sync that began before it and ended after it", async () => {
