@@ -3,12 +3,14 @@
  *
  * Where the source comes to stand in a covered stretch it seeks to the stretch's other side, so what
  * is covered costs one seek however many entries it holds. Between covered stretches a move costs one
- * comparison more than the source's own: the cursor remembers the gap that it is in.
+ * comparison more than the source's own: the cursor remembers the gap that it is in. Runs end with
+ * the gap.
  */
 import { compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
+import type { EntryRun } from "./entry-run.ts";
 import type { Mask } from "./spans.ts";
 import type { ValueView } from "./value-view.ts";
 
@@ -101,8 +103,62 @@ export class MaskedCursor implements Cursor {
     this.settle(false);
   }
 
+  readRun(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { source } = this;
+    if (source.readRun === undefined || !this.isGapKnown) return 0;
+    const end = this.gapEndBefore(run.isReverse, bound, boundLength);
+    return end === undefined
+      ? source.readRun(run, count, bound, boundLength, isBoundInclusive)
+      : source.readRun(run, count, end, end.length, run.isReverse);
+  }
+
+  peek(
+    run: EntryRun,
+    count: number,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+    isBoundInclusive: boolean,
+  ): number {
+    const { source } = this;
+    if (source.peek === undefined || !this.isGapKnown) return 0;
+    const end = this.gapEndBefore(run.isReverse, bound, boundLength);
+    return end === undefined
+      ? source.peek(run, count, bound, boundLength, isBoundInclusive)
+      : source.peek(run, count, end, end.length, run.isReverse);
+  }
+
+  appendValues(run: EntryRun, skip: number, count: number): number {
+    return this.source.appendValues?.(run, skip, count) ?? 0;
+  }
+
+  moveAhead(run: EntryRun, slot: number, skip: number): void {
+    this.source.moveAhead?.(run, slot, skip);
+  }
+
   close(): void {
     this.source.close?.();
+  }
+
+  /**
+   * Where the gap ends in a run's direction, if that is before the bound: forward the first key that
+   * is no longer in it, backward the last that is.
+   */
+  private gapEndBefore(
+    isReverse: boolean,
+    bound: Uint8Array | undefined,
+    boundLength: number,
+  ): Uint8Array | undefined {
+    const end = isReverse ? this.gapStart : this.gapEnd;
+    if (end === undefined || bound === undefined) return end;
+    const order = compareRanges(end, 0, end.length, bound, 0, boundLength);
+    const isBefore = isReverse ? order > 0 : order <= 0;
+    return isBefore ? end : undefined;
   }
 
   private isBeforeGapEnd(): boolean {

@@ -1,14 +1,20 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { compareBytes } from "../../src/bytes/compare.ts";
+import { EntryRun } from "../../src/cursor/entry-run.ts";
 import { MaskedCursor } from "../../src/cursor/masked.ts";
+import { MergeCursor } from "../../src/cursor/merge.ts";
 import { Mask } from "../../src/cursor/spans.ts";
 import {
   ArrayCursor,
   type ArrayEntry,
   anyEntries,
+  anyKey,
   anyMoves,
   expectSameWalk,
+  RunCursor,
 } from "./array-cursor.ts";
+import { anyReading, isWithin as isWithinEnd, readByRuns, shown } from "./run-reading.ts";
 import { anySpanList, isWithin, SpanList } from "./span-lists.ts";
 
 /** Counts how often it is moved. */
@@ -63,6 +69,66 @@ describe("MaskedCursor", () => {
       ),
       { numRuns: 500 },
     );
+  });
+
+  test("reads runs of what is not covered, alone and merged, up to the bound", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(anyEntries, fc.array(anySpanList, { maxLength: 2 }), fc.boolean()), {
+          minLength: 1,
+          maxLength: 3,
+        }),
+        anyReading,
+        fc.option(fc.tuple(anyKey, fc.boolean()), { nil: undefined }),
+        (sources, reading, end) => {
+          const byKey = new Map<string, ArrayEntry>();
+          const cursors = sources.map(([entries, lists, canPeek]) => {
+            for (const entry of entries) {
+              const isCovered = lists.flat().some((span) => isWithin(span, entry.key));
+              const text = entry.key.join();
+              if (!isCovered && !byKey.has(text)) byKey.set(text, entry);
+            }
+            const source = canPeek ? new RunCursor(entries) : new ArrayCursor(entries);
+            return new MaskedCursor(source, new Mask(lists.map((list) => new SpanList(list))));
+          });
+          const cursor = cursors.length === 1 ? cursors[0] : new MergeCursor(cursors);
+          const { isReverse, hasValues } = reading;
+          const expected = [...byKey.values()]
+            .sort((a, b) => compareBytes(a.key, b.key))
+            .filter(({ key }) => isWithinEnd(key, isReverse, end))
+            .map((entry) => shown(entry, hasValues));
+          if (isReverse) expected.reverse();
+          expect([...readByRuns(cursor, reading, end)]).toEqual(expected);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  test("reads what lies between two covered stretches as one run", () => {
+    const spans = [
+      { start: Uint8Array.of(2), end: Uint8Array.of(4) },
+      { start: Uint8Array.of(8), end: Uint8Array.of(9) },
+    ];
+    const source = new RunCursor(Array.from({ length: 12 }, (_, i) => entry(i)));
+    const cursor = new MaskedCursor(source, new Mask([new SpanList(spans)]));
+    const run = new EntryRun(16, 100);
+    for (const [isReverse, lengths] of [
+      [false, [2, 4, 3]],
+      [true, [3, 4, 2]],
+    ] as const) {
+      run.isReverse = isReverse;
+      const found: number[] = [];
+      if (isReverse) cursor.seekToLast();
+      else cursor.seekToFirst();
+      while (cursor.isValid) {
+        run.clear();
+        found.push(cursor.readRun(run, 16, undefined, 0, false));
+        if (isReverse) cursor.prev();
+        else cursor.next();
+      }
+      expect(found).toEqual(lengths);
+    }
   });
 
   test.each([1, 200])("passes %i covered entries by the same number of moves", (count) => {
