@@ -21,6 +21,7 @@ import { type IngestReport, ingestInto } from "./ingest.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Pin } from "./iteration.ts";
 import { describe, type KeyEncodingOption } from "./key-codec.ts";
+import { openStore } from "./open-store.ts";
 import {
   checkIngest,
   type IfAbsent,
@@ -45,7 +46,7 @@ import { Found, findValue, hasKey } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
-import { Store } from "./store.ts";
+import type { Store } from "./store.ts";
 import { runTransaction, Transaction } from "./transaction.ts";
 import type { ValueEncodingOption } from "./value-codec.ts";
 import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts";
@@ -704,7 +705,7 @@ export async function open<K, V>(
   const fileSystem =
     resolved.fileSystem ?? (isInMemory ? new MemoryFileSystem() : new NodeFileSystem());
   const store = await withUserErrors("open", () =>
-    Store.open(
+    openStore(
       fileSystem,
       directory,
       {

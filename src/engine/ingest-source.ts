@@ -13,8 +13,9 @@ import { HEADER_BYTES, identityOf, readWhole } from "../segment/format.ts";
 import { Segment } from "../segment/reader.ts";
 import { ValueLog, type ValueLogSource } from "../segment/value-log.ts";
 import { valueLogFileName } from "./files.ts";
+import { openStore } from "./open-store.ts";
 import { cursorOver } from "./reads.ts";
-import { NO_EVENTS, Store } from "./store.ts";
+import { NO_EVENTS, type Store } from "./store.ts";
 
 /** Some entries of a source. */
 export interface IngestPart {
@@ -64,7 +65,7 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
     errorIfExists: false,
     recovery: "tolerate-tail",
   } as const;
-  const source = await Store.open(store.fileSystem, path, options, NO_EVENTS);
+  const source = await openStore(store.fileSystem, path, options, NO_EVENTS);
   const { sources, visibleSeqno, time } = source;
   const { memtables, version } = sources;
   const { valueLogs } = version;

@@ -6,7 +6,7 @@
  * visible, as if each had been put then: newer than everything in the database, and, of a key that
  * several sources have, the last source's.
  *
- * 1. Each source is read as it is at that moment, without its lock (`Store.open`, read-only).
+ * 1. Each source is read as it is at that moment, without its lock (`openStore`, read-only).
  * 2. Its entries become a run of segments of this database. A segment that is alone with its keys
  *    is copied as it is, under another header, after it was verified (segment/copy.ts); all else is
  *    merged and written anew, as a compaction does: sources of several runs or with writes in their

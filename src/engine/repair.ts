@@ -28,6 +28,7 @@ import { type ReplayOptions, replayWal } from "../wal/reader.ts";
 import { RecordReader } from "./batch.ts";
 import { withUserErrors } from "./io-error.ts";
 import { describe } from "./key-codec.ts";
+import { openStore } from "./open-store.ts";
 import { resolveOptions } from "./options.ts";
 import { EVERYTHING } from "./range.ts";
 import { notFound } from "./recovery.ts";
@@ -39,7 +40,7 @@ import {
   placeInTime,
   survey,
 } from "./repair-survey.ts";
-import { NO_EVENTS, Store } from "./store.ts";
+import { NO_EVENTS, type Store } from "./store.ts";
 import { verifyStore } from "./verify.ts";
 
 export interface RepairOptions {
@@ -152,7 +153,7 @@ class Repair {
 
   private async transfer(findings: Findings): Promise<RepairReport> {
     const { fileSystem, target } = this;
-    const store = await Store.open(fileSystem, target, this.storeOptions(findings), NO_EVENTS);
+    const store = await openStore(fileSystem, target, this.storeOptions(findings), NO_EVENTS);
     this.output = new Output(store);
     let keys: number;
     try {
@@ -179,7 +180,7 @@ class Repair {
     };
   }
 
-  private storeOptions({ encodings }: Findings): Parameters<typeof Store.open>[2] {
+  private storeOptions({ encodings }: Findings): Parameters<typeof openStore>[2] {
     const { fileSystem, background, now } = this.options;
     const { keyEncoding = "utf8", valueEncoding = "msgpack" } = encodings ?? this.options;
     return {

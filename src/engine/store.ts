@@ -11,33 +11,24 @@
  * 2. Every write above the manifest's lastSeqno is in a memtable and in a log from oldestWal on.
  * 3. `visibleSeqno` is the newest write that readers see; it never goes back.
  */
-import { randomBytes } from "node:crypto";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { assert } from "../assert.ts";
-import { loadChecksum } from "../bytes/checksum.ts";
 import type { PickOptions } from "../compaction/pick.ts";
 import { BEFORE_EXPIRY, NEVER } from "../entry.ts";
-import {
-  ClosedError,
-  CorruptionError,
-  DatabaseError,
-  InvalidArgumentError,
-  ReadOnlyError,
-} from "../errors.ts";
+import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
-import { hasManifest } from "../manifest/manifest.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
-import { BlockCache } from "../segment/block-cache.ts";
+import type { BlockCache } from "../segment/block-cache.ts";
 import { CoderMemory, FLUSH_MAX_LOSS } from "../segment/coder-memory.ts";
 import type { ValueCompression } from "../segment/coders.ts";
-import { SymbolTables } from "../segment/symbol-tables.ts";
+import type { SymbolTables } from "../segment/symbol-tables.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import type { RecordBuilder } from "./batch.ts";
 import { type CommitHost, Committer } from "./commit.ts";
 import { DeadRange } from "./dead-range.ts";
 import { writeChannel } from "./diagnostics.ts";
-import { FileNumbers } from "./file-numbers.ts";
+import type { FileNumbers } from "./file-numbers.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
 import { createMemtable, Memtable } from "./memtable.ts";
@@ -46,17 +37,11 @@ import type { ResolvedOptions } from "./options.ts";
 import { Pins, type WarningEvent } from "./pins.ts";
 import type { Bounds } from "./range.ts";
 import { RecentWrites } from "./recent-writes.ts";
-import {
-  findManifest,
-  notFound,
-  type Recovered,
-  type RecoveryReport,
-  recover,
-} from "./recovery.ts";
+import type { Recovered, RecoveryReport } from "./recovery.ts";
 import { RowCache } from "./row-cache.ts";
 import type { Sources } from "./sources.ts";
 import { SpareBuffers } from "./spare-buffers.ts";
-import { isPoisoning, VersionStore } from "./versions.ts";
+import { isPoisoning, type VersionStore } from "./versions.ts";
 import { WorkerRunner } from "./worker-runner.ts";
 
 /** What the store tells of. */
@@ -96,9 +81,6 @@ const SYNC_AHEAD_PART = 1 / 4;
 /** Writes of so many bytes may wait to be committed, and of `memtableBytes` if that is more. */
 const MIN_PENDING_BYTES = 2 ** 24;
 
-/** Times that a read-only open reads the manifest before it takes what it finds for damage. */
-const READ_ONLY_LOOKS = 8;
-
 /** With more logs than this to replay, their writes are flushed at open: small sessions add up. */
 const MAX_LOGS_AT_OPEN = 8;
 
@@ -113,6 +95,20 @@ const FORESEE_BYTES: number = FLUSH_AT_CLOSE_BYTES;
 const FORESEE_PART = 1 / 8;
 /** A batch may make it far larger: then a copy would take longer than is gained. */
 const MAX_FORESEE_BYTES = 2 ** 22;
+
+/** What a store is made of; see open-store.ts. */
+export interface StoreParts {
+  readonly fileSystem: FileSystem;
+  readonly directory: string;
+  readonly options: StoreOptions;
+  readonly events: StoreEvents;
+  readonly lock: DirectoryLock;
+  readonly versions: VersionStore;
+  readonly fileNumbers: FileNumbers;
+  readonly blockCache: BlockCache;
+  readonly symbolTables: SymbolTables;
+  readonly recovered: Recovered;
+}
 
 export class Store implements CommitHost, BackgroundHost {
   readonly fileSystem: FileSystem;
@@ -147,24 +143,14 @@ export class Store implements CommitHost, BackgroundHost {
   private readonly settled: Promise<void>;
   private closing: Promise<void> | undefined;
 
-  private constructor(
-    fileSystem: FileSystem,
-    directory: string,
-    options: StoreOptions,
-    lock: DirectoryLock,
-    versions: VersionStore,
-    fileNumbers: FileNumbers,
-    blockCache: BlockCache,
-    symbolTables: SymbolTables,
-    recovered: Recovered,
-    events: StoreEvents,
-  ) {
+  constructor(parts: StoreParts) {
+    const { fileSystem, directory, options, events, versions, fileNumbers, recovered } = parts;
     this.fileSystem = fileSystem;
     this.directory = directory;
     this.options = options;
-    this.directoryLock = lock;
+    this.directoryLock = parts.lock;
     this.versions = versions;
-    this.blockCache = blockCache;
+    this.blockCache = parts.blockCache;
     this.recovery = recovered.report;
     this.events = events;
     this.firstLogs = new WeakMap();
@@ -186,7 +172,9 @@ export class Store implements CommitHost, BackgroundHost {
     );
     this.dead = new DeadRange();
     this.rows =
-      options.blockCacheBytes > 0 ? new RowCache(blockCache.ring, recovered.lastSeqno) : undefined;
+      options.blockCacheBytes > 0
+        ? new RowCache(parts.blockCache.ring, recovered.lastSeqno)
+        : undefined;
     this.pins = new Pins(
       options.now,
       () => this.checkOpen(),
@@ -221,7 +209,7 @@ export class Store implements CommitHost, BackgroundHost {
       largeValueBytes: options.largeValueBytes,
       compression: options.compression,
       flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
-      mergeCoders: new MergeCoders(symbolTables),
+      mergeCoders: new MergeCoders(parts.symbolTables),
     };
     this.jobs =
       options.background === "worker"
@@ -234,118 +222,8 @@ export class Store implements CommitHost, BackgroundHost {
     this.settled = settle(memtables).catch((error: unknown) => events.error(error));
   }
 
-  /** Opens or founds the database in a directory. */
-  static async open(
-    fileSystem: FileSystem,
-    directory: string,
-    options: StoreOptions,
-    events: StoreEvents,
-  ): Promise<Store> {
-    const checksumLoaded = loadChecksum();
-    const facts = await fileSystem.stat(directory);
-    if (facts !== undefined && !facts.isDirectory) {
-      throw new DatabaseError(
-        "MEMKV_NOT_A_DATABASE",
-        `${directory} is a file: a database is a directory`,
-      );
-    }
-    if (facts === undefined && (!options.createIfMissing || options.readOnly)) {
-      throw notFound(directory);
-    }
-    if (options.readOnly) {
-      await checksumLoaded;
-      return await Store.openReadOnly(fileSystem, directory, options, events);
-    }
-    // Who founded a database there made the directory durable first.
-    if (!(await hasManifest(fileSystem, directory))) await fileSystem.createDirectory(directory);
-    let store: Store | undefined;
-    let lostCause: Error | undefined;
-    const lock = await fileSystem.lock(directory, (cause) => {
-      lostCause = cause;
-      store?.loseLock(cause);
-    });
-    try {
-      await checksumLoaded;
-      store = await Store.openLocked(fileSystem, directory, options, lock, events);
-      if (lostCause !== undefined) store.loseLock(lostCause);
-      return store;
-    } catch (error) {
-      // Why the open failed tells more than why its lock could not be given back.
-      await lock.release().catch((cause: unknown) => reportLeftover(options, directory, cause));
-      throw error;
-    }
-  }
-
-  /**
-   * Opens beside a writer, perhaps: what the manifest names may be replaced and removed, and the log
-   * written to, while it is read. What then looks like damage is looked at again; what is still
-   * damaged after several looks, each from a manifest read anew, is.
-   */
-  private static async openReadOnly(
-    fileSystem: FileSystem,
-    directory: string,
-    options: StoreOptions,
-    events: StoreEvents,
-  ): Promise<Store> {
-    for (let look = 1; ; look++) {
-      try {
-        return await Store.openLocked(fileSystem, directory, options, UNLOCKED, events);
-      } catch (error) {
-        const mayHaveMoved =
-          error instanceof CorruptionError || (error as { code?: unknown }).code === "ENOENT";
-        if (!mayHaveMoved || look === READ_ONLY_LOOKS) throw error;
-      }
-    }
-  }
-
-  private static async openLocked(
-    fileSystem: FileSystem,
-    directory: string,
-    options: StoreOptions,
-    lock: DirectoryLock,
-    events: StoreEvents,
-  ): Promise<Store> {
-    const { manifest, created } = await findManifest(fileSystem, directory, options, () => ({
-      keyEncoding: options.keyEncoding,
-      valueEncoding: options.valueEncoding,
-      databaseId: randomBytes(16),
-    }));
-    checkEncoding("keyEncoding", manifest.keyEncoding, options.keyEncoding);
-    checkEncoding("valueEncoding", manifest.valueEncoding, options.valueEncoding);
-    const recovered = await recover(fileSystem, directory, manifest, created, options, () =>
-      lock.confirm(),
-    );
-    const blockCache = new BlockCache(options.blockCacheBytes);
-    const symbolTables = new SymbolTables();
-    const fileNumbers = FileNumbers.from(recovered.nextFileNumber);
-    let store: Store | undefined;
-    const versions = await VersionStore.open(manifest, fileNumbers, {
-      fileSystem,
-      directory,
-      blockCache,
-      symbolTables,
-      durableLog: () => store?.logs.durable,
-      lock,
-      onLeftover: (path, cause) => reportLeftover(options, path, cause),
-    });
-    store = new Store(
-      fileSystem,
-      directory,
-      options,
-      lock,
-      versions,
-      fileNumbers,
-      blockCache,
-      symbolTables,
-      recovered,
-      events,
-    );
-    if (!options.readOnly) await store.start(recovered);
-    return store;
-  }
-
-  /** Sees to what recovery left to do. */
-  private async start(recovered: Recovered): Promise<void> {
+  /** Sees to what recovery left to do: the last step of an open. */
+  async start(recovered: Recovered): Promise<void> {
     if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
       // What is due may wait until the open has resolved: to start the thread alone takes longer.
       void this.settled.then(() => setImmediate()).then(() => this.background.wake());
@@ -716,7 +594,8 @@ export class Store implements CommitHost, BackgroundHost {
     if (this.closing === undefined) await this.recordLog();
   }
 
-  private loseLock(cause: Error): void {
+  /** Refuses all further writes: the directory may be another process's. */
+  loseLock(cause: Error): void {
     this.events.error(this.committer.fence(cause));
   }
 }
@@ -732,21 +611,7 @@ async function settle(memtables: readonly Memtable[]): Promise<void> {
   }
 }
 
-/** The lock of a read-only open, which takes none and writes nothing. */
-const UNLOCKED: DirectoryLock = {
-  isHeld: () => false,
-  confirm: () => Promise.reject(new ReadOnlyError()),
-  release: () => Promise.resolve(),
-};
-
 /** A file that could not be removed, or a lock that could not be given back: the next open sees to it. */
-function reportLeftover(options: StoreOptions, path: string, cause: unknown): void {
+export function reportLeftover(options: StoreOptions, path: string, cause: unknown): void {
   options.logger.warn?.(`${path} was left over: ${String(cause)}`);
-}
-
-function checkEncoding(option: string, recorded: string, asked: string): void {
-  if (recorded === asked) return;
-  throw new InvalidArgumentError(
-    `the database was created with ${option} "${recorded}", so it cannot be opened with "${asked}"`,
-  );
 }
