@@ -58,7 +58,7 @@ export interface CommitHost {
   readonly rows: RowCache | undefined;
   readonly wal: WalWriter;
   /** Sees to it that `wal` is synced. */
-  readonly logs: Pick<Logs, "sync" | "syncSync" | "syncAhead" | "isSyncing">;
+  readonly logs: Pick<Logs, "founded" | "sync" | "syncSync" | "syncAhead" | "isSyncing">;
   /** False until the first write since the open, before which `prepareLog` must be awaited. */
   readonly isLogReady: boolean;
   prepareLog(): Promise<void>;
@@ -437,6 +437,8 @@ export class Committer {
         await this.host.rotate(record);
         this.checkWritable();
       }
+      // Its sync would wait for that too. Written after it, the record vouches for the log's header.
+      if (group.needsSync) await this.host.logs.founded();
       await this.confirmLock();
       const now = this.host.now();
       if (this.mayBlock(record, now)) this.appendSync(record, now);

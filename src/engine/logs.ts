@@ -133,7 +133,7 @@ export class Logs {
     this.startSync().catch(this.options.onFailure);
   }
 
-  /** Resolves once the manifest may name the newest log. */
+  /** Resolves once the newest log is durable by header and by name, so that a manifest may name it. */
   async founded(): Promise<void> {
     if (this.isFounded) return;
     await this.syncing?.catch(ignore);

@@ -218,6 +218,35 @@ describe("a new log", () => {
     expect(await keysAfterPowerCut(disk)).toEqual([...KEYS, "next"]);
   });
 
+  test("cannot lose its header once a write in it is synced, though no manifest names it", async () => {
+    const disk = new CrashFileSystem();
+    const faults = new FaultFileSystem(disk);
+    const database = await openText({ fileSystem: faults });
+    await fill(database);
+    const founding = openedAtLast();
+    const flush = openedAtLast();
+    const delays = [
+      { path: /seg$/, until: flush.promise },
+      { path: /3\.wal$/, until: founding.promise },
+    ];
+    for (const { path, until } of delays) {
+      faults.inject({ kinds: ["sync"], path, effect: { kind: "delay", until } });
+    }
+    const synced = database.put("next", LARGE, { durability: "sync" });
+    await turns();
+    founding.resolve();
+    await synced;
+    const [state] = disk.crashStates({ seed: 1, count: 1 });
+    const log = await state.open("store/000003.wal", "update");
+    log.writeSync(new Uint8Array(1), 0);
+    await log.close();
+    const outcome = await openText({ fileSystem: state, errorIfExists: false }).then(
+      (reopened) => [...reopened.keys()],
+      (error: unknown) => error,
+    );
+    expect(outcome).toMatchObject({ code: "MEMKV_CORRUPTION", file: log.path, offset: 0 });
+  });
+
   test.each(["sync", "syncDirectory"] as const)(
     "whose %s fails refuses writes, and leaves those of the log before it",
     async (kind) => {
