@@ -43,6 +43,15 @@ const MAX_LARGE_ROW_PART = 256;
  */
 const UNITS_PER_MISS: number = 128 / UNIT_BYTES;
 
+/**
+ * Which misses those are goes by the key's hash and how many there were, as by chance: to let in each
+ * n-th would, of rows of two lengths that are read in turn, let in all of one and none of the other.
+ * 2^32 divided by the golden ratio, whose multiples fall evenly over 2^32, lets in each key in its turn
+ * (Knuth, "The Art of Computer Programming", volume 3, section 6.4).
+ */
+const GOLDEN_STEP = 0x9e37_79b1;
+const HASHES = 2 ** 32;
+
 const NONE = -1;
 
 export class RowCache implements OperationTarget {
@@ -183,7 +192,8 @@ export class RowCache implements OperationTarget {
   private mayPushOut(hash: number, units: number): boolean {
     if (!this.ring.rowTable.wasMissed(hash)) return false;
     if (units <= UNITS_PER_MISS) return true;
-    return this.longMisses++ % Math.ceil(units / UNITS_PER_MISS) === 0;
+    const chance = (hash + Math.imul(this.longMisses++, GOLDEN_STEP)) >>> 0;
+    return chance * units < UNITS_PER_MISS * HASHES;
   }
 
   /** Points the view at a copy of what it shows, which is good until the next call. */

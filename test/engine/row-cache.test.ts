@@ -129,26 +129,49 @@ describe("a row cache", () => {
     }
   });
 
-  test("lets long rows into a full ring at one in so many misses as they are longer than 128 bytes", () => {
-    for (const [valueLength, misses] of [
-      [118, 1],
-      [119, 2],
-      [118 + 7 * 128, 8],
-      [119 + 7 * 128, 9],
-    ] as const) {
-      const cache = rowCache(2 ** 16);
+  /**
+   * Reads rows of some lengths in turn, each of another key, into a full cache. Returns of each length
+   * which part was let in, where something had to give way.
+   */
+  function letIn(rowBytes: readonly number[]): number[] {
+    const cache = rowCache(2 ** 16);
+    for (let i = 0; i < 600; i++) insert(cache, `old${i}`.padEnd(6), "v".repeat(118));
+    const counts = rowBytes.map(() => ({ missed: 0, found: 0 }));
+    for (let i = 0; i < 9000; i++) {
+      const kind = i % rowBytes.length;
       // A row has 4 bytes of header and 6 of key.
-      const value = "v".repeat(valueLength);
-      for (let i = 0; i < 600; i++) insert(cache, `old${i}`.padEnd(6), value);
-      const missed = Array.from({ length: 3 * misses }, (_, i) => `new${i}`.padEnd(6));
-      for (const key of missed) {
-        insert(cache, key, value);
-        expect(find(cache, key)).toBeUndefined();
-        insert(cache, key, value);
-      }
-      expect(missed.filter((key) => find(cache, key) === value)).toHaveLength(3);
+      const value = "v".repeat(rowBytes[kind] - 10);
+      const key = `${i}`.padEnd(6);
+      insert(cache, key, value);
+      // What made way for a longer row may have left room.
+      if (find(cache, key) !== undefined) continue;
+      insert(cache, key, value);
+      counts[kind].missed++;
+      if (find(cache, key) === value) counts[kind].found++;
     }
-  });
+    return counts.map(({ missed, found }) => found / missed);
+  }
+
+  test.each([
+    [[128]],
+    [[132]],
+    [[256]],
+    [[1024]],
+    [[1028]],
+    // To let in each second, fourth or eighth miss would let in none of some of these.
+    [[256, 512]],
+    [[256, 256, 1024]],
+    [[384, 1152]],
+    [[512, 1024, 256, 2048]],
+  ])(
+    "lets long rows into a full ring at one in so many misses as they are longer than 128 bytes: %j",
+    (rowBytes) => {
+      for (const [i, part] of letIn(rowBytes).entries()) {
+        expect((part * rowBytes[i]) / 128).toBeGreaterThan(0.8);
+        expect((part * rowBytes[i]) / 128).toBeLessThan(1.25);
+      }
+    },
+  );
 
   test("lets keys in at their first miss as long as there is room, then at their second", () => {
     const cache = rowCache(2 ** 12);
