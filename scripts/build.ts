@@ -16,7 +16,7 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type BuildResult, build, type Plugin } from "esbuild";
+import { type BuildResult, build, type Plugin, transform } from "esbuild";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = join(root, "dist");
@@ -68,6 +68,7 @@ let constantCount = 0;
 for (const path of outputs) {
   restoreClassNames(path);
   constantCount += restoreConstants(path, variables);
+  await checkConstants(path);
   checkWorkerPlace(path);
 }
 if (constantCount === 0) throw new Error("esbuild has another form for what it joins");
@@ -160,6 +161,14 @@ function restoreConstants(path: string, variables: ReadonlySet<string>): number 
   }
   writeFileSync(path, lines.join("\n"));
   return count;
+}
+
+/** Throws where code writes to what is declared constant: such would throw only once it runs. */
+async function checkConstants(path: string): Promise<void> {
+  const code = readFileSync(path, "utf8");
+  const { warnings } = await transform(code, { format: "esm", logLevel: "silent" });
+  const wrong = warnings.find(({ id }) => id === "assign-to-constant");
+  if (wrong !== undefined) throw new Error(`${path}: ${wrong.text}`);
 }
 
 /** "@scope/name" or "name" of an import such as "name/part". */
