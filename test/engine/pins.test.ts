@@ -3,6 +3,10 @@ import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
+import { DeadRange } from "../../src/engine/dead-range.ts";
+import { Memtable } from "../../src/engine/memtable.ts";
+import { Pins } from "../../src/engine/pins.ts";
+import type { OpenVersion } from "../../src/engine/sources.ts";
 import type { Database, WarningEvent } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { openFor } from "./harness.ts";
@@ -37,6 +41,33 @@ async function collectUntil(isThere: () => boolean): Promise<void> {
     await setImmediate();
   }
 }
+
+function ignore(): void {
+  // Of no interest here.
+}
+
+test("pins hold each memtable of each of them, until it is let go", () => {
+  const pins = new Pins(
+    () => 0,
+    ignore,
+    ignore,
+    new DeadRange(),
+    () => 0,
+  );
+  const version = { hold: ignore, release: ignore } as unknown as OpenVersion;
+  const [a, b, c, other] = [1, 2, 3, 4].map(() => new Memtable(0));
+  const taken = [[a, b], [b], [c, a]].map((memtables) =>
+    pins.take("snapshot", { memtables, version }, 1, 0),
+  );
+  const held = (): boolean[] => [a, b, c, other].map((memtable) => pins.holds(memtable));
+  expect(held()).toEqual([true, true, true, false]);
+  taken[0].release();
+  expect(held()).toEqual([true, true, true, false]);
+  taken[1].release();
+  expect(held()).toEqual([true, false, true, false]);
+  taken[2].release();
+  expect(held()).toEqual([false, false, false, false]);
+});
 
 describe("stats of what is pinned", () => {
   test("say who, since when and what it keeps, until it is let go", async () => {
