@@ -101,7 +101,7 @@ export interface PendingKeys {
 export interface MemtableBuffers {
   readonly arena: SharedArrayBuffer;
   readonly heap: SharedArrayBuffer;
-  /** Bytes that the system has given them. */
+  /** Bytes that the system has given them: those that some memtable has used. */
   readonly byteLength: number;
 }
 
@@ -132,6 +132,8 @@ export class Memtable {
   private filter: MemtableFilter | undefined;
   /** A closed cursor, for who asks for one next. */
   private spareCursor: MemtableCursor | undefined;
+  /** Bytes of its memory that memtables before it have used. */
+  private readonly usedBefore: number;
 
   /**
    * `capacityBytes` is when it is full. `reservedBytes` is what a first batch may take instead, and
@@ -148,6 +150,7 @@ export class Memtable {
     this.lastSeqno = shared?.lastSeqno ?? 0;
     this.rangeTombstones = new RangeTombstones(shared?.rangeTombstones);
     this.spareCursor = undefined;
+    this.usedBefore = spare?.byteLength ?? 0;
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
     this.pending = undefined;
@@ -197,7 +200,7 @@ export class Memtable {
   get buffers(): MemtableBuffers | undefined {
     const { ownTree, versions, capacityBytes, reservedBytes } = this;
     if (reservedBytes > capacityBytes * MAX_STRETCH) return undefined;
-    const byteLength = ownTree.byteLength + versions.byteLength;
+    const byteLength = Math.max(ownTree.byteLength + versions.byteLength, this.usedBefore);
     return { arena: ownTree.arena.buffer, heap: versions.buffer, byteLength };
   }
 

@@ -12,6 +12,7 @@
  * and the garbage collector, for good.
  */
 import { setImmediate } from "node:timers/promises";
+import { verify } from "../assert.ts";
 import { MAX_SEALED_MEMTABLES } from "./back-pressure.ts";
 import type { Memtable, MemtableBuffers } from "./memtable.ts";
 
@@ -55,7 +56,18 @@ export class SpareBuffers {
     this.retired = [];
     for (const memtable of retired) {
       const buffers = this.isHeld(memtable) ? undefined : memtable.buffers;
-      if (buffers !== undefined && this.spares.length < MAX_SPARES) this.spares.push(buffers);
+      if (buffers === undefined || this.spares.length === MAX_SPARES) continue;
+      verify(() => overwrite(buffers));
+      this.spares.push(buffers);
     }
+  }
+}
+
+/** As no memtable has it: so that a test fails which reads what nobody may read any more. */
+const OVERWRITTEN = 0xa5;
+
+function overwrite({ arena, heap, byteLength }: MemtableBuffers): void {
+  for (const buffer of [arena, heap]) {
+    new Uint8Array(buffer, 0, Math.min(byteLength, buffer.byteLength)).fill(OVERWRITTEN);
   }
 }

@@ -28,6 +28,48 @@ describe("SpareBuffers", () => {
     expect(spares.take()?.heap).toBe(memtable.buffers?.heap);
     expect(spares.take()).toBeUndefined();
     expect(spares.byteLength).toBe(0);
+    const next = filled();
+    spares.retire(next);
+    await spares.looked;
+    expect(spares.take()?.heap).toBe(next.buffers?.heap);
+    expect(spares.take()).toBeUndefined();
+  });
+
+  it("overwrites it in tests, so that whoever still reads it is found out", async () => {
+    const spares = new SpareBuffers((memtable) => memtable === held);
+    const [memtable, held] = [filled(), filled()];
+    const ref = memtable.find(new Uint8Array(1), 1, 1);
+    const [value, heldValue] = [memtable.valueOf(ref), held.valueOf(ref)];
+    spares.retire(memtable);
+    spares.retire(held);
+    expect(Array.from(value)).toEqual(new Array(10).fill(0));
+    await spares.looked;
+    expect(Array.from(value)).not.toContain(0);
+    expect(() => memtable.find(new Uint8Array(1), 1, 1)).not.toThrow();
+    expect(Array.from(heldValue)).toEqual(new Array(10).fill(0));
+  });
+
+  it("gives a memtable memory of the size that it needs", async () => {
+    const spares = new SpareBuffers(() => false);
+    spares.retire(filled());
+    await spares.looked;
+    const spare = spares.take();
+    const [equal, large] = [1, 8].map((times) => createMemtable(times * CAPACITY, 1, 1, 1, spare));
+    expect([equal.buffers?.arena, equal.buffers?.heap]).toEqual([spare?.arena, spare?.heap]);
+    expect(large.buffers?.arena.byteLength).toBeGreaterThan(8 * CAPACITY);
+    expect(large.buffers?.heap.byteLength).toBeGreaterThan(8 * CAPACITY);
+  });
+
+  it("knows how much memory the system gave, however little of it was used last", async () => {
+    const spares = new SpareBuffers(() => false);
+    const full = filled(CAPACITY, CAPACITY / 4);
+    spares.retire(full);
+    await spares.looked;
+    const small = createMemtable(CAPACITY, 1, 1, 1, spares.take());
+    expect(small.byteLength).toBeLessThan(CAPACITY / 8);
+    spares.retire(small);
+    await spares.looked;
+    expect(spares.byteLength).toBe(full.byteLength);
   });
 
   it("asks who holds it when the loop has its turn, and leaves what is held for good", async () => {
@@ -111,6 +153,39 @@ describe("a database whose memtables lie in memory of earlier ones", () => {
     await setImmediate();
     expect(memoryOf(db)).toBe(two);
     expect([...db.entries()]).toEqual(content(3));
+    await db.close();
+  });
+
+  it("makes a larger one for a large batch", async () => {
+    const db = await openDatabase();
+    await overwrite(db, 0);
+    await write(db, 7);
+    const large = value(0, 0).repeat(1000);
+    await db.batch([
+      { type: "put", key: key(0), value: large },
+      { type: "put", key: key(1), value: large },
+    ]);
+    const [first, second, third] = db.values();
+    expect([first === large, second === large]).toEqual([true, true]);
+    expect(third).toBe(value(2, 7));
+    await db.close();
+  });
+
+  it("waits a turn of the event loop for memory, where that is all it takes", async () => {
+    const db = await openDatabase();
+    const sizes: number[] = [];
+    for (let round = 0; round < 4; round++) {
+      await write(db, round);
+      await db.flush();
+      await setImmediate();
+      sizes.push(memoryOf(db));
+    }
+    for (let round = 0; round < 4; round++) {
+      await write(db, round);
+      await db.flush();
+    }
+    await setImmediate();
+    expect(memoryOf(db)).toBe(sizes[3]);
     await db.close();
   });
 
