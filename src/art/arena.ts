@@ -7,7 +7,7 @@
  *
  *   0            HEADER_BYTES                            top            capacity
  *   +------------+---------+---------+-------+---------+----------------+--------+
- *   | header     | buckets | buckets | nodes | buckets | never touched  | margin |
+ *   | header     | buckets | buckets | nodes | buckets | not in use     | margin |
  *   +------------+---------+---------+-------+---------+----------------+--------+
  *
  * Space is handed out from `top` upwards in regions, to two pools (pool.ts): one for buckets, one
@@ -63,7 +63,7 @@ export class Arena {
   readonly capacity: number;
   readonly nodes: Pool;
   readonly buckets: Pool;
-  /** Bytes below this belong to a pool; those above were never touched. */
+  /** Bytes below this belong to a pool; those above hold nothing of this arena. */
   top: number;
 
   private constructor(buffer: SharedArrayBuffer) {

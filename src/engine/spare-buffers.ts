@@ -1,5 +1,5 @@
 /**
- * SpareBuffers: the memory of a memtable that was flushed, kept for the next one.
+ * SpareBuffers: the memory of memtables that were flushed, kept for the next ones.
  *
  * A SharedArrayBuffer gives its memory back when it is collected as garbage, and V8 does not count its
  * bytes as a reason to collect: under steady writes, memtables of 4 MiB that nobody reads any more came

@@ -35,7 +35,7 @@ export interface DatabaseStats {
   readonly runs: readonly RunStats[];
   /** Keys in memtables, sealed ones included. */
   readonly memtableKeyCount: number;
-  /** Bytes of memory, by part. Of the memtables, also the memory of one that waits for the next. */
+  /** Bytes of memory, by part. Of the memtables, also the memory that waits for the next ones. */
   readonly memory: {
     readonly memtables: number;
     readonly keyIndex: number;
