@@ -8,8 +8,8 @@
  * Memory is used again only where nobody can read it. Reads that take longer than a turn of the event
  * loop go by a pin or by what is kept for transactions; the background thread has answered; and no
  * other read is under way while nothing but the event loop is on the stack. So a memtable that was
- * flushed is looked at when the loop next has its turn: one that is held then is left to its holders
- * and the garbage collector, for good.
+ * flushed is looked at when the loop next has its turn, and, as long as it is held, again after each
+ * later flush.
  */
 import { setImmediate } from "node:timers/promises";
 import { verify } from "../assert.ts";
@@ -21,8 +21,9 @@ const MAX_SPARES: number = MAX_SEALED_MEMTABLES;
 
 export class SpareBuffers {
   private readonly isHeld: (memtable: Memtable) => boolean;
-  /** Flushed since the event loop last had its turn. */
+  /** Flushed since the event loop last had its turn, or held when it had. */
   private retired: Memtable[];
+  private isLooking: boolean;
   private readonly spares: MemtableBuffers[];
   /** Resolves when there is nothing that may be had soon, but not now. */
   looked: Promise<void>;
@@ -31,6 +32,7 @@ export class SpareBuffers {
   constructor(isHeld: (memtable: Memtable) => boolean) {
     this.isHeld = isHeld;
     this.retired = [];
+    this.isLooking = false;
     this.spares = [];
     this.looked = Promise.resolve();
   }
@@ -43,7 +45,9 @@ export class SpareBuffers {
   /** Takes the memory of a memtable that was flushed, once it is certain that nobody reads it. */
   retire(memtable: Memtable): void {
     this.retired.push(memtable);
-    if (this.retired.length === 1) this.looked = setImmediate().then(() => this.look());
+    if (this.isLooking) return;
+    this.isLooking = true;
+    this.looked = setImmediate().then(() => this.look());
   }
 
   /** What is there, if anything is, for the caller alone. */
@@ -52,10 +56,10 @@ export class SpareBuffers {
   }
 
   private look(): void {
-    const { retired } = this;
-    this.retired = [];
-    for (const memtable of retired) {
-      const buffers = this.isHeld(memtable) ? undefined : memtable.buffers;
+    this.isLooking = false;
+    const free = this.retired.filter((memtable) => !this.isHeld(memtable));
+    this.retired = this.retired.filter((memtable) => !free.includes(memtable));
+    for (const { buffers } of free) {
       if (buffers === undefined || this.spares.length === MAX_SPARES) continue;
       verify(() => overwrite(buffers));
       this.spares.push(buffers);

@@ -93,6 +93,24 @@ function filledBuffers(capacityBytes: number, random: Random): MemtableBuffers {
 }
 
 describe("Memtable", () => {
+  it("forgets with a closed cursor what was deleted at its moment", () => {
+    const memtable = createMemtable(1, 0, 0, 1 << 16);
+    const model = new Model();
+    deleteRange(memtable, model, { start: encode("a"), end: encode("c") }, 1);
+    add(memtable, model, { key: encode("b"), seqno: 2, kind: EntryKind.put, value: EMPTY });
+    deleteRange(memtable, model, { start: encode("a"), end: encode("d") }, 3);
+    for (const [seqno, isThere] of [
+      [2, true],
+      [3, false],
+      [2, true],
+    ] as const) {
+      const cursor = memtable.cursor(seqno, BEFORE_EXPIRY);
+      cursor.seekToFirst();
+      expect(cursor.isValid).toBe(isThere);
+      cursor.close();
+    }
+  });
+
   it("gives a closed cursor to who asks next, at another moment, and none to two at once", () => {
     const memtable = createMemtable(1, 0, 0, 1 << 16);
     const model = new Model();

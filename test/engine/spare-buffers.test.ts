@@ -72,7 +72,7 @@ describe("SpareBuffers", () => {
     expect(spares.byteLength).toBe(full.byteLength);
   });
 
-  it("asks who holds it when the loop has its turn, and leaves what is held for good", async () => {
+  it("asks who holds it when the loop has its turn, and again after a later flush", async () => {
     const held = new Set<Memtable>();
     const spares = new SpareBuffers((memtable) => held.has(memtable));
     const [first, second] = [filled(), filled()];
@@ -84,6 +84,14 @@ describe("SpareBuffers", () => {
     await setImmediate();
     expect(spares.take()?.arena).toBe(second.buffers?.arena);
     expect(spares.take()).toBeUndefined();
+    const third = filled();
+    spares.retire(third);
+    expect(spares.take()).toBeUndefined();
+    await spares.looked;
+    expect([spares.take()?.arena, spares.take()?.arena]).toEqual([
+      third.buffers?.arena,
+      first.buffers?.arena,
+    ]);
   });
 
   it("keeps that of two, and none of a memtable that was made for a large batch", async () => {
