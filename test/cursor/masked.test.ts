@@ -131,6 +131,18 @@ describe("MaskedCursor", () => {
     }
   });
 
+  test("reads no run beyond its gap where the bound is the gap's end and inclusive", () => {
+    const cursor = new MaskedCursor(
+      new RunCursor([entry(0), entry(1), entry(2), entry(3)]),
+      new Mask([new SpanList([{ start: Uint8Array.of(2), end: Uint8Array.of(3) }])]),
+    );
+    const run = new EntryRun(16, 100);
+    for (const read of ["readRun", "peek"] as const) {
+      cursor.seekToFirst();
+      expect(cursor[read](run, 16, Uint8Array.of(2), 1, true)).toBe(2);
+    }
+  });
+
   test.each([1, 200])("passes %i covered entries by the same number of moves", (count) => {
     const entries = [
       entry(0),
