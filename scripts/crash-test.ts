@@ -12,14 +12,9 @@ import { parseArgs } from "node:util";
 import type { CrashModel } from "../src/testing/crash-file-system.ts";
 import type { CrashResult, CrashTask } from "./crash-child.ts";
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: "string", default: "1" },
-    states: { type: "string", default: "100000" },
-    model: { type: "string" },
-    jobs: { type: "string", default: "1" },
-  },
-});
+const USAGE = "usage: crash-test [--seed S] [--states N] [--model strict|ordered] [--jobs J]";
+
+const values = parse();
 const MODELS: readonly CrashModel[] = ["strict", "ordered"];
 const models = MODELS.filter((model) => values.model === undefined || values.model === model);
 const firstSeed = Number(values.seed);
@@ -27,7 +22,7 @@ const stateCount = Number(values.states);
 const jobCount = Number(values.jobs);
 const areNumbers = [firstSeed, stateCount, jobCount].every(Number.isInteger);
 if (models.length === 0 || !areNumbers || stateCount < 1 || jobCount < 1) {
-  console.error("usage: crash-test [--seed S] [--states N] [--model strict|ordered] [--jobs J]");
+  console.error(USAGE);
   process.exit(2);
 }
 
@@ -47,6 +42,22 @@ let nextSeed = firstSeed;
 await Promise.all(Array.from({ length: jobCount }, runJob));
 console.log(summary());
 process.exitCode = violations === 0 ? 0 : 1;
+
+function parse() {
+  try {
+    return parseArgs({
+      options: {
+        seed: { type: "string", default: "1" },
+        states: { type: "string", default: "100000" },
+        model: { type: "string" },
+        jobs: { type: "string", default: "1" },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`${(error as Error).message}\n${USAGE}`);
+    process.exit(2);
+  }
+}
 
 /** Hands out seeds to a process until enough states were checked. */
 async function runJob(): Promise<void> {
