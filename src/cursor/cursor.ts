@@ -74,9 +74,9 @@ export interface Cursor {
   /**
    * Appends the keys of the entry that the cursor is at, and of those that follow in the run's
    * direction, behind the entries of `run`, whose count stays: at most `count`, which is 1 or more, and
-   * as `readRun` otherwise. The first is within the bound. Returns how many. The cursor may then be asked for nothing but their
-   * values, until `moveAhead`, which must follow unless the answer was 0. Throws CorruptionError.
-   * Optional, and there only with the two below.
+   * as `readRun` otherwise. The first is within the bound. Returns how many. The cursor may then be
+   * asked for nothing but their values, until `moveAhead`, which must follow unless the answer was 0.
+   * Throws CorruptionError. Optional, and there only with the two below.
    */
   peek?(
     run: EntryRun,

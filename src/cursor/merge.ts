@@ -187,7 +187,6 @@ export class MergeCursor implements Cursor {
       failure = error;
     }
     const read = run.hasValues ? ahead.valueCount : ahead.count;
-    run.count = known;
     try {
       this.settle(ahead, read);
     } catch (error) {
