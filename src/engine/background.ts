@@ -122,8 +122,10 @@ export interface BackgroundHost {
   /** What has expired by then is gone. */
   readonly time: number;
   replaceSources(sources: Sources): void;
-  /** File number of the oldest log that holds writes of the memtable. */
-  firstLogOf(memtable: Memtable): number;
+  readonly rotation: {
+    /** File number of the oldest log that holds writes of the memtable. */
+    firstLogOf(memtable: Memtable): number;
+  };
   /** Resolves once a manifest may call any log the oldest needed. */
   logFounded(): Promise<void>;
   /** Removes logs below a number: their writes are all in runs. */
@@ -366,7 +368,7 @@ export class Background {
     const { host } = this;
     const { memtables } = host.sources;
     const memtable = memtables[memtables.length - 1];
-    const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);
+    const oldestWal = host.rotation.firstLogOf(memtables[memtables.length - 2]);
     const control = new JobControl();
     const start = host.now();
     this.flushUnderWay = { entryCount: memtable.keyCount, control };

@@ -44,13 +44,14 @@ import { toUserError } from "./io-error.ts";
 import type { Logs } from "./logs.ts";
 import type { Memtable } from "./memtable.ts";
 import type { Durability } from "./options.ts";
+import type { Rotation } from "./rotation.ts";
 import type { RowCache } from "./row-cache.ts";
 import { SyncPace } from "./sync-pace.ts";
 import { WritePace } from "./write-pace.ts";
 
 /** What the group commit needs of the store. */
 export interface CommitHost {
-  /** The memtable and log that writes go to now; `rotate` replaces both. */
+  /** The memtable and log that writes go to now; a rotation replaces both. */
   readonly memtable: Memtable;
   /** Shown every write that is applied. */
   readonly dead: DeadRange;
@@ -59,19 +60,18 @@ export interface CommitHost {
   readonly wal: WalWriter;
   /** Sees to it that `wal` is synced. */
   readonly logs: Pick<Logs, "founded" | "sync" | "syncSync" | "syncAhead" | "isSyncing">;
-  /** False until the first write since the open, before which `prepareLog` must be awaited. */
-  readonly isLogReady: boolean;
-  prepareLog(): Promise<void>;
   readonly lock: DirectoryLock;
-  /** Whether log and memtable take one more record before they are rotated. */
-  hasRoom(record: RecordBuilder): boolean;
-  /** Seals the memtable and begins a new one, and a new log, with room for the record. May wait. */
-  rotate(record: RecordBuilder): Promise<void>;
-  /** Whether `rotate` need not wait for a flush. If so one is begun, if none is under way. */
-  canRotate(): boolean;
-  /** As `rotate` and as `prepareLog`, blocking the thread; `canRotate`, and the lock is held. */
-  rotateSync(record: RecordBuilder): void;
-  prepareLogSync(): void;
+  /** Sees to it that `memtable` and `wal` have room. */
+  readonly rotation: Pick<
+    Rotation,
+    | "isLogReady"
+    | "prepareLog"
+    | "prepareLogSync"
+    | "hasRoom"
+    | "rotate"
+    | "canRotate"
+    | "rotateSync"
+  >;
   /** Whether writes are held back, so that each waits for `slowDown`. */
   readonly isSlowed: boolean;
   slowDown(bytes: number): Promise<void>;
@@ -410,9 +410,9 @@ export class Committer {
       (group.needsSync && (this.host.logs.isSyncing || !this.syncPace.mayBlock(now))) ||
       !this.mayBlock(record, now) ||
       !this.host.lock.isHeld() ||
-      !this.host.isLogReady ||
+      !this.host.rotation.isLogReady ||
       this.host.isSlowed ||
-      !this.host.hasRoom(record);
+      !this.host.rotation.hasRoom(record);
     if (needsToWait) return this.commitSlowly(group);
     try {
       this.appendSync(record, now);
@@ -432,9 +432,9 @@ export class Committer {
     this.isWaiting = true;
     try {
       if (this.host.isSlowed) await this.host.slowDown(record.writer.length);
-      if (!this.host.isLogReady) await this.host.prepareLog();
-      if (!this.host.hasRoom(record)) {
-        await this.host.rotate(record);
+      if (!this.host.rotation.isLogReady) await this.host.rotation.prepareLog();
+      if (!this.host.rotation.hasRoom(record)) {
+        await this.host.rotation.rotate(record);
         this.checkWritable();
       }
       // Its sync would wait for that too. Written after it, the record vouches for the log's header.
@@ -484,7 +484,7 @@ export class Committer {
     if (record.operationCount === 0 || !this.isWritable) return true;
     const { host } = this;
     if (!host.lock.isHeld()) return false;
-    if (!host.hasRoom(record)) return !host.logs.isSyncing && host.canRotate();
+    if (!host.rotation.hasRoom(record)) return !host.logs.isSyncing && host.rotation.canRotate();
     return !needsSync || !host.logs.isSyncing;
   }
 
@@ -495,8 +495,8 @@ export class Committer {
     this.decide(group);
     if (record.operationCount === 0 || !this.isWritable) return this.settle(group, this.poison);
     try {
-      if (!host.isLogReady) host.prepareLogSync();
-      if (!host.hasRoom(record)) host.rotateSync(record);
+      if (!host.rotation.isLogReady) host.rotation.prepareLogSync();
+      if (!host.rotation.hasRoom(record)) host.rotation.rotateSync(record);
       // Where that took so long that it must be confirmed again.
       if (!host.lock.isHeld()) throw busy("the lock has to be confirmed");
       this.appendSync(record, host.now());

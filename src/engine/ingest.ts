@@ -174,7 +174,7 @@ class Ingest {
   private async attach(): Promise<void> {
     const { store, written } = this;
     store.checkWritable();
-    if (!store.memtable.isEmpty) await store.rotate();
+    if (!store.memtable.isEmpty) await store.rotation.rotate();
     await store.background.flushSealed();
     store.checkWritable();
     let seqno = store.visibleSeqno;

@@ -2,9 +2,9 @@
  * Store: the database below the encodings. Bytes in, bytes out.
  *
  * It owns the directory's lock, the sources that reads look at, the log and memtable that writes go
- * to, and the parts that move data from one to the other: `Committer` (writes), `Background` (flush
- * and compaction) and `VersionStore` (the live Version). `Database` puts keys and values of the
- * user's types on top.
+ * to, and the parts that move data from one to the other: `Committer` (writes), `Rotation` (the next
+ * log and memtable), `Background` (flush and compaction) and `VersionStore` (the live Version).
+ * `Database` puts keys and values of the user's types on top.
  *
  * Invariants:
  * 1. `sources.memtables[0]` is the memtable being written, and `wal` the log of its newest writes.
@@ -12,7 +12,6 @@
  * 3. `visibleSeqno` is the newest write that readers see; it never goes back.
  */
 import { setImmediate, setTimeout } from "node:timers/promises";
-import { assert } from "../assert.ts";
 import type { PickOptions } from "../compaction/pick.ts";
 import { BEFORE_EXPIRY, NEVER } from "../entry.ts";
 import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
@@ -24,7 +23,6 @@ import type { ValueCompression } from "../segment/coders.ts";
 import type { SymbolTables } from "../segment/symbol-tables.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
-import type { RecordBuilder } from "./batch.ts";
 import { type CommitHost, Committer } from "./commit.ts";
 import { DeadRange } from "./dead-range.ts";
 import { writeChannel } from "./diagnostics.ts";
@@ -38,6 +36,7 @@ import { Pins, type WarningEvent } from "./pins.ts";
 import type { Bounds } from "./range.ts";
 import { RecentWrites } from "./recent-writes.ts";
 import type { Recovered, RecoveryReport } from "./recovery.ts";
+import { Rotation, type RotationHost } from "./rotation.ts";
 import { RowCache } from "./row-cache.ts";
 import type { Sources } from "./sources.ts";
 import { SpareBuffers } from "./spare-buffers.ts";
@@ -110,7 +109,7 @@ export interface StoreParts {
   readonly recovered: Recovered;
 }
 
-export class Store implements CommitHost, BackgroundHost {
+export class Store implements CommitHost, RotationHost, BackgroundHost {
   readonly fileSystem: FileSystem;
   readonly directory: string;
   readonly options: StoreOptions;
@@ -120,6 +119,7 @@ export class Store implements CommitHost, BackgroundHost {
   readonly jobs: JobRunner;
   readonly background: Background;
   readonly committer: Committer;
+  readonly rotation: Rotation;
   readonly recentWrites: RecentWrites;
   readonly spareBuffers: SpareBuffers;
   readonly dead: DeadRange;
@@ -137,10 +137,6 @@ export class Store implements CommitHost, BackgroundHost {
   readonly jobContext: JobContext;
   /** Ingests under way. */
   private readonly ingests: Set<Promise<unknown>>;
-  /** File number of the oldest log that holds writes of a memtable. */
-  private readonly firstLogs: WeakMap<Memtable, number>;
-  /** Resolves when no memtable has keys that are pending: recovery leaves some. */
-  private readonly settled: Promise<void>;
   private closing: Promise<void> | undefined;
 
   constructor(parts: StoreParts) {
@@ -153,10 +149,6 @@ export class Store implements CommitHost, BackgroundHost {
     this.blockCache = parts.blockCache;
     this.recovery = recovered.report;
     this.events = events;
-    this.firstLogs = new WeakMap();
-    for (const { memtable, firstLog } of recovered.memtables) {
-      this.firstLogs.set(memtable, firstLog);
-    }
     const memtables = recovered.memtables.map(({ memtable }) => memtable);
     if (memtables.length === 0) memtables.push(createMemtable(options.memtableBytes, 0, 0, 0));
     this.sources = { memtables, version: versions.current };
@@ -219,18 +211,18 @@ export class Store implements CommitHost, BackgroundHost {
           })
         : new InlineRunner(this.jobContext);
     this.background = new Background(this, events);
-    this.settled = settle(memtables).catch((error: unknown) => events.error(error));
+    this.rotation = new Rotation(this, recovered.memtables, (error) => events.error(error));
   }
 
   /** Sees to what recovery left to do: the last step of an open. */
   async start(recovered: Recovered): Promise<void> {
     if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
       // What is due may wait until the open has resolved: to start the thread alone takes longer.
-      void this.settled.then(() => setImmediate()).then(() => this.background.wake());
+      void this.rotation.settled.then(() => setImmediate()).then(() => this.background.wake());
       return;
     }
     try {
-      await this.committer.exclusive(() => this.rotate());
+      await this.committer.exclusive(() => this.rotation.rotate());
       await this.background.flushSealed();
     } catch (error) {
       // Many small logs are housekeeping: a full disk is no reason not to open.
@@ -247,18 +239,6 @@ export class Store implements CommitHost, BackgroundHost {
 
   get memtable(): Memtable {
     return this.sources.memtables[0];
-  }
-
-  /** Whether log and memtable take one more record before they are rotated. */
-  hasRoom(record: RecordBuilder): boolean {
-    const { memtable } = this;
-    const { operationCount, keyBytes, valueBytes, writer } = record;
-    const isFull = memtable.byteLength >= this.options.memtableBytes && !memtable.isEmpty;
-    return (
-      !isFull &&
-      memtable.canHold(operationCount, keyBytes, valueBytes) &&
-      (!this.isLogReady || this.wal.hasRoom(writer.length))
-    );
   }
 
   get wal(): WalWriter {
@@ -283,25 +263,6 @@ export class Store implements CommitHost, BackgroundHost {
 
   get maxPendingBytes(): number {
     return Math.max(this.options.memtableBytes, MIN_PENDING_BYTES);
-  }
-
-  get isLogReady(): boolean {
-    return this.logs.isWritable;
-  }
-
-  /** Creates the log of the first write since the open. */
-  async prepareLog(): Promise<void> {
-    await this.settled;
-    this.startedLog(await this.logs.startNext());
-  }
-
-  prepareLogSync(): void {
-    this.startedLog(this.logs.startNextSync());
-  }
-
-  private startedLog(fileNumber: number): void {
-    if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
-    void this.recordFounded();
   }
 
   get lock(): DirectoryLock {
@@ -389,63 +350,8 @@ export class Store implements CommitHost, BackgroundHost {
     this.sources = sources;
   }
 
-  firstLogOf(memtable: Memtable): number {
-    const firstLog = this.firstLogs.get(memtable);
-    assert(firstLog !== undefined, "a memtable that a flush asks about has a log");
-    return firstLog;
-  }
-
   poison(cause: unknown): void {
     this.committer.poisonWith(cause);
-  }
-
-  async rotate(record?: RecordBuilder): Promise<void> {
-    this.committer.checkWritable();
-    if (record !== undefined && this.mayEnlarge(record)) {
-      this.enlarge(record);
-      return;
-    }
-    await this.settled;
-    await this.background.waitForRoom();
-    await this.spareBuffers.looked;
-    const memtable = this.nextMemtable(record);
-    this.firstLogs.set(memtable, await this.logs.startNext());
-    this.seal(memtable);
-  }
-
-  canRotate(): boolean {
-    if (this.background.hasRoom) return true;
-    this.background.wake();
-    return false;
-  }
-
-  rotateSync(record: RecordBuilder): void {
-    if (this.mayEnlarge(record)) {
-      this.enlarge(record);
-      return;
-    }
-    const memtable = this.nextMemtable(record);
-    this.firstLogs.set(memtable, this.logs.startNextSync());
-    this.seal(memtable);
-  }
-
-  /** Whether all that is missing for the record is a larger memtable: there is nothing to seal. */
-  private mayEnlarge({ writer }: RecordBuilder): boolean {
-    return this.memtable.isEmpty && this.isLogReady && this.wal.hasRoom(writer.length);
-  }
-
-  /** Puts a memtable with room for the record in the place of the empty one. */
-  private enlarge(record: RecordBuilder): void {
-    const memtable = this.nextMemtable(record);
-    this.firstLogs.set(memtable, this.firstLogOf(this.memtable));
-    this.sources = { ...this.sources, memtables: this.sources.memtables.with(0, memtable) };
-  }
-
-  private nextMemtable(record?: RecordBuilder): Memtable {
-    const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
-    const { memtableBytes } = this.options;
-    const spare = this.spareBuffers.take();
-    return createMemtable(memtableBytes, operationCount, keyBytes, valueBytes, spare);
   }
 
   /** Shows the first memtable to the background, which is idle then, once there is enough of it. */
@@ -462,16 +368,10 @@ export class Store implements CommitHost, BackgroundHost {
     this.jobs.foresee(memtable, Math.floor((keyCount * options.memtableBytes) / byteLength));
   }
 
-  /** Seals the memtable being written; `next` takes its place. */
-  private seal(next: Memtable): void {
-    this.sources = { ...this.sources, memtables: [next, ...this.sources.memtables] };
-    this.background.wake();
-  }
-
   /** Moves every write accepted so far from memory into runs. */
   async flush(): Promise<void> {
     await this.committer.exclusive(async () => {
-      if (!this.memtable.isEmpty) await this.rotate();
+      if (!this.memtable.isEmpty) await this.rotation.rotate();
     });
     await this.background.flushSealed();
   }
@@ -542,7 +442,7 @@ export class Store implements CommitHost, BackgroundHost {
         failures.push(error);
       }
     };
-    await this.settled;
+    await this.rotation.settled;
     if (!this.options.readOnly) {
       await attempt(() => this.committer.exclusive(() => this.finishWriting()));
       await Promise.allSettled(this.ingests);
@@ -561,7 +461,7 @@ export class Store implements CommitHost, BackgroundHost {
     if (!this.committer.isWritable) return;
     if (this.memtable.byteLength >= FLUSH_AT_CLOSE_BYTES) {
       try {
-        await this.rotate();
+        await this.rotation.rotate();
         await this.background.flushSealed();
       } catch (error) {
         this.events.error(error);
@@ -584,7 +484,7 @@ export class Store implements CommitHost, BackgroundHost {
   }
 
   /** As `recordLog`, once there is a log to record. A close, which may come first, does it too. */
-  private async recordFounded(): Promise<void> {
+  async recordFounded(): Promise<void> {
     try {
       await this.logs.founded();
     } catch {
@@ -597,17 +497,6 @@ export class Store implements CommitHost, BackgroundHost {
   /** Refuses all further writes: the directory may be another process's. */
   loseLock(cause: Error): void {
     this.events.error(this.committer.fence(cause));
-  }
-}
-
-/** Has the trees of memtables finished, and lets other work run meanwhile. */
-async function settle(memtables: readonly Memtable[]): Promise<void> {
-  // The oldest is flushed first.
-  for (const memtable of memtables.toReversed()) {
-    while (memtable.isPending) {
-      await setImmediate();
-      memtable.settleStep();
-    }
   }
 }
 

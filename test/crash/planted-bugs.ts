@@ -158,8 +158,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "the manifest drops a log that still has writes",
     "crash",
     "engine/background.ts",
-    "const oldestWal = host.firstLogOf(memtables[memtables.length - 2]);",
-    "const oldestWal = host.firstLogOf(memtables[memtables.length - 2]) + 1;",
+    "const oldestWal = host.rotation.firstLogOf(memtables[memtables.length - 2]);",
+    "const oldestWal = host.rotation.firstLogOf(memtables[memtables.length - 2]) + 1;",
   ),
   bug(
     "what was replayed is not made durable",

@@ -1,0 +1,171 @@
+/**
+ * Rotation: when the log and the memtable that take the writes make way for the next.
+ *
+ * A memtable that is full is sealed, for a flush, and the writes go to a new one and to a new log. So
+ * once its run is installed, the logs before that of the next memtable can go. A record that is too
+ * large for an empty memtable gets a larger one in its place, and the log stays.
+ *
+ * What takes the writes of an open database is its first memtable, which is there from the beginning,
+ * and a log that is not: it is created for the first write.
+ *
+ * Each step has two forms, as writes have: one that may wait, and one that blocks the thread.
+ */
+import { setImmediate } from "node:timers/promises";
+import { assert } from "../assert.ts";
+import type { Background } from "./background.ts";
+import type { RecordBuilder } from "./batch.ts";
+import type { Logs } from "./logs.ts";
+import { createMemtable, type Memtable } from "./memtable.ts";
+import type { RecoveredMemtable } from "./recovery.ts";
+import type { Sources } from "./sources.ts";
+import type { SpareBuffers } from "./spare-buffers.ts";
+
+/** What the rotation needs of the store. */
+export interface RotationHost {
+  readonly options: { readonly memtableBytes: number };
+  /** `memtables[0]` is the one being written. */
+  sources: Sources;
+  readonly spareBuffers: SpareBuffers;
+  readonly logs: Logs;
+  readonly committer: { checkWritable(): void };
+  readonly background: Pick<Background, "hasRoom" | "waitForRoom" | "wake">;
+  /** Puts the newest log into the manifest, once it is durable. Never rejects. */
+  recordFounded(): Promise<void>;
+}
+
+export class Rotation {
+  private readonly host: RotationHost;
+  /** File number of the oldest log that holds writes of a memtable. */
+  private readonly firstLogs: WeakMap<Memtable, number>;
+  /** Resolves when no memtable has keys that are pending: recovery leaves some. */
+  readonly settled: Promise<void>;
+
+  /** `onFailure` is told why keys stay pending; whoever needs the tree of their memtable tries again. */
+  constructor(
+    host: RotationHost,
+    recovered: readonly RecoveredMemtable[],
+    onFailure: (error: unknown) => void,
+  ) {
+    this.host = host;
+    this.firstLogs = new WeakMap();
+    for (const { memtable, firstLog } of recovered) this.firstLogs.set(memtable, firstLog);
+    this.settled = settle(recovered).catch(onFailure);
+  }
+
+  private get memtable(): Memtable {
+    return this.host.sources.memtables[0];
+  }
+
+  /** File number of the oldest log that holds writes of a memtable, which has some or will have. */
+  firstLogOf(memtable: Memtable): number {
+    const firstLog = this.firstLogs.get(memtable);
+    assert(firstLog !== undefined, "a memtable that a flush asks about has a log");
+    return firstLog;
+  }
+
+  /** False until the first write since the open, before which `prepareLog` must be awaited. */
+  get isLogReady(): boolean {
+    return this.host.logs.isWritable;
+  }
+
+  /** Creates the log of the first write since the open. */
+  async prepareLog(): Promise<void> {
+    await this.settled;
+    this.startedLog(await this.host.logs.startNext());
+  }
+
+  /** As `prepareLog`, blocking the thread; the lock is held. */
+  prepareLogSync(): void {
+    this.startedLog(this.host.logs.startNextSync());
+  }
+
+  private startedLog(fileNumber: number): void {
+    if (!this.firstLogs.has(this.memtable)) this.firstLogs.set(this.memtable, fileNumber);
+    void this.host.recordFounded();
+  }
+
+  /** Whether log and memtable take one more record before they are rotated. */
+  hasRoom(record: RecordBuilder): boolean {
+    const { memtable } = this;
+    const { operationCount, keyBytes, valueBytes, writer } = record;
+    const isFull = memtable.byteLength >= this.host.options.memtableBytes && !memtable.isEmpty;
+    return (
+      !isFull &&
+      memtable.canHold(operationCount, keyBytes, valueBytes) &&
+      (!this.isLogReady || this.host.logs.newest.hasRoom(writer.length))
+    );
+  }
+
+  /** Seals the memtable and begins a new one, and a new log, with room for the record. May wait. */
+  async rotate(record?: RecordBuilder): Promise<void> {
+    const { host } = this;
+    host.committer.checkWritable();
+    if (record !== undefined && this.mayEnlarge(record)) {
+      this.enlarge(record);
+      return;
+    }
+    await this.settled;
+    await host.background.waitForRoom();
+    await host.spareBuffers.looked;
+    const memtable = this.nextMemtable(record);
+    this.firstLogs.set(memtable, await host.logs.startNext());
+    this.seal(memtable);
+  }
+
+  /** Whether `rotate` need not wait for a flush. If so one is begun, if none is under way. */
+  canRotate(): boolean {
+    const { background } = this.host;
+    if (background.hasRoom) return true;
+    background.wake();
+    return false;
+  }
+
+  /** As `rotate`, blocking the thread; `canRotate`, and the lock is held. */
+  rotateSync(record: RecordBuilder): void {
+    if (this.mayEnlarge(record)) {
+      this.enlarge(record);
+      return;
+    }
+    const memtable = this.nextMemtable(record);
+    this.firstLogs.set(memtable, this.host.logs.startNextSync());
+    this.seal(memtable);
+  }
+
+  /** Whether all that is missing for the record is a larger memtable: there is nothing to seal. */
+  private mayEnlarge({ writer }: RecordBuilder): boolean {
+    return this.memtable.isEmpty && this.isLogReady && this.host.logs.newest.hasRoom(writer.length);
+  }
+
+  /** Puts a memtable with room for the record in the place of the empty one. */
+  private enlarge(record: RecordBuilder): void {
+    const { host } = this;
+    const memtable = this.nextMemtable(record);
+    this.firstLogs.set(memtable, this.firstLogOf(this.memtable));
+    host.sources = { ...host.sources, memtables: host.sources.memtables.with(0, memtable) };
+  }
+
+  private nextMemtable(record?: RecordBuilder): Memtable {
+    const { options, spareBuffers } = this.host;
+    const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
+    const spare = spareBuffers.take();
+    return createMemtable(options.memtableBytes, operationCount, keyBytes, valueBytes, spare);
+  }
+
+  /** Seals the memtable being written; `next` takes its place. */
+  private seal(next: Memtable): void {
+    const { host } = this;
+    host.sources = { ...host.sources, memtables: [next, ...host.sources.memtables] };
+    host.background.wake();
+  }
+}
+
+/** Has the trees of memtables finished, and lets other work run meanwhile. */
+async function settle(recovered: readonly RecoveredMemtable[]): Promise<void> {
+  // The oldest is flushed first.
+  for (const { memtable } of recovered.toReversed()) {
+    while (memtable.isPending) {
+      await setImmediate();
+      memtable.settleStep();
+    }
+  }
+}
