@@ -62,8 +62,8 @@ const EMPTY_BYTES = 2 * MIN_ARENA_BYTES;
 
 /**
  * A memtable that is full at `capacityBytes`, or has room for one batch if that needs more; a large
- * group may take it to half as much again. It lies in the memory of another that nobody reads any
- * more, where `spare` is such and as large as it needs. Throws InvalidArgumentError where the batch is
+ * group may take it to half as much again. Unless a batch needs more, it lies in the memory of another
+ * that nobody reads any more, if `takeSpare` has such. Throws InvalidArgumentError where the batch is
  * too large for any memtable.
  */
 export function createMemtable(
@@ -71,7 +71,7 @@ export function createMemtable(
   operationCount: number,
   keyBytes: number,
   valueBytes: number,
-  spare?: MemtableBuffers,
+  takeSpare: () => MemtableBuffers | undefined = () => undefined,
 ): Memtable {
   if (EMPTY_HEAP_BYTES + heapBytesFor(operationCount, valueBytes) > MAX_HEAP_BYTES) {
     throw new InvalidArgumentError(
@@ -80,8 +80,9 @@ export function createMemtable(
     );
   }
   const batchBytes = EMPTY_BYTES + bytesFor(operationCount, keyBytes, valueBytes);
-  const reservedBytes = Math.max(capacityBytes * MAX_STRETCH, batchBytes);
-  return new Memtable(capacityBytes, reservedBytes, undefined, spare);
+  const usualBytes = capacityBytes * MAX_STRETCH;
+  if (batchBytes > usualBytes) return new Memtable(capacityBytes, batchBytes);
+  return new Memtable(capacityBytes, usualBytes, undefined, takeSpare());
 }
 
 /** The keys of a memtable that are not in its tree yet. */

@@ -141,14 +141,16 @@ export class Rotation {
     const { host } = this;
     const memtable = this.nextMemtable(record);
     this.firstLogs.set(memtable, this.firstLogOf(this.memtable));
+    host.spareBuffers.retire(this.memtable);
     host.sources = { ...host.sources, memtables: host.sources.memtables.with(0, memtable) };
   }
 
   private nextMemtable(record?: RecordBuilder): Memtable {
     const { options, spareBuffers } = this.host;
     const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
-    const spare = spareBuffers.take();
-    return createMemtable(options.memtableBytes, operationCount, keyBytes, valueBytes, spare);
+    return createMemtable(options.memtableBytes, operationCount, keyBytes, valueBytes, () =>
+      spareBuffers.take(),
+    );
   }
 
   /** Seals the memtable being written; `next` takes its place. */

@@ -24,7 +24,7 @@ export class SpareBuffers {
   /** Flushed since the event loop last had its turn, or held when it had. */
   private retired: Memtable[];
   private isLooking: boolean;
-  private readonly spares: MemtableBuffers[];
+  private spares: MemtableBuffers[];
   /** Resolves when there is nothing that may be had soon, but not now. */
   looked: Promise<void>;
 
@@ -53,6 +53,12 @@ export class SpareBuffers {
   /** What is there, if anything is, for the caller alone. */
   take(): MemtableBuffers | undefined {
     return this.spares.pop();
+  }
+
+  /** Lets go of all memory. To be called once no memtable is flushed any more. */
+  drop(): void {
+    this.retired = [];
+    this.spares = [];
   }
 
   private look(): void {

@@ -447,6 +447,8 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       await attempt(() => this.committer.exclusive(() => this.finishWriting()));
       await Promise.allSettled(this.ingests);
       await attempt(() => this.background.stop());
+      // Who forgets the handle may keep it for long.
+      this.spareBuffers.drop();
       if (this.logs.isWritable && this.committer.isWritable) await this.recordLog();
       await attempt(() => this.logs.close());
     }

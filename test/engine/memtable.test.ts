@@ -208,7 +208,7 @@ describe("Memtable", () => {
       const random = new Random(7);
       const keys = SHAPES[shape](300, random);
       const spare = memory === "spare" ? filledBuffers(2 ** 20, random) : undefined;
-      const memtable = createMemtable(2 ** 20, 0, 0, 0, spare);
+      const memtable = createMemtable(2 ** 20, 0, 0, 0, () => spare);
       if (spare !== undefined) {
         expect(memtable.buffers?.arena).toBe(spare.arena);
         expect(memtable.buffers?.heap).toBe(spare.heap);

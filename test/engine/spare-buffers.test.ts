@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
 import { SpareBuffers } from "../../src/engine/spare-buffers.ts";
 import { EntryKind } from "../../src/entry.ts";
@@ -54,10 +54,15 @@ describe("SpareBuffers", () => {
     spares.retire(filled());
     await spares.looked;
     const spare = spares.take();
-    const [equal, large] = [1, 8].map((times) => createMemtable(times * CAPACITY, 1, 1, 1, spare));
+    const [equal, large] = [1, 8].map((times) =>
+      createMemtable(times * CAPACITY, 1, 1, 1, () => spare),
+    );
     expect([equal.buffers?.arena, equal.buffers?.heap]).toEqual([spare?.arena, spare?.heap]);
     expect(large.buffers?.arena.byteLength).toBeGreaterThan(8 * CAPACITY);
     expect(large.buffers?.heap.byteLength).toBeGreaterThan(8 * CAPACITY);
+    const asked = vi.fn();
+    createMemtable(CAPACITY, 1, 1, 2 * CAPACITY, asked);
+    expect(asked).not.toHaveBeenCalled();
   });
 
   it("knows how much memory the system gave, however little of it was used last", async () => {
@@ -65,7 +70,7 @@ describe("SpareBuffers", () => {
     const full = filled(CAPACITY, CAPACITY / 4);
     spares.retire(full);
     await spares.looked;
-    const small = createMemtable(CAPACITY, 1, 1, 1, spares.take());
+    const small = createMemtable(CAPACITY, 1, 1, 1, () => spares.take());
     expect(small.byteLength).toBeLessThan(CAPACITY / 8);
     spares.retire(small);
     await spares.looked;
@@ -104,6 +109,22 @@ describe("SpareBuffers", () => {
       (buffers) => buffers?.heap.byteLength,
     );
     expect(sizes).toEqual([1.5 * CAPACITY, 1.5 * CAPACITY, undefined]);
+  });
+
+  it("drops all, that of held ones too", async () => {
+    let isHeld = true;
+    const spares = new SpareBuffers(() => isHeld);
+    spares.retire(filled());
+    await spares.looked;
+    isHeld = false;
+    spares.retire(filled());
+    spares.drop();
+    await spares.looked;
+    expect(spares.byteLength).toBe(0);
+    spares.retire(filled());
+    await spares.looked;
+    spares.drop();
+    expect(spares.take()).toBeUndefined();
   });
 });
 
@@ -177,6 +198,33 @@ describe("a database whose memtables lie in memory of earlier ones", () => {
     expect([first === large, second === large]).toEqual([true, true]);
     expect(third).toBe(value(2, 7));
     await db.close();
+  });
+
+  it("keeps what a large batch has no use for", async () => {
+    const db = await openDatabase();
+    for (let round = 0; round < 2; round++) {
+      await write(db, round);
+      await db.flush();
+      await setImmediate();
+    }
+    // One memtable's worth waits; as much is in the hands of the empty one, and counted once it waits.
+    const waiting = memoryOf(db);
+    const large = "x".repeat(2 * CAPACITY);
+    await db.batch([{ type: "put", key: key(0), value: large }]);
+    await setImmediate();
+    expect(memoryOf(db)).toBeGreaterThan(1.8 * waiting + large.length);
+    await db.close();
+  });
+
+  it("drops it when it is closed", async () => {
+    const retire = vi.spyOn(SpareBuffers.prototype, "retire");
+    const db = await openDatabase();
+    await overwrite(db, 0);
+    const [spares] = retire.mock.contexts as SpareBuffers[];
+    expect(spares.byteLength).toBeGreaterThan(0);
+    await db.close();
+    expect(spares.byteLength).toBe(0);
+    retire.mockRestore();
   });
 
   it("waits a turn of the event loop for memory, where that is all it takes", async () => {
