@@ -8,7 +8,7 @@ import { compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
-import type { EntryRun } from "./entry-run.ts";
+import type { EntryRun, RunBound } from "./entry-run.ts";
 import type { ValueView } from "./value-view.ts";
 
 /** One source: the range of its keys, and a cursor over them. */
@@ -106,24 +106,12 @@ export class ConcatCursor implements Cursor {
     if (!current.isValid) this.enter(this.partIndex - 1)?.seekToLast();
   }
 
-  readRun(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
-    return this.position().readRun?.(run, count, bound, boundLength, isBoundInclusive) ?? 0;
+  readRun(run: EntryRun, count: number, bound: RunBound | undefined): number {
+    return this.position().readRun?.(run, count, bound) ?? 0;
   }
 
-  peek(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
-    return this.position().peek?.(run, count, bound, boundLength, isBoundInclusive) ?? 0;
+  peek(run: EntryRun, count: number, bound: RunBound | undefined): number {
+    return this.position().peek?.(run, count, bound) ?? 0;
   }
 
   appendValues(run: EntryRun, skip: number, count: number): number {

@@ -11,7 +11,7 @@
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
-import type { EntryRun } from "./entry-run.ts";
+import type { EntryRun, RunBound } from "./entry-run.ts";
 import type { ValueView } from "./value-view.ts";
 
 export interface Cursor {
@@ -58,18 +58,12 @@ export interface Cursor {
 
   /**
    * Appends the entry that the cursor is at, and those that follow in the run's direction, to
-   * `run`: at most `count` and as many as there is room for, only puts, and none beyond
-   * bound[0, boundLength) where there is a bound. Returns how many, after which the cursor may only be
-   * moved on to the entry behind them. 0, and nothing was done, where entries are to be read one by
-   * one. Throws CorruptionError, before which no entry was appended. Optional.
+   * `run`: at most `count` and as many as there is room for, only puts, and none beyond the bound.
+   * Returns how many, after which the cursor may only be moved on to the entry behind them. 0, and
+   * nothing was done, where entries are to be read one by one. Throws CorruptionError, before which
+   * no entry was appended. Optional.
    */
-  readRun?(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number;
+  readRun?(run: EntryRun, count: number, bound: RunBound | undefined): number;
 
   /**
    * Appends the keys of the entry that the cursor is at, and of those that follow in the run's
@@ -78,13 +72,7 @@ export interface Cursor {
    * asked for nothing but their values, until `moveAhead`, which must follow unless the answer was 0.
    * Throws CorruptionError. Optional, and there only with the two below.
    */
-  peek?(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number;
+  peek?(run: EntryRun, count: number, bound: RunBound | undefined): number;
 
   /**
    * Appends to `run`, which has their keys behind its entries, the values of `count` entries that were

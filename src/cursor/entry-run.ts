@@ -12,6 +12,13 @@
 import { ByteWriter } from "../bytes/writer.ts";
 import { ValueView } from "./value-view.ts";
 
+/** The end of a run in its direction: key[0, length), which is the last of it or the first beyond it. */
+export interface RunBound {
+  readonly key: Uint8Array;
+  readonly length: number;
+  readonly isInclusive: boolean;
+}
+
 export class EntryRun {
   readonly capacity: number;
   /** Keys or values of so many bytes together close the run. */

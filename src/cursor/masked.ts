@@ -10,7 +10,7 @@ import { compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
-import type { EntryRun } from "./entry-run.ts";
+import type { EntryRun, RunBound } from "./entry-run.ts";
 import type { Mask } from "./spans.ts";
 import type { ValueView } from "./value-view.ts";
 
@@ -103,34 +103,14 @@ export class MaskedCursor implements Cursor {
     this.settle(false);
   }
 
-  readRun(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
-    const { source } = this;
-    if (source.readRun === undefined || !this.isGapKnown) return 0;
-    const end = this.gapEndBefore(run.isReverse, bound, boundLength);
-    return end === undefined
-      ? source.readRun(run, count, bound, boundLength, isBoundInclusive)
-      : source.readRun(run, count, end, end.length, run.isReverse);
+  readRun(run: EntryRun, count: number, bound: RunBound | undefined): number {
+    if (!this.isGapKnown) return 0;
+    return this.source.readRun?.(run, count, this.nearerBound(run, bound)) ?? 0;
   }
 
-  peek(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
-    const { source } = this;
-    if (source.peek === undefined || !this.isGapKnown) return 0;
-    const end = this.gapEndBefore(run.isReverse, bound, boundLength);
-    return end === undefined
-      ? source.peek(run, count, bound, boundLength, isBoundInclusive)
-      : source.peek(run, count, end, end.length, run.isReverse);
+  peek(run: EntryRun, count: number, bound: RunBound | undefined): number {
+    if (!this.isGapKnown) return 0;
+    return this.source.peek?.(run, count, this.nearerBound(run, bound)) ?? 0;
   }
 
   appendValues(run: EntryRun, skip: number, count: number): number {
@@ -146,19 +126,18 @@ export class MaskedCursor implements Cursor {
   }
 
   /**
-   * Where the gap ends in a run's direction, if that is before the bound: forward the first key that
+   * The end of the gap in a run's direction, if that is before the bound: forward the first key that
    * is no longer in it, backward the last that is.
    */
-  private gapEndBefore(
-    isReverse: boolean,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-  ): Uint8Array | undefined {
+  private nearerBound(run: EntryRun, bound: RunBound | undefined): RunBound | undefined {
+    const { isReverse } = run;
     const end = isReverse ? this.gapStart : this.gapEnd;
-    if (end === undefined || bound === undefined) return end;
-    const order = compareRanges(end, 0, end.length, bound, 0, boundLength);
-    const isBefore = isReverse ? order > 0 : order <= 0;
-    return isBefore ? end : undefined;
+    if (end === undefined) return bound;
+    if (bound !== undefined) {
+      const order = compareRanges(end, 0, end.length, bound.key, 0, bound.length);
+      if (isReverse ? order <= 0 : order > 0) return bound;
+    }
+    return { key: end, length: end.length, isInclusive: isReverse };
   }
 
   private isBeforeGapEnd(): boolean {

@@ -25,7 +25,7 @@ import { commonPrefixLength, compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { EntryKind, ValuePlace } from "../entry.ts";
 import type { Cursor } from "./cursor.ts";
-import type { EntryRun } from "./entry-run.ts";
+import type { EntryRun, RunBound } from "./entry-run.ts";
 import { giveBackLookahead, type Lookahead, takeLookahead } from "./lookahead.ts";
 import type { ValueView } from "./value-view.ts";
 
@@ -159,13 +159,7 @@ export class MergeCursor implements Cursor {
    * The run ends before a source that cannot be peeked at, such as a memtable's, or a tombstone. Where
    * one is next in the order, the first source is read alone up to its key.
    */
-  readRun(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
+  readRun(run: EntryRun, count: number, bound: RunBound | undefined): number {
     if (this.failure !== undefined) throw this.failure;
     if (this.isForward === run.isReverse) return 0;
     if (this.size > 1 && this.singles > 0) {
@@ -173,7 +167,7 @@ export class MergeCursor implements Cursor {
       return 0;
     }
     if (this.size === 1 || this.sources[this.order[1]].peek === undefined) {
-      return this.readAlone(run, count, bound, boundLength, isBoundInclusive);
+      return this.readAlone(run, count, bound);
     }
     const ahead = takeLookahead();
     ahead.begin(this.sources.length, run);
@@ -181,7 +175,7 @@ export class MergeCursor implements Cursor {
     const room = Math.min(count, run.capacity - known, ahead.run.capacity);
     let failure: unknown;
     try {
-      this.mergeKeys(run, ahead, room, bound, boundLength, isBoundInclusive);
+      this.mergeKeys(run, ahead, room, bound);
       if (run.hasValues) this.readValues(run, ahead);
     } catch (error) {
       failure = error;
@@ -201,23 +195,14 @@ export class MergeCursor implements Cursor {
   }
 
   /** Reads a run of the first source alone, which ends before the key of the second. */
-  private readAlone(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
+  private readAlone(run: EntryRun, count: number, bound: RunBound | undefined): number {
     const { keys, ends } = this;
     const [first, second] = this.order;
     const source = this.sources[first];
     if (source.readRun === undefined) return 0;
-    const isAlone =
-      this.size === 1 ||
-      (bound !== undefined && this.isBeyond(second, bound, boundLength, isBoundInclusive));
-    const read = isAlone
-      ? source.readRun(run, count, bound, boundLength, isBoundInclusive)
-      : source.readRun(run, count, keys[second], ends[second], false);
+    const isAlone = this.size === 1 || (bound !== undefined && this.isBeyond(second, bound));
+    const end = isAlone ? bound : { key: keys[second], length: ends[second], isInclusive: false };
+    const read = source.readRun(run, count, end);
     if (read > 0) this.note(first);
     if (!isAlone && read < Math.min(count, SHORTEST_RUN)) this.singles = SINGLES;
     return read;
@@ -233,9 +218,7 @@ export class MergeCursor implements Cursor {
     run: EntryRun,
     ahead: Lookahead,
     count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
+    bound: RunBound | undefined,
   ): void {
     const { order } = this;
     for (let i = 1; i < this.size; i++) {
@@ -245,9 +228,9 @@ export class MergeCursor implements Cursor {
       const first = order[0];
       if (ahead.peeked[first] === 0) {
         if (ahead.count > 0 && bound !== undefined) {
-          if (this.isBeyond(first, bound, boundLength, isBoundInclusive)) break;
+          if (this.isBeyond(first, bound)) break;
         }
-        if (!this.lookAhead(first, run, ahead, count, bound, boundLength, isBoundInclusive)) break;
+        if (!this.lookAhead(first, run, ahead, count, bound)) break;
       }
       ahead.take(first, run);
       if (ahead.count === count || run.keys.length >= run.maxBytes) return;
@@ -275,16 +258,14 @@ export class MergeCursor implements Cursor {
     target: EntryRun,
     ahead: Lookahead,
     count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
+    bound: RunBound | undefined,
   ): boolean {
     const source = this.sources[index];
     const room =
       (target.maxBytes - target.keys.length) / (this.ends[index] - this.starts[index] + 1);
     const rest = Math.min(count - ahead.count, Math.max(Math.ceil(room), 1));
     const wanted = Math.min(Math.ceil(rest * this.shares[index]) + 1, rest);
-    const found = source.peek?.(ahead.run, wanted, bound, boundLength, isBoundInclusive) ?? 0;
+    const found = source.peek?.(ahead.run, wanted, bound) ?? 0;
     if (found === 0) {
       if (ahead.count < SHORTEST_RUN) this.singles = SINGLES;
       return false;
@@ -493,15 +474,11 @@ export class MergeCursor implements Cursor {
   }
 
   /** Whether the key of source `index` is not within a bound, in the direction of travel. */
-  private isBeyond(
-    index: number,
-    bound: Uint8Array,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): boolean {
+  private isBeyond(index: number, bound: RunBound): boolean {
     const { keys, starts, ends } = this;
-    const order = compareRanges(keys[index], starts[index], ends[index], bound, 0, boundLength);
-    if (order === 0) return !isBoundInclusive;
+    const { key, length, isInclusive } = bound;
+    const order = compareRanges(keys[index], starts[index], ends[index], key, 0, length);
+    if (order === 0) return !isInclusive;
     return this.isForward === order > 0;
   }
 

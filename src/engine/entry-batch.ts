@@ -124,10 +124,12 @@ export class EntryBatch<K, V> {
     run.isReverse = isReverse;
     run.hasValues = hasValues;
     const first = run.count;
-    const read =
-      bound === undefined
-        ? cursor.readRun(run, count, undefined, 0, false)
-        : cursor.readRun(run, count, bound.key, bound.key.length, bound.isInclusive);
+    const end = bound && {
+      key: bound.key,
+      length: bound.key.length,
+      isInclusive: bound.isInclusive,
+    };
+    const read = cursor.readRun(run, count, end);
     this.areKeysText = hasKeys;
     if (hasValues) this.takeValues(first, codecs.value);
     return read;

@@ -6,7 +6,7 @@
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import type { EntryRun } from "../cursor/entry-run.ts";
+import type { EntryRun, RunBound } from "../cursor/entry-run.ts";
 import { ValueView } from "../cursor/value-view.ts";
 import { BEFORE_EXPIRY, EntryKind, NEVER, type ValuePlace } from "../entry.ts";
 import type { Expiries } from "./expiries.ts";
@@ -120,34 +120,22 @@ export class SegmentCursor implements Cursor {
     this.keys.prev();
   }
 
-  readRun(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
+  readRun(run: EntryRun, count: number, bound: RunBound | undefined): number {
     const { keys, values } = this;
-    let read = this.peek(run, count, bound, boundLength, isBoundInclusive);
+    let read = this.peek(run, count, bound);
     if (read === 0) return 0;
     if (run.hasValues) read = values.appendRun(run, 0, read);
     keys.finishRun(run, read);
     return read;
   }
 
-  peek(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
+  peek(run: EntryRun, count: number, bound: RunBound | undefined): number {
     const { keys } = this;
     const { ordinal } = keys;
     let found = this.putsFrom(ordinal, Math.min(count, run.capacity - run.count), run.isReverse);
     if (run.hasValues) found = this.values.openRun(ordinal, found, run.isReverse);
     if (found === 0) return 0;
-    return keys.appendRun(run, found, bound, boundLength, isBoundInclusive);
+    return keys.appendRun(run, found, bound);
   }
 
   appendValues(run: EntryRun, skip: number, count: number): number {

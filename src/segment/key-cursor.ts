@@ -7,11 +7,13 @@
  */
 import { commonPrefixLength, compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
-import type { EntryRun } from "../cursor/entry-run.ts";
+import type { EntryRun, RunBound } from "../cursor/entry-run.ts";
 import { blockKeys, KeyBlock, type KeyPages } from "./key-block.ts";
 import { KeyBuffer } from "./key-buffer.ts";
 import { BLOCK_KEYS } from "./key-page.ts";
 import type { KeyPageReader } from "./key-page-reader.ts";
+
+const NO_BOUND: RunBound = { key: new Uint8Array(0), length: 0, isInclusive: false };
 
 /** What a cursor needs of its index. */
 export interface OrderedKeys extends KeyPages {
@@ -121,14 +123,9 @@ export class KeyCursor {
    * the bound shares with the one before, the key lies where that does; where they are fewer, it is
    * above.
    */
-  appendRun(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
+  appendRun(run: EntryRun, count: number, bound: RunBound | undefined): number {
     const { block, buffer, position } = this;
+    const { key: boundKey, length: boundLength, isInclusive } = bound ?? NO_BOUND;
     const { keys, keyStarts, keyEnds, keyShared, maxBytes, isReverse } = run;
     const room = isReverse ? position + 1 : this.blockKeys - position;
     const wanted = Math.min(count, room);
@@ -141,11 +138,11 @@ export class KeyCursor {
     buffer.appendTo(keys);
     keyStarts[slot] = start;
     keyEnds[slot] = keys.length;
-    const order = isBoundInclusive ? 0 : -1;
+    const order = isInclusive ? 0 : -1;
     const isBounded = bound !== undefined && !isReverse;
     // Bytes that the key made last, which is within the bound, has in common with it.
     let matched = isBounded
-      ? commonPrefixLength(keys.buffer, start, keys.length, bound, 0, boundLength)
+      ? commonPrefixLength(keys.buffer, start, keys.length, boundKey, 0, boundLength)
       : 0;
     for (let i = 1; i < wanted; i++) {
       const end = keys.length;
@@ -156,11 +153,18 @@ export class KeyCursor {
       start = end;
       if (isBounded && shared === matched) {
         const from = start + matched;
-        if (compareRanges(keys.buffer, from, keys.length, bound, matched, boundLength) > order) {
+        if (compareRanges(keys.buffer, from, keys.length, boundKey, matched, boundLength) > order) {
           keys.length = start;
           return i;
         }
-        matched += commonPrefixLength(keys.buffer, from, keys.length, bound, matched, boundLength);
+        matched += commonPrefixLength(
+          keys.buffer,
+          from,
+          keys.length,
+          boundKey,
+          matched,
+          boundLength,
+        );
       }
       keyShared[isReverse ? slot : slot + 1] = shared;
       slot += step;
@@ -172,7 +176,7 @@ export class KeyCursor {
     for (; within > 1; within--) {
       const last = run.count + within - 1;
       const below = compareRanges(
-        bound,
+        boundKey,
         0,
         boundLength,
         keys.buffer,

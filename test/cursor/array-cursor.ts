@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
-import type { EntryRun } from "../../src/cursor/entry-run.ts";
+import type { EntryRun, RunBound } from "../../src/cursor/entry-run.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import { EntryKind, NEVER } from "../../src/entry.ts";
 
@@ -113,14 +113,8 @@ export class RunCursor extends ArrayCursor {
   private from = 0;
   private shown = 0;
 
-  readRun(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
-    const found = this.peek(run, count, bound, boundLength, isBoundInclusive);
+  readRun(run: EntryRun, count: number, bound: RunBound | undefined): number {
+    const found = this.peek(run, count, bound);
     if (found === 0) return 0;
     const read = run.hasValues ? this.appendValues(run, 0, found) : found;
     if (!run.hasValues) run.count += found;
@@ -128,15 +122,9 @@ export class RunCursor extends ArrayCursor {
     return read;
   }
 
-  peek(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
+  peek(run: EntryRun, count: number, bound: RunBound | undefined): number {
     const { isReverse, keys, keyStarts, keyEnds, keyShared } = run;
-    const limit = bound?.slice(0, boundLength);
+    const limit = bound?.key.slice(0, bound.length);
     const wanted = Math.min(count, run.capacity - run.count);
     this.from = this.index;
     this.shown = 0;
@@ -146,7 +134,7 @@ export class RunCursor extends ArrayCursor {
       const order =
         limit === undefined ? -1 : compareBytes(entry.key, limit) * (isReverse ? -1 : 1);
       // The first is not looked at: who asks knows that it is within.
-      if (this.shown > 0 && (order > 0 || (order === 0 && !isBoundInclusive))) break;
+      if (this.shown > 0 && (order > 0 || (order === 0 && bound?.isInclusive !== true))) break;
       const slot = run.count + this.shown;
       const before =
         this.shown > 0 ? keys.buffer.slice(keyStarts[slot - 1], keyEnds[slot - 1]) : [];

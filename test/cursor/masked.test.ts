@@ -123,7 +123,7 @@ describe("MaskedCursor", () => {
       else cursor.seekToFirst();
       while (cursor.isValid) {
         run.clear();
-        found.push(cursor.readRun(run, 16, undefined, 0, false));
+        found.push(cursor.readRun(run, 16, undefined));
         if (isReverse) cursor.prev();
         else cursor.next();
       }
@@ -137,9 +137,10 @@ describe("MaskedCursor", () => {
       new Mask([new SpanList([{ start: Uint8Array.of(2), end: Uint8Array.of(3) }])]),
     );
     const run = new EntryRun(16, 100);
+    const bound = { key: Uint8Array.of(2), length: 1, isInclusive: true };
     for (const read of ["readRun", "peek"] as const) {
       cursor.seekToFirst();
-      expect(cursor[read](run, 16, Uint8Array.of(2), 1, true)).toBe(2);
+      expect(cursor[read](run, 16, bound)).toBe(2);
     }
   });
 

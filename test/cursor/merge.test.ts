@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
-import { EntryRun } from "../../src/cursor/entry-run.ts";
+import { EntryRun, type RunBound } from "../../src/cursor/entry-run.ts";
 import { MergeCursor } from "../../src/cursor/merge.ts";
 import {
   ArrayCursor,
@@ -41,16 +41,10 @@ class FailingCursor extends RunCursor {
     super.moveTo(index);
   }
 
-  override peek(
-    run: EntryRun,
-    count: number,
-    bound: Uint8Array | undefined,
-    boundLength: number,
-    isBoundInclusive: boolean,
-  ): number {
+  override peek(run: EntryRun, count: number, bound: RunBound | undefined): number {
     const distance = run.isReverse ? this.index - this.badIndex : this.badIndex - this.index;
     if (!this.isWhole && distance >= 0 && distance < count) throw this.error;
-    return super.peek(run, count, bound, boundLength, isBoundInclusive);
+    return super.peek(run, count, bound);
   }
 }
 
@@ -159,10 +153,10 @@ describe("MergeCursor", () => {
     const run = new EntryRun(8, 100);
     cursor.seekToFirst();
     // 2 may be read, but not 4.
-    expect(cursor.readRun(run, 8, undefined, 0, false)).toBe(1);
+    expect(cursor.readRun(run, 8, undefined)).toBe(1);
     expect(() => cursor.next()).toThrow(error);
     expect(() => cursor.prev()).toThrow(error);
-    expect(() => cursor.readRun(run, 8, undefined, 0, false)).toThrow(error);
+    expect(() => cursor.readRun(run, 8, undefined)).toThrow(error);
     cursor.seekToLast();
     expect(read(cursor)).toEqual(entry(6));
   });
@@ -179,7 +173,7 @@ describe("MergeCursor", () => {
     const run = new EntryRun(16, 100);
     const reads: number[] = [];
     for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
-      reads.push(cursor.readRun(run, 3, undefined, 0, false));
+      reads.push(cursor.readRun(run, 3, undefined));
     }
     // 0; 1 to 8 one by one, during which the second source is left alone.
     expect(reads).toEqual([1, 0, 0, 0, 0, 0, 3, 3, 3]);

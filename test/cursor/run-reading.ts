@@ -45,7 +45,7 @@ export function* readByRuns(cursor: Cursor, reading: Reading, end: End): Generat
   const run = new EntryRun(capacity, maxBytes);
   run.isReverse = isReverse;
   run.hasValues = hasValues;
-  const [bound, isInclusive] = end ?? [undefined, false];
+  const bound = end && { key: end[0], length: end[0].length, isInclusive: end[1] };
   if (isReverse) cursor.seekToLast();
   else cursor.seekToFirst();
   for (
@@ -56,9 +56,8 @@ export function* readByRuns(cursor: Cursor, reading: Reading, end: End): Generat
     if (i % 2 === 0 || run.isFull) run.clear();
     const first = run.count;
     const count = counts[i % counts.length];
-    const length = bound?.length ?? 0;
     const isPut = cursor.kind === EntryKind.put;
-    const read = isPut ? (cursor.readRun?.(run, count, bound, length, isInclusive) ?? 0) : 0;
+    const read = isPut ? (cursor.readRun?.(run, count, bound) ?? 0) : 0;
     expect(run.count).toBe(first + read);
     expect(read).toBeLessThanOrEqual(count);
     for (let at = first; at < run.count; at++) {

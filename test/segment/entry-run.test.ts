@@ -73,7 +73,7 @@ function readByRuns(
     const read =
       first.value === undefined
         ? 0
-        : cursor.readRun(run, count, bound, bound?.length ?? 0, isInclusive);
+        : cursor.readRun(run, count, bound && { key: bound, length: bound.length, isInclusive });
     expect(read).toBe(run.count);
     expect(read).toBeLessThanOrEqual(count);
     if (read === 0) {
@@ -156,7 +156,7 @@ test("a run is closed at its size, and the next goes on where it ended", async (
     if (isReverse) cursor.seekToLast();
     else cursor.seekToFirst();
     // 60 bytes and more each: the fifth is the first to reach 300.
-    expect(cursor.readRun(run, CAPACITY, undefined, 0, false)).toBe(5);
+    expect(cursor.readRun(run, CAPACITY, undefined)).toBe(5);
     expect(run.isFull).toBe(true);
     expect(cursor.ordinal).toBe(isReverse ? 59 : 4);
     if (isReverse) cursor.prev();
@@ -176,9 +176,9 @@ test("values in a value log, and long ones, are left to single steps", async () 
   run.hasValues = true;
   const cursor = segment.cursor();
   cursor.seekToFirst();
-  expect(cursor.readRun(run, CAPACITY, undefined, 0, false)).toBe(0);
+  expect(cursor.readRun(run, CAPACITY, undefined)).toBe(0);
   expect(entryAt(cursor)).toEqual(entries[0]);
   run.hasValues = false;
-  expect(cursor.readRun(run, CAPACITY, undefined, 0, false)).toBe(3);
+  expect(cursor.readRun(run, CAPACITY, undefined)).toBe(3);
   await segment.close();
 });
