@@ -99,11 +99,10 @@ export class Lookahead {
 
   /** How many merged entries from entry `i` on lie one after the other in one source. */
   stretchFrom(i: number): number {
-    const { owners, skips, count } = this;
-    const owner = owners[i];
-    const distance = skips[i] - i;
+    const { owners, count } = this;
     let end = i + 1;
-    while (end < count && owners[end] === owner && skips[end] - end === distance) end++;
+    // Where one of the source's keys is hidden, the newer entry that hides it lies between.
+    while (end < count && owners[end] === owners[i]) end++;
     return end - i;
   }
 }
