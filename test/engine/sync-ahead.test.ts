@@ -61,6 +61,16 @@ describe("a log of writes that ask for no sync", () => {
     expect(await keysAfterPowerCut(disk)).toEqual(["a", "b", "c", "d"]);
   });
 
+  test("is synced after a write that was too large to be written on the calling thread", async () => {
+    const disk = new CrashFileSystem();
+    const database = await openText({ fileSystem: disk, memtableBytes: 2 ** 20 });
+    await database.put("a", "1");
+    await turns();
+    await database.put("b", "x".repeat(2 ** 18));
+    await turns();
+    expect(await keysAfterPowerCut(disk)).toEqual(["a", "b"]);
+  });
+
   test("is not synced while small", async () => {
     const faults = new FaultFileSystem(new CrashFileSystem());
     const database = await openText({ fileSystem: faults });
