@@ -152,14 +152,11 @@ export class Logs {
     this.checkSyncs();
     try {
       if (writer.durableSize < writer.size) await writer.sync();
-      if (!this.isFounded) {
-        await fileSystem.syncDirectory(directory);
-        await this.options.confirmLock();
-        this.isFounded = true;
-      }
+      if (!this.isFounded) await fileSystem.syncDirectory(directory);
     } catch (error) {
       throw this.failed(error);
     }
+    this.isFounded = true;
   }
 
   private failed(error: unknown): Error {

@@ -62,8 +62,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "the name of a new log is not synced",
     "crash",
     "engine/logs.ts",
-    "await fileSystem.syncDirectory(directory);\n        await this.options",
-    "await this.options",
+    "if (!this.isFounded) await fileSystem.syncDirectory(directory);",
+    "",
   ),
   bug(
     "a full log is not synced before the next one is begun",
