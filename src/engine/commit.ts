@@ -484,7 +484,7 @@ export class Committer {
     if (record.operationCount === 0 || !this.isWritable) return true;
     const { host } = this;
     if (!host.lock.isHeld()) return false;
-    if (!host.rotation.hasRoom(record)) return !host.logs.isSyncing && host.rotation.canRotate();
+    if (!host.rotation.hasRoom(record) && !host.rotation.canRotate(record)) return false;
     return !needsSync || !host.logs.isSyncing;
   }
 

@@ -112,9 +112,14 @@ export class Rotation {
     this.seal(memtable);
   }
 
-  /** Whether `rotate` need not wait for a flush. If so one is begun, if none is under way. */
-  canRotate(): boolean {
-    const { background } = this.host;
+  /**
+   * Whether `rotate` need wait neither for a sync nor for a flush. Where it must wait for a flush, one
+   * is begun if none is under way.
+   */
+  canRotate(record: RecordBuilder): boolean {
+    if (this.mayEnlarge(record)) return true;
+    const { background, logs } = this.host;
+    if (logs.isSyncing) return false;
     if (background.hasRoom) return true;
     background.wake();
     return false;

@@ -229,6 +229,25 @@ describe("a new log", () => {
     expect(await keysAfterPowerCut(disk)).toEqual([...KEYS, "next", "next but one"]);
   });
 
+  test("takes a blocking write that is too large for the empty memtable meanwhile", async () => {
+    const faults = new FaultFileSystem(new CrashFileSystem());
+    const database = await openText({ fileSystem: faults });
+    await fill(database);
+    const { promise, resolve } = openedAtLast();
+    faults.inject({ kinds: ["syncDirectory"], effect: { kind: "delay", until: promise } });
+    const flushed = database.flush();
+    await turns();
+    const large = LARGE.repeat(8);
+    expect(() => database.putSync("d", large, { durability: "sync" })).toThrow(BUSY);
+    database.putSync("d", large);
+    // Now there is something to seal, in a log that is not founded.
+    expect(() => database.putSync("e", large)).toThrow(BUSY);
+    resolve();
+    await flushed;
+    expect([...database.keys()]).toEqual([...KEYS, "d"]);
+    expect(database.get("d")).toBe(large);
+  });
+
   test("has a name that is durable before a write in it is synced", async () => {
     const disk = new CrashFileSystem();
     const faults = new FaultFileSystem(disk);
