@@ -34,8 +34,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { assert } from "../assert.ts";
-import { DatabaseError, InvalidArgumentError, LockedError } from "../errors.ts";
-import type { DirectoryLock } from "../io/file-system.ts";
+import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { RecordBuilder, type RecordMark } from "./batch.ts";
 import type { DeadRange } from "./dead-range.ts";
@@ -47,6 +46,7 @@ import type { Durability } from "./options.ts";
 import type { Rotation } from "./rotation.ts";
 import type { RowCache } from "./row-cache.ts";
 import { SyncPace } from "./sync-pace.ts";
+import type { WriteGuard } from "./write-guard.ts";
 import { WritePace } from "./write-pace.ts";
 
 /** What the group commit needs of the store. */
@@ -58,9 +58,9 @@ export interface CommitHost {
   /** As `dead`; undefined where there is no row cache. */
   readonly rows: RowCache | undefined;
   readonly wal: WalWriter;
+  readonly guard: WriteGuard;
   /** Sees to it that `wal` is synced. */
   readonly logs: Pick<Logs, "founded" | "sync" | "syncSync" | "syncAhead" | "isSyncing">;
-  readonly lock: DirectoryLock;
   /** Sees to it that `memtable` and `wal` have room. */
   readonly rotation: Pick<
     Rotation,
@@ -157,8 +157,6 @@ export class Committer {
   private pendingBytes = 0;
   /** Whether a record is being added to: user code runs meanwhile. */
   private isEncoding = false;
-  /** Set once a failure left it unknown what is durable; every later write is refused with it. */
-  private poison: DatabaseError | undefined;
   private lastSeqno: number;
   /** The record of a group that is settled, for the next one: its buffer costs more than a put. */
   private spare: RecordBuilder | undefined;
@@ -254,31 +252,8 @@ export class Committer {
     this.host.publish(seqno);
   }
 
-  /** Refuses every later write, with `cause` as the reason. The first cause stays. */
-  poisonWith(cause: unknown): DatabaseError {
-    this.poison ??= new DatabaseError(
-      "MEMKV_POISONED",
-      "an earlier write or sync failed, so it is unknown what is durable: writes are refused until the database is reopened",
-      { cause },
-    );
-    return this.poison;
-  }
-
-  /** Refuses every later write because the directory may belong to another process by now. */
-  fence(cause?: unknown): DatabaseError {
-    this.poison ??= new LockedError(
-      "the lock on the database was lost: writes are refused until the database is reopened",
-      { cause },
-    );
-    return this.poison;
-  }
-
-  get isWritable(): boolean {
-    return this.poison === undefined;
-  }
-
   private checkMayBegin(): void {
-    this.checkWritable();
+    this.host.guard.checkWritable();
     if (this.isEncoding) {
       throw new InvalidArgumentError(
         "a write was begun inside an encoding or a getter of another write: begin it after that one",
@@ -302,7 +277,7 @@ export class Committer {
 
   /** Leaves in the record what happens of the writes that have a condition. */
   private decide(group: Group): void {
-    if (group.conditional.length === 0 || !this.isWritable) return;
+    if (group.conditional.length === 0 || !this.host.guard.isWritable) return;
     const { record } = group;
     this.pendingBytes -= record.contentBytes;
     decide(record, group.conditional);
@@ -324,26 +299,6 @@ export class Committer {
     }
     this.pendingBytes += record.writer.length - mark.length;
     if (durability === "sync") group.needsSync = true;
-  }
-
-  /** Throws what writes are refused with, if they are. */
-  checkWritable(): void {
-    if (this.poison !== undefined) throw this.poison;
-  }
-
-  /**
-   * Resolves if the directory is still ours for certain. After a stall (a busy event loop, a sleeping
-   * laptop) that takes a look at the lock; if it was lost, no write is taken from here on.
-   */
-  async confirmLock(): Promise<void> {
-    this.checkWritable();
-    if (this.host.lock.isHeld()) return;
-    try {
-      await this.host.lock.confirm();
-    } catch (error) {
-      throw this.fence(error);
-    }
-    this.checkWritable();
   }
 
   private newGroup(): Group {
@@ -401,15 +356,15 @@ export class Committer {
   private commit(group: Group): Promise<void> | undefined {
     const { record } = group;
     this.decide(group);
-    if (record.operationCount === 0 || !this.isWritable) {
-      this.settle(group, this.poison);
+    if (record.operationCount === 0 || !this.host.guard.isWritable) {
+      this.settle(group, this.host.guard.refusal);
       return undefined;
     }
     const now = this.host.now();
     const needsToWait =
       (group.needsSync && (this.host.logs.isSyncing || !this.syncPace.mayBlock(now))) ||
       !this.mayBlock(record, now) ||
-      !this.host.lock.isHeld() ||
+      !this.host.guard.isLockHeld ||
       !this.host.rotation.isLogReady ||
       this.host.isSlowed ||
       !this.host.rotation.hasRoom(record);
@@ -421,7 +376,7 @@ export class Committer {
       this.settle(group, error);
       return undefined;
     }
-    if (!this.host.lock.isHeld()) return this.applyIfHeld(group);
+    if (!this.host.guard.isLockHeld) return this.applyIfHeld(group);
     this.apply(group);
     this.host.logs.syncAhead();
     return undefined;
@@ -435,16 +390,16 @@ export class Committer {
       if (!this.host.rotation.isLogReady) await this.host.rotation.prepareLog();
       if (!this.host.rotation.hasRoom(record)) {
         await this.host.rotation.rotate(record);
-        this.checkWritable();
+        this.host.guard.checkWritable();
       }
       // Its sync would wait for that too. Written after it, the record vouches for the log's header.
       if (group.needsSync) await this.host.logs.founded();
-      await this.confirmLock();
+      await this.host.guard.confirmLock();
       const now = this.host.now();
       if (this.mayBlock(record, now)) this.appendSync(record, now);
       else await this.append(record, now);
       if (group.needsSync) await this.syncObserved();
-      await this.confirmLock();
+      await this.host.guard.confirmLock();
     } catch (error) {
       this.settle(group, error instanceof DatabaseError ? error : ioError(error));
       return;
@@ -457,7 +412,7 @@ export class Committer {
   private async applyIfHeld(group: Group): Promise<void> {
     this.isWaiting = true;
     try {
-      await this.confirmLock();
+      await this.host.guard.confirmLock();
     } catch (error) {
       this.settle(group, error);
       return;
@@ -481,9 +436,9 @@ export class Committer {
 
   /** Whether `commitNow` settles the group, be it with a failure. */
   private canCommitNow({ record, needsSync }: Group): boolean {
-    if (record.operationCount === 0 || !this.isWritable) return true;
     const { host } = this;
-    if (!host.lock.isHeld()) return false;
+    if (record.operationCount === 0 || !host.guard.isWritable) return true;
+    if (!host.guard.isLockHeld) return false;
     if (!host.rotation.hasRoom(record) && !host.rotation.canRotate(record)) return false;
     return !needsSync || !host.logs.isSyncing;
   }
@@ -493,19 +448,21 @@ export class Committer {
     const { host } = this;
     const { record } = group;
     this.decide(group);
-    if (record.operationCount === 0 || !this.isWritable) return this.settle(group, this.poison);
+    if (record.operationCount === 0 || !host.guard.isWritable) {
+      return this.settle(group, host.guard.refusal);
+    }
     try {
       if (!host.rotation.isLogReady) host.rotation.prepareLogSync();
       if (!host.rotation.hasRoom(record)) host.rotation.rotateSync(record);
       // Where that took so long that it must be confirmed again.
-      if (!host.lock.isHeld()) throw busy("the lock has to be confirmed");
+      if (!host.guard.isLockHeld) throw busy("the lock has to be confirmed");
       this.appendSync(record, host.now());
-      if (group.needsSync) this.syncLogSync();
+      if (group.needsSync) host.logs.syncSync();
     } catch (error) {
       return this.settle(group, error instanceof DatabaseError ? error : ioError(error));
     }
     // Only waiting could tell whether it is still ours.
-    if (!host.lock.isHeld()) return this.settle(group, this.fence());
+    if (!host.guard.isLockHeld) return this.settle(group, host.guard.fence());
     return this.apply(group);
   }
 
@@ -540,31 +497,19 @@ export class Committer {
     if (record.writer.length <= MAX_SYNCHRONOUS_BYTES) this.pace.note(start, this.host.now());
   }
 
-  /** Makes everything appended so far durable. A failed sync is never tried again. */
-  async syncLog(): Promise<void> {
-    this.checkWritable();
-    await this.host.logs.sync();
-  }
-
-  /** As `syncLog`, blocking the thread. */
-  syncLogSync(): void {
-    this.checkWritable();
-    this.host.logs.syncSync();
-  }
-
-  /** As `syncLogSync`; the pace learns from it. */
+  /** Syncs the log on the calling thread; the pace learns from it. */
   private syncPaced(): void {
     const start = this.host.now();
-    this.syncLogSync();
+    this.host.logs.syncSync();
     this.syncPace.noteBlocking(start, this.host.now());
   }
 
-  /** As `syncLog`; the pace learns from it. */
+  /** Syncs the log without blocking the thread; the pace learns from it. */
   private async syncObserved(): Promise<void> {
     const { host } = this;
     const start = host.now();
     const idleStart = host.idleTime();
-    await this.syncLog();
+    await host.logs.sync();
     this.syncPace.noteWaited(start, host.now(), host.idleTime() - idleStart);
   }
 
@@ -579,7 +524,7 @@ export class Committer {
       if (rows !== undefined && !rows.isEmpty) reader.apply(rows);
     } catch (error) {
       // A bug of ours. Nothing was published, so readers stay right.
-      return this.settle(group, this.poisonWith(error));
+      return this.settle(group, this.host.guard.poison(error));
     }
     this.lastSeqno += record.operationCount;
     this.userBytes += record.keyBytes + record.valueBytes;
@@ -603,7 +548,7 @@ export class Committer {
 
   /** The group did not happen, unless the log could not even be cut back. */
   private appendFailure(cause: unknown): DatabaseError {
-    if (this.host.wal.isBroken) return this.poisonWith(cause);
+    if (this.host.wal.isBroken) return this.host.guard.poison(cause);
     return ioError(cause);
   }
 }

@@ -23,6 +23,7 @@ import { type FileSystem, joinPath } from "../io/file-system.ts";
 import { WalWriter, type WalWriterOptions } from "../wal/writer.ts";
 import type { FileNumbers } from "./file-numbers.ts";
 import { walFileName } from "./files.ts";
+import type { WriteGuard } from "./write-guard.ts";
 
 /** A log, and where its records end. */
 export interface LogExtent {
@@ -39,10 +40,8 @@ export interface LogsOptions {
   readonly preallocateBytes: number;
   /** With so much that is not durable, a log is synced without being asked. */
   readonly aheadBytes: number;
-  /** Rejects once the directory may be another process's. */
-  readonly confirmLock: () => Promise<void>;
-  /** Told that it is unknown whether a log is durable; returns the error to throw. */
-  readonly poison: (cause: unknown) => Error;
+  /** Told where it is unknown whether a log is durable; no log is synced after that. */
+  readonly guard: Pick<WriteGuard, "checkWritable" | "confirmLock" | "poison">;
   /** Told of such an error where no caller waits for the sync. */
   readonly onFailure: (error: unknown) => void;
   /** Told of a log that could not be removed; the next open removes it. */
@@ -58,7 +57,6 @@ export class Logs {
   private isFounded: boolean;
   /** The sync under way. */
   private syncing: Promise<void> | undefined;
-  private failure: Error | undefined;
 
   /** `recovered`: the logs that recovery replayed, oldest first. */
   constructor(options: LogsOptions, recovered: readonly LogExtent[]) {
@@ -67,7 +65,6 @@ export class Logs {
     this.writer = undefined;
     this.isFounded = true;
     this.syncing = undefined;
-    this.failure = undefined;
   }
 
   /** Whether there is a log that takes writes. */
@@ -115,13 +112,13 @@ export class Logs {
   syncSync(): void {
     assert(!this.isSyncing, "one sync at a time");
     const { fileSystem, directory } = this.options;
-    this.checkSyncs();
+    this.options.guard.checkWritable();
     try {
       const { newest } = this;
       if (newest.durableSize < newest.size) newest.syncSync();
       if (!this.isFounded) fileSystem.syncDirectorySync(directory);
     } catch (error) {
-      throw this.failed(error);
+      throw this.options.guard.poison(error);
     }
     this.isFounded = true;
   }
@@ -137,7 +134,7 @@ export class Logs {
   async founded(): Promise<void> {
     if (this.isFounded) return;
     await this.syncing?.catch(ignore);
-    this.checkSyncs();
+    this.options.guard.checkWritable();
   }
 
   private startSync(): Promise<void> {
@@ -149,23 +146,14 @@ export class Logs {
 
   private async runSync(writer: WalWriter): Promise<void> {
     const { fileSystem, directory } = this.options;
-    this.checkSyncs();
+    this.options.guard.checkWritable();
     try {
       if (writer.durableSize < writer.size) await writer.sync();
       if (!this.isFounded) await fileSystem.syncDirectory(directory);
     } catch (error) {
-      throw this.failed(error);
+      throw this.options.guard.poison(error);
     }
     this.isFounded = true;
-  }
-
-  private failed(error: unknown): Error {
-    this.failure = this.options.poison(error);
-    return this.failure;
-  }
-
-  private checkSyncs(): void {
-    if (this.failure !== undefined) throw this.failure;
   }
 
   get bytes(): number {
@@ -179,7 +167,7 @@ export class Logs {
   async startNext(): Promise<number> {
     if (this.isWritable) await this.sync();
     // Another process that took the directory over may be about to use the same number.
-    await this.options.confirmLock();
+    await this.options.guard.confirmLock();
     const options = this.nextOptions();
     const writer = await WalWriter.create(options);
     const previous = this.adopt(writer, options.identity.fileNumber);
@@ -226,7 +214,7 @@ export class Logs {
     const { fileSystem, directory, onLeftover } = this.options;
     const removable = this.extents.filter((log) => log.fileNumber < fileNumber);
     if (removable.length === 0) return;
-    await this.options.confirmLock();
+    await this.options.guard.confirmLock();
     // They are no longer needed from here on, whether or not their files are gone already.
     this.extents = this.extents.filter((log) => log.fileNumber >= fileNumber);
     const kept: LogExtent[] = [];

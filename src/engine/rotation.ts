@@ -19,6 +19,7 @@ import { createMemtable, type Memtable } from "./memtable.ts";
 import type { RecoveredMemtable } from "./recovery.ts";
 import type { Sources } from "./sources.ts";
 import type { SpareBuffers } from "./spare-buffers.ts";
+import type { WriteGuard } from "./write-guard.ts";
 
 /** What the rotation needs of the store. */
 export interface RotationHost {
@@ -27,7 +28,7 @@ export interface RotationHost {
   sources: Sources;
   readonly spareBuffers: SpareBuffers;
   readonly logs: Logs;
-  readonly committer: { checkWritable(): void };
+  readonly guard: Pick<WriteGuard, "checkWritable">;
   readonly background: Pick<Background, "hasRoom" | "waitForRoom" | "wake">;
   /** Puts the newest log into the manifest, once it is durable. Never rejects. */
   recordFounded(): Promise<void>;
@@ -99,7 +100,7 @@ export class Rotation {
   /** Seals the memtable and begins a new one, and a new log, with room for the record. May wait. */
   async rotate(record?: RecordBuilder): Promise<void> {
     const { host } = this;
-    host.committer.checkWritable();
+    host.guard.checkWritable();
     if (record !== undefined && this.mayEnlarge(record)) {
       this.enlarge(record);
       return;

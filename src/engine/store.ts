@@ -42,6 +42,7 @@ import type { Sources } from "./sources.ts";
 import { SpareBuffers } from "./spare-buffers.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
 import { WorkerRunner } from "./worker-runner.ts";
+import { WriteGuard } from "./write-guard.ts";
 
 /** What the store tells of. */
 export interface StoreEvents extends BackgroundEvents {
@@ -118,6 +119,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   readonly recovery: RecoveryReport;
   readonly jobs: JobRunner;
   readonly background: Background;
+  readonly guard: WriteGuard;
   readonly committer: Committer;
   readonly rotation: Rotation;
   readonly recentWrites: RecentWrites;
@@ -157,6 +159,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       versions.current.hasExpiries ||
       memtables.some((memtable) => memtable.versions.lastExpiry > 0);
     this.isFlushForeseen = false;
+    this.guard = new WriteGuard(parts.lock);
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
     this.spareBuffers = new SpareBuffers(
@@ -184,8 +187,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
         preallocateBytes:
           options.durability === "sync" ? Math.min(LOG_STEP_BYTES, options.memtableBytes) : 0,
         aheadBytes: Math.min(SYNC_AHEAD_BYTES, options.memtableBytes * SYNC_AHEAD_PART),
-        confirmLock: () => this.committer.confirmLock(),
-        poison: (cause) => this.committer.poisonWith(cause),
+        guard: this.guard,
         onFailure: (error) => events.error(error),
         onLeftover: (path, cause) => reportLeftover(options, path, cause),
       },
@@ -207,7 +209,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       options.background === "worker"
         ? new WorkerRunner(this.jobContext, {
             isLive: (fileNumber) => versions.isLive(fileNumber),
-            confirmLock: () => this.committer.confirmLock(),
+            confirmLock: () => this.guard.confirmLock(),
           })
         : new InlineRunner(this.jobContext);
     this.background = new Background(this, events);
@@ -263,10 +265,6 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
 
   get maxPendingBytes(): number {
     return Math.max(this.options.memtableBytes, MIN_PENDING_BYTES);
-  }
-
-  get lock(): DirectoryLock {
-    return this.directoryLock;
   }
 
   get compression(): ValueCompression {
@@ -325,7 +323,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   checkWritable(): void {
     this.checkOpen();
     if (this.options.readOnly) throw new ReadOnlyError();
-    this.committer.checkWritable();
+    this.guard.checkWritable();
   }
 
   publish(lastSeqno: number): void {
@@ -351,7 +349,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   }
 
   poison(cause: unknown): void {
-    this.committer.poisonWith(cause);
+    this.guard.poison(cause);
   }
 
   /** Shows the first memtable to the background, which is idle then, once there is enough of it. */
@@ -379,7 +377,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   /** Makes every write acknowledged so far durable. */
   async sync(): Promise<void> {
     await this.committer.exclusive(async () => {
-      if (this.logs.isWritable) await this.committer.syncLog();
+      if (this.logs.isWritable) await this.logs.sync();
     });
   }
 
@@ -449,7 +447,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       await attempt(() => this.background.stop());
       // Who forgets the handle may keep it for long.
       this.spareBuffers.drop();
-      if (this.logs.isWritable && this.committer.isWritable) await this.recordLog();
+      if (this.logs.isWritable && this.guard.isWritable) await this.recordLog();
       await attempt(() => this.logs.close());
     }
     await attempt(() => this.versions.close());
@@ -460,7 +458,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
 
   /** Leaves little to replay at the next open. What cannot be flushed is in the log all the same. */
   private async finishWriting(): Promise<void> {
-    if (!this.committer.isWritable) return;
+    if (!this.guard.isWritable) return;
     if (this.memtable.byteLength >= FLUSH_AT_CLOSE_BYTES) {
       try {
         await this.rotation.rotate();
@@ -469,7 +467,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
         this.events.error(error);
       }
     }
-    if (this.logs.isWritable && this.committer.isWritable) await this.committer.syncLog();
+    if (this.logs.isWritable && this.guard.isWritable) await this.logs.sync();
   }
 
   /**
@@ -481,7 +479,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       await this.versions.recordLog();
     } catch (error) {
       if (isPoisoning(error)) this.poison(error);
-      else if (this.committer.isWritable) this.events.error(error);
+      else if (this.guard.isWritable) this.events.error(error);
     }
   }
 
@@ -498,7 +496,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
 
   /** Refuses all further writes: the directory may be another process's. */
   loseLock(cause: Error): void {
-    this.events.error(this.committer.fence(cause));
+    this.events.error(this.guard.fence(cause));
   }
 }
 

@@ -48,7 +48,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "a blocking synced write returns before the sync",
     "crash",
     "engine/commit.ts",
-    "if (group.needsSync) this.syncLogSync();",
+    "if (group.needsSync) host.logs.syncSync();",
     "",
   ),
   bug(

@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
 import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { Logs, type LogsOptions } from "../../src/engine/logs.ts";
+import { WriteGuard } from "../../src/engine/write-guard.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
 import { HEADER_BYTES } from "../../src/wal/format.ts";
@@ -31,8 +32,7 @@ async function create(
       fileNumbers: FileNumbers.from(1),
       preallocateBytes: 0,
       aheadBytes: Number.POSITIVE_INFINITY,
-      confirmLock: () => Promise.resolve(),
-      poison: (cause) => new Error("poisoned", { cause }),
+      guard: new WriteGuard(await fileSystem.lock("store", fail)),
       onFailure: fail,
       onLeftover: (_path, cause) => fail(cause),
       ...options,
@@ -98,7 +98,7 @@ describe("a sync of a log", () => {
     faults.inject({ kinds: ["sync"], effect: { kind: "fail", code: "EIO" } });
     const synced = logs.sync();
     const closed = logs.close();
-    await expect(synced).rejects.toThrow("poisoned");
+    await expect(synced).rejects.toThrow(expect.objectContaining({ code: "MEMKV_POISONED" }));
     await closed;
   });
 });

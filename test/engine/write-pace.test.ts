@@ -7,6 +7,7 @@ import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { Logs } from "../../src/engine/logs.ts";
 import { createMemtable } from "../../src/engine/memtable.ts";
 import { SyncPace } from "../../src/engine/sync-pace.ts";
+import { WriteGuard } from "../../src/engine/write-guard.ts";
 import { WritePace } from "../../src/engine/write-pace.ts";
 import { NEVER } from "../../src/entry.ts";
 import type { File } from "../../src/io/file-system.ts";
@@ -248,6 +249,7 @@ async function createCommitter(slow: SlowFile, published: number[]): Promise<Com
   const fail = (error: unknown): never => {
     throw error;
   };
+  const guard = new WriteGuard(await fileSystem.lock("store", fail));
   const logs = new Logs(
     {
       fileSystem,
@@ -256,8 +258,7 @@ async function createCommitter(slow: SlowFile, published: number[]): Promise<Com
       fileNumbers: FileNumbers.from(1),
       preallocateBytes: 0,
       aheadBytes: Number.POSITIVE_INFINITY,
-      confirmLock: () => Promise.resolve(),
-      poison: fail,
+      guard,
       onFailure: fail,
       onLeftover: (_path, cause) => fail(cause),
     },
@@ -281,11 +282,7 @@ async function createCommitter(slow: SlowFile, published: number[]): Promise<Com
       rotate: () => Promise.resolve(),
       rotateSync: () => {},
     },
-    lock: {
-      isHeld: () => true,
-      confirm: () => Promise.resolve(),
-      release: () => Promise.resolve(),
-    },
+    guard,
     maxPendingBytes: 2 ** 20,
     isSlowed: false,
     slowDown: () => Promise.resolve(),
