@@ -15,6 +15,7 @@ export type { IngestReport } from "./engine/ingest.ts";
 export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";
 export type { KeyEncoding, KeyEncodingOption } from "./engine/key-codec.ts";
 export type {
+  AttachOptions,
   Durability,
   IfAbsent,
   IfValue,
@@ -35,6 +36,7 @@ export type { IterationRange, KeyRange } from "./engine/range.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
 export { type RepairOptions, type RepairProgress, repair } from "./engine/repair.ts";
 export type { IgnoredFile, RepairLoss, RepairReport } from "./engine/repair-report.ts";
+export { attach, type SharedSnapshot } from "./engine/shared-snapshot.ts";
 export { Snapshot } from "./engine/snapshot.ts";
 export type { DatabaseStats, RunStats } from "./engine/stats.ts";
 export type { Transaction } from "./engine/transaction.ts";

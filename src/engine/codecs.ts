@@ -68,6 +68,14 @@ export function createCodecs<K, V>(
   };
 }
 
+/** Throws InvalidArgumentError unless an encoding is the one that the database was created with. */
+export function checkEncoding(option: string, recorded: string, asked: string): void {
+  if (recorded === asked) return;
+  throw new InvalidArgumentError(
+    `the database was created with ${option} "${recorded}", so it cannot be opened with "${asked}"`,
+  );
+}
+
 function keyCodecOf<K>(option: KeyEncodingOption<unknown>): KeyCodec<K> {
   const codec = option === "ordered" ? new OrderedKeyCodec() : createKeyCodec(option);
   return codec as KeyCodec<unknown> as KeyCodec<K>;

@@ -44,6 +44,7 @@ import { type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import { Found, findValue, hasKey } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
+import { shareMoment } from "./shared-snapshot.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
 import type { Store } from "./store.ts";
@@ -324,9 +325,13 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * ```
    */
   snapshot(): Snapshot<K, V> {
-    const { sources, visibleSeqno, time } = this.moment();
-    const { pins } = this.store;
-    return new Snapshot(this.codecs, (kind) => pins.take(kind, sources, visibleSeqno, time));
+    const { store } = this;
+    store.checkOpen();
+    const { sources, visibleSeqno, time, pins } = store;
+    return new Snapshot(this.codecs, {
+      pin: (kind) => pins.take(kind, sources, visibleSeqno, time),
+      share: () => shareMoment(store, sources, visibleSeqno, time),
+    });
   }
 
   /**

@@ -35,6 +35,7 @@ import {
   MAX_HEAP_BYTES,
   NO_VERSION,
   RANGE_DELETED,
+  type SharedHeap,
   VersionHeap,
 } from "./version-heap.ts";
 
@@ -106,12 +107,12 @@ export interface MemtableBuffers {
   readonly byteLength: number;
 }
 
-/** A sealed memtable, as it is handed to another thread. */
+/** A memtable that does not change, as it is handed to another thread. */
 export interface SharedMemtable extends SeqnoRange {
   readonly capacityBytes: number;
   readonly reservedBytes: number;
   readonly arena: SharedArrayBuffer;
-  readonly heap: SharedArrayBuffer;
+  readonly heap: SharedHeap;
   readonly rangeTombstones: SharedRangeTombstones;
 }
 
@@ -209,24 +210,25 @@ export class Memtable {
   share(): SharedMemtable {
     const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
     const arena = this.tree.arena.buffer;
-    const heap = this.versions.buffer;
-    const rangeTombstones = this.rangeTombstones.share();
+    const heap = this.versions.share();
+    const rangeTombstones = this.rangeTombstones.share(MAX_SEQNO);
     return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap, rangeTombstones };
   }
 
   /**
-   * The same of a memtable that is still written to: a copy of the entries so far, without range
-   * tombstones. Copying takes about a tenth of a millisecond for each mebibyte.
+   * The same of a memtable that is still written to, or whose memory others will have: a copy of the
+   * entries so far, and of the range tombstones those that a reader at `seqno` sees. Copying takes
+   * about a tenth of a millisecond for each mebibyte.
    */
-  shareCopy(): SharedMemtable {
+  shareCopy(seqno: number): SharedMemtable {
     const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
     const arena = this.tree.arena.copy();
-    const heap = this.versions.copy();
-    const rangeTombstones = new RangeTombstones().share();
+    const heap = this.versions.shareCopy();
+    const rangeTombstones = this.rangeTombstones.share(seqno);
     return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap, rangeTombstones };
   }
 
-  /** A memtable that another thread shared, for `find`, `cursor` and `deletedRanges` alone. */
+  /** A memtable that another thread shared, to be read. */
   static from(shared: SharedMemtable): Memtable {
     return new Memtable(shared.capacityBytes, shared.reservedBytes, shared);
   }

@@ -11,11 +11,12 @@
  */
 import { randomBytes } from "node:crypto";
 import { loadChecksum } from "../bytes/checksum.ts";
-import { CorruptionError, DatabaseError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
+import { CorruptionError, DatabaseError, ReadOnlyError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import { hasManifest } from "../manifest/manifest.ts";
 import { BlockCache } from "../segment/block-cache.ts";
 import { SymbolTables } from "../segment/symbol-tables.ts";
+import { checkEncoding } from "./codecs.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { findManifest, notFound, recover } from "./recovery.ts";
 import { reportLeftover, Store, type StoreEvents, type StoreOptions } from "./store.ts";
@@ -140,10 +141,3 @@ const UNLOCKED: DirectoryLock = {
   confirm: () => Promise.reject(new ReadOnlyError()),
   release: () => Promise.resolve(),
 };
-
-function checkEncoding(option: string, recorded: string, asked: string): void {
-  if (recorded === asked) return;
-  throw new InvalidArgumentError(
-    `the database was created with ${option} "${recorded}", so it cannot be opened with "${asked}"`,
-  );
-}

@@ -447,6 +447,38 @@ async function backOffAtRandom(retry: number): Promise<void> {
   if (retry > 1) await setTimeout(Math.random() * 2 ** Math.min(retry - 1, 6));
 }
 
+/** Options of `attach`. */
+export interface AttachOptions<K = string, V = unknown> {
+  /** As for `open`: that of the database. */
+  readonly keyEncoding?: KeyEncodingOption<K> | undefined;
+  readonly valueEncoding?: ValueEncodingOption<V> | undefined;
+  /** Budget for what reads of this thread keep in memory, as for `open`. Default 48 MiB. */
+  readonly blockCacheBytes?: number | undefined;
+  /** Told if the snapshot, an iteration or a stream was never closed. Default: nobody is. */
+  readonly logger?: Logger | undefined;
+}
+
+/** The same with every default filled in. */
+export type ResolvedAttachOptions<K, V> = Pick<
+  ResolvedOptions<K, V>,
+  "keyEncoding" | "valueEncoding" | "blockCacheBytes" | "logger" | "now"
+>;
+
+const ATTACH_CHECKS: Record<keyof AttachOptions, Check> = {
+  keyEncoding: CHECKS.keyEncoding,
+  valueEncoding: CHECKS.valueEncoding,
+  blockCacheBytes: CHECKS.blockCacheBytes,
+  logger: CHECKS.logger,
+};
+
+/** Fills in the defaults, which are those of `open`. Throws InvalidArgumentError. */
+export function resolveAttach<K, V>(
+  options: AttachOptions<K, V> = {},
+): ResolvedAttachOptions<K, V> {
+  checkOptions(options, ATTACH_CHECKS);
+  return resolveOptions(options);
+}
+
 export interface IngestOptions {
   /**
    * Whether segments that are copied are read whole and checked first. Default true. Without it

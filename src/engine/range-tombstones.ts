@@ -87,10 +87,10 @@ export class RangeTombstones {
     return this.bytes;
   }
 
-  /** The newest view, for another thread. */
-  share(): SharedRangeTombstones {
-    const newest = this.views.at(-1);
-    return { pieces: newest?.pieces, stretches: newest?.stretches };
+  /** What a reader at `seqno` sees, for another thread. */
+  share(seqno: number): SharedRangeTombstones {
+    const view = this.at(seqno);
+    return { pieces: view?.pieces, stretches: view?.stretches };
   }
 
   /**

@@ -23,6 +23,7 @@ import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
 import type { Memtable } from "./memtable.ts";
 import { estimateRangeDeleted } from "./range-deleted.ts";
+import type { FileMeta } from "./version-files.ts";
 
 /** What reads ask of a memtable. A transaction's own writes answer it too. */
 export interface NewestEntries {
@@ -123,11 +124,6 @@ export class OpenVersion {
     for (const meta of this.version.runs.flat()) this.segments.release(meta);
     for (const meta of this.version.valueLogs) this.valueLogs.release(meta);
   }
-}
-
-/** What the Version says of a file. */
-interface FileMeta {
-  readonly fileNumber: number;
 }
 
 /** Files of one kind that are open, each with the number of OpenVersions that name it. */

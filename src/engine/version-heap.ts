@@ -62,6 +62,15 @@ export const EMPTY_HEAP_BYTES: number = FIRST_UNIT * UNIT_BYTES;
 const EXPIRES: number = 1 << 23;
 const SEQNO_HIGH = 0x1f_ffff;
 
+/** A heap, as it is handed to another thread. */
+export interface SharedHeap {
+  readonly buffer: SharedArrayBuffer;
+  /** Bytes of it in use. */
+  readonly byteLength: number;
+  readonly firstExpiry: number;
+  readonly lastExpiry: number;
+}
+
 export class VersionHeap {
   /** Entries, shadowed ones included. */
   entryCount: number;
@@ -86,8 +95,12 @@ export class VersionHeap {
   }
 
   /** The heap that another thread filled, to be read. */
-  static attach(buffer: SharedArrayBuffer): VersionHeap {
-    return new VersionHeap(buffer);
+  static attach({ buffer, byteLength, firstExpiry, lastExpiry }: SharedHeap): VersionHeap {
+    const heap = new VersionHeap(buffer);
+    heap.top = byteLength / UNIT_BYTES;
+    heap.firstExpiry = firstExpiry;
+    heap.lastExpiry = lastExpiry;
+    return heap;
   }
 
   private constructor(buffer: SharedArrayBuffer) {
@@ -103,9 +116,15 @@ export class VersionHeap {
     return this.bytes.buffer as SharedArrayBuffer;
   }
 
-  /** A copy of the entries so far. */
-  copy(): SharedArrayBuffer {
-    return this.buffer.slice(0, this.byteLength);
+  /** What another thread needs to read the entries so far. Nothing is copied. */
+  share(): SharedHeap {
+    const { buffer, byteLength, firstExpiry, lastExpiry } = this;
+    return { buffer, byteLength, firstExpiry, lastExpiry };
+  }
+
+  /** The same of a copy. */
+  shareCopy(): SharedHeap {
+    return { ...this.share(), buffer: this.buffer.slice(0, this.byteLength) };
   }
 
   /** Bytes in use. */

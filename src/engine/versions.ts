@@ -10,20 +10,26 @@
  * The manifest also records the next file number, so that none is used twice (file-numbers.ts), and
  * the newest log with its durable end, so that a log that is missing or cut short is noticed.
  */
-import { compareBytes } from "../bytes/compare.ts";
-import { CorruptionError, DatabaseError } from "../errors.ts";
-import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
+import { DatabaseError } from "../errors.ts";
+import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
-import { Segment, type SegmentOpenOptions } from "../segment/reader.ts";
+import type { Segment, SegmentOpenOptions } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
 import type { SymbolTables } from "../segment/symbol-tables.ts";
-import { ValueLog } from "../segment/value-log.ts";
+import type { ValueLog } from "../segment/value-log.ts";
 import type { FileNumbers } from "./file-numbers.ts";
-import { segmentFileName, valueLogFileName } from "./files.ts";
 import type { LogExtent } from "./logs.ts";
 import { OpenFiles, OpenVersion } from "./sources.ts";
+import {
+  type FileMeta,
+  type FilePlace,
+  openSegment,
+  openValueLog,
+  segmentPath,
+  valueLogPath,
+} from "./version-files.ts";
 
 export interface VersionStoreOptions {
   readonly fileSystem: FileSystem;
@@ -124,13 +130,13 @@ export class VersionStore {
   }
 
   /** Path of a segment's file. */
-  pathOf(meta: { readonly fileNumber: number }): string {
-    return joinPath(this.options.directory, segmentFileName(meta.fileNumber));
+  pathOf(meta: FileMeta): string {
+    return segmentPath(this.options.directory, meta);
   }
 
   /** Path of a value log's file. */
-  logPathOf(meta: { readonly fileNumber: number }): string {
-    return joinPath(this.options.directory, valueLogFileName(meta.fileNumber));
+  logPathOf(meta: FileMeta): string {
+    return valueLogPath(this.options.directory, meta);
   }
 
   /** Reads the headers of all value logs of the Version again. Throws CorruptionError. */
@@ -278,32 +284,16 @@ export class VersionStore {
     meta: SegmentMeta,
     how: Pick<SegmentOpenOptions, "sections" | "isOnDemand">,
   ): Promise<void> {
-    const { fileSystem, blockCache, symbolTables } = this.options;
-    const { databaseId } = this.manifestNow;
-    const path = this.pathOf(meta);
-    const segment = await Segment.open({
-      fileSystem,
-      path,
-      identity: { databaseId, fileNumber: meta.fileNumber },
-      blockCache,
-      symbolTables,
-      valueLogs: this.valueLogs,
-      ...how,
-    });
-    this.segments.add(segment);
-    checkMeta(meta, segment.meta, path);
+    this.segments.add(await openSegment(meta, this.place, how));
   }
 
   private async openValueLog(meta: ValueLogMeta): Promise<void> {
-    const { fileSystem } = this.options;
+    this.valueLogs.add(await openValueLog(meta, this.place));
+  }
+
+  private get place(): FilePlace {
     const { databaseId } = this.manifestNow;
-    const path = this.logPathOf(meta);
-    const { fileNumber, fileBytes } = meta;
-    const log = await ValueLog.open({ fileSystem, path, identity: { databaseId, fileNumber } });
-    this.valueLogs.add(log);
-    if (log.meta.fileBytes !== fileBytes) {
-      throw mismatch("value log", path, `fileBytes ${fileBytes}`, `${log.meta.fileBytes}`);
-    }
+    return { ...this.options, databaseId, valueLogs: this.valueLogs };
   }
 
   private discard(file: OpenFile): void {
@@ -327,42 +317,6 @@ export class VersionStore {
 interface OpenFile {
   readonly path: string;
   close(): Promise<void>;
-}
-
-const COUNTS = ["fileBytes", "keyCount", "tombstoneCount", "rangeTombstoneCount"] as const;
-
-/** Throws where a file is not the one that the manifest speaks of. */
-function checkMeta(expected: SegmentMeta, actual: SegmentMeta, file: string): void {
-  for (const field of COUNTS) {
-    if (actual[field] !== expected[field]) {
-      throw mismatch("segment", file, `${field} ${expected[field]}`, `${actual[field]}`);
-    }
-  }
-  for (const field of ["firstKey", "lastKey"] as const) {
-    if (compareBytes(actual[field], expected[field]) !== 0) {
-      throw mismatch("segment", file, `${field} ${hex(expected[field])}`, hex(actual[field]));
-    }
-  }
-  const expectedUses = JSON.stringify(expected.valueLogs);
-  const actualUses = JSON.stringify(actual.valueLogs);
-  if (actualUses !== expectedUses) {
-    throw mismatch("segment", file, `value logs ${expectedUses}`, actualUses);
-  }
-}
-
-function mismatch(kind: string, file: string, expected: string, actual: string): CorruptionError {
-  return new CorruptionError(`a ${kind} is not the one that the manifest names`, {
-    file,
-    offset: 0,
-    expected,
-    actual,
-  });
-}
-
-/** The beginning of a key, for messages. */
-function hex(key: Uint8Array): string {
-  const shown = Buffer.from(key.subarray(0, 16)).toString("hex");
-  return key.length > 16 ? `0x${shown}... (${key.length} bytes)` : `0x${shown}`;
 }
 
 /** Whether an error leaves it unknown what a crash would find. */

@@ -76,7 +76,8 @@ export class WorkerRunner implements JobRunner {
   foresee(memtable: Memtable, keyCount: number): void {
     let copy: SharedMemtable;
     try {
-      copy = memtable.shareCopy();
+      // Nothing is learnt from range tombstones: a reader at 0 sees none.
+      copy = memtable.shareCopy(0);
     } catch {
       // No memory for a copy: the flush learns by itself, and the write that came here is done.
       return;

@@ -101,13 +101,15 @@ export class Segment {
   private readonly blockCache: BlockCache;
   private readonly symbolTables: SymbolTables;
   private readonly valueLogs: ValueLogSource;
-  private readonly resident: ResidentSections;
+  private resident: ResidentSections;
   /** Undefined until it was read. */
   private filterNow: Filter | undefined;
   private unfilteredCount: number;
-  private readonly tombstones: OrdinalSet;
+  private tombstones: OrdinalSet;
   /** Undefined where nothing expires. */
-  private readonly expiries: Expiries | undefined;
+  private expiries: Expiries | undefined;
+  /** Settles once all sections are in memory; undefined before anybody asked for that. */
+  private wholeness: Promise<SharedSections> | undefined;
   /** Made at first use: see `keys` and `values`. */
   private keyIndex: KeyIndex | undefined;
   private valueReader: ValueReader | undefined;
@@ -178,23 +180,9 @@ export class Segment {
 
     this.filterNow = undefined;
     this.unfilteredCount = 0;
-
-    const tombstones = resident.bytes(Section.tombstones);
-    const tombstonesOffset = places[Section.tombstones].offset;
-    this.tombstones = new OrdinalSet(
-      tombstones,
-      keyCount,
-      tombstoneCount,
-      "tombstones",
-      path,
-      tombstonesOffset,
-    );
-
-    const expiries = resident.bytes(Section.expiries);
-    this.expiries =
-      expiries.length === 0
-        ? undefined
-        : new Expiries(expiries, keyCount, path, places[Section.expiries].offset);
+    this.wholeness = undefined;
+    this.tombstones = readTombstones(resident, this.properties, path);
+    this.expiries = readExpiries(resident, this.properties, path);
 
     const ranges = new RangeTombstones(
       resident.bytes(Section.rangeTombstones),
@@ -235,6 +223,19 @@ export class Segment {
    */
   shareSections(): SharedSections | undefined {
     return this.resident.share();
+  }
+
+  /** The same of all that could be in memory: what was read on demand so far is read whole first. */
+  async shareAllSections(): Promise<SharedSections> {
+    const shared = this.shareSections();
+    if (shared !== undefined) return shared;
+    this.wholeness ??= this.readAll();
+    try {
+      return await this.wholeness;
+    } catch (error) {
+      this.wholeness = undefined;
+      throw error;
+    }
   }
 
   get path(): string {
@@ -367,7 +368,8 @@ export class Segment {
     if (spare === undefined) {
       const { keys, tombstones, expiries, values } = this;
       return new SegmentCursor(keys, tombstones, expiries, values, time, (closed) => {
-        this.spareCursor = closed;
+        // One of before `readAll` would keep what was read before.
+        if (keys === this.keyIndex) this.spareCursor = closed;
       });
     }
     this.spareCursor = undefined;
@@ -406,6 +408,25 @@ export class Segment {
   async close(): Promise<void> {
     this.valueReader?.dropBlocks();
     await this.file.close();
+  }
+
+  /**
+   * Reads and checks all sections, into other memory than what was read on demand: so nothing that is
+   * in use is read over. Look-ups and cursors that are made from then on go by that.
+   */
+  private async readAll(): Promise<SharedSections> {
+    const { file, identity, properties, path } = this;
+    const resident = await ResidentSections.load(file, identity);
+    const shared = resident.share();
+    assert(shared !== undefined, "all that was loaded can be shared");
+    this.resident = resident;
+    this.tombstones = readTombstones(resident, properties, path);
+    this.expiries = readExpiries(resident, properties, path);
+    this.filterNow = this.openFilter();
+    this.keyIndex = undefined;
+    this.spareCursor = undefined;
+    if (this.valueReader !== undefined) this.valueReader = this.openValues();
+    return shared;
   }
 
   /** Checks those parts that are read already, and only unpacked when they are needed. */
@@ -497,6 +518,27 @@ export class Segment {
       this.valueLogs,
     );
   }
+}
+
+function readTombstones(
+  resident: ResidentSections,
+  { keyCount, tombstoneCount }: Properties,
+  path: string,
+): OrdinalSet {
+  const bytes = resident.bytes(Section.tombstones);
+  const { offset } = resident.places[Section.tombstones];
+  return new OrdinalSet(bytes, keyCount, tombstoneCount, "tombstones", path, offset);
+}
+
+/** Undefined where nothing expires. */
+function readExpiries(
+  resident: ResidentSections,
+  { keyCount }: Properties,
+  path: string,
+): Expiries | undefined {
+  const bytes = resident.bytes(Section.expiries);
+  if (bytes.length === 0) return undefined;
+  return new Expiries(bytes, keyCount, path, resident.places[Section.expiries].offset);
 }
 
 /** Bytes that the value index takes before it is unpacked. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
 import { MemtableLoad } from "../../src/engine/memtable-load.ts";
 import { NO_VERSION } from "../../src/engine/version-heap.ts";
-import { BEFORE_EXPIRY, EntryKind, NEVER } from "../../src/entry.ts";
+import { BEFORE_EXPIRY, EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 
 const CAPACITY = 2 ** 24;
@@ -81,7 +81,7 @@ describe("MemtableLoad", () => {
   it.each<[string, (memtable: Memtable, key: Uint8Array) => void]>([
     ["a write", (memtable, key) => memtable.add(key, 0, 2, 9, EntryKind.put, key, 0, 1)],
     ["sharing", (memtable) => memtable.share()],
-    ["copying", (memtable) => memtable.shareCopy()],
+    ["copying", (memtable) => memtable.shareCopy(MAX_SEQNO)],
     ["a cursor", (memtable) => memtable.cursor(8, BEFORE_EXPIRY)],
     [
       "a range",

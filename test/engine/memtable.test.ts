@@ -509,14 +509,16 @@ it("a copy that is shared keeps what there was, however the memtable goes on", (
   };
   write(2000);
   const before = contentOf(memtable);
-  const copy = Memtable.from(structuredClone(memtable.shareCopy()));
+  const copy = Memtable.from(structuredClone(memtable.shareCopy(MAX_SEQNO)));
   expect(contentOf(copy)).toEqual(before);
   expect(copy.keyCount).toBe(before.length);
   write(5000);
   memtable.deleteRange(encode("a"), encode("z"), ++seqno);
   expect(contentOf(memtable)).toEqual([]);
   expect(contentOf(copy)).toEqual(before);
-  expect(contentOf(Memtable.from(createMemtable(2 ** 20, 0, 0, 0).shareCopy()))).toEqual([]);
+  expect(contentOf(Memtable.from(createMemtable(2 ** 20, 0, 0, 0).shareCopy(MAX_SEQNO)))).toEqual(
+    [],
+  );
 });
 
 it.each([0, 1, 2, 15, 16, 31, 32, 33, 100, 999, 1000, 1001])(

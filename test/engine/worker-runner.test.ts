@@ -211,7 +211,7 @@ describe("a flush that was foreseen", () => {
       asked.push(coders);
       return coders;
     });
-    foreseeFlush(Memtable.from(early.shareCopy()), 4000, context);
+    foreseeFlush(Memtable.from(early.shareCopy(0)), 4000, context);
     const pause = (): Promise<void> => Promise.resolve();
     const { run } = await flushMemtable(whole, FLUSH, context, pause, new JobControl());
     expect(run).toMatchObject([{ keyCount: 4000 }]);
