@@ -134,20 +134,30 @@ describe("MemtableLoad", () => {
     }
   });
 
-  it("tells keys apart that have the same hash", () => {
+  it("finds each of many keys, of which some have the same hash", () => {
     // Of so many, some two dozen pairs have one.
     const count = 450_000;
-    const memtable = createMemtable(2 ** 27, 0, 0, 0);
+    const memtable = createMemtable(2 ** 20, count, 8 * count, 0);
     const load = new MemtableLoad(memtable, SEED);
     const key = new Uint8Array(8);
     const view = new DataView(key.buffer);
-    const random = new Random(5);
-    for (let i = 1; i <= count; i++) {
+    let random = new Random(5);
+    const makeKey = (i: number): void => {
       view.setUint32(0, random.below(2 ** 31));
       view.setUint32(4, i);
+    };
+    for (let i = 1; i <= count; i++) {
+      makeKey(i);
       load.add(key, 0, 8, i, EntryKind.put, key, 0, 0);
     }
     expect(memtable.keyCount).toBe(count);
+    random = new Random(5);
+    const others: number[] = [];
+    for (let i = 1; i <= count; i++) {
+      makeKey(i);
+      if (memtable.versions.seqnoOf(memtable.find(key, 8, count)) !== i) others.push(i);
+    }
+    expect(others).toEqual([]);
   });
 
   it("is full when the memtable is, and gets there in steps", () => {
