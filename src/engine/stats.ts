@@ -197,8 +197,8 @@ function statsOfValueLogs({ runs, valueLogs }: Version): DatabaseStats["valueLog
 
 function writtenBytes({ committer, background }: Store): DatabaseStats["written"] {
   return {
-    user: committer.userBytes,
-    log: committer.logBytes,
+    user: committer.records.userBytes,
+    log: committer.records.logBytes,
     flush: background.flushedBytes,
     compaction: background.compactedBytes,
     ingest: background.ingestedBytes,

@@ -413,7 +413,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       this.dead.forget();
       this.rows?.deleteRange();
       this.recentWrites.overlook(lastSeqno);
-      this.committer.skipTo(lastSeqno);
+      this.committer.records.skipTo(lastSeqno);
     });
   }
 

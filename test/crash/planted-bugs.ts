@@ -33,22 +33,22 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     "a synced write is acknowledged before the sync",
     "crash",
-    "engine/commit.ts",
-    "if (group.needsSync) await this.syncObserved();",
+    "engine/record-commit.ts",
+    "if (needsSync) await this.syncObserved();",
     "",
   ),
   bug(
     "a write whose sync blocks the thread is acknowledged before it",
     "crash",
-    "engine/commit.ts",
-    "if (group.needsSync) this.syncPaced();",
+    "engine/record-commit.ts",
+    "if (needsSync) this.syncPaced();",
     "",
   ),
   bug(
     "a blocking synced write returns before the sync",
     "crash",
-    "engine/commit.ts",
-    "if (group.needsSync) host.logs.syncSync();",
+    "engine/record-commit.ts",
+    "if (needsSync) host.logs.syncSync();",
     "",
   ),
   bug(
