@@ -59,15 +59,26 @@ interface Newcomer {
   readonly held: Held;
 }
 
+/** What the registry says of an owner that became garbage. */
+interface Watched {
+  readonly pins: Pins;
+  readonly held: Held;
+}
+
 /** Owners that may wait to be watched: so many are kept from being garbage until the next microtask. */
 const MAX_NEWCOMERS = 256;
 
 export class Pins {
+  /** One for all: it has to outlive them, and those of an attached snapshot are garbage with that. */
+  private static readonly registry = new FinalizationRegistry<Watched>(({ pins, held }) =>
+    pins.letGo(held),
+  );
+
   private first: Held | undefined;
   private last: Held | undefined;
   private readonly now: () => number;
   private readonly checkOpen: () => void;
-  private readonly registry: FinalizationRegistry<Held>;
+  private readonly warn: (event: WarningEvent) => void;
   private newcomers: Newcomer[] = [];
   private isScheduled = false;
   private readonly dead: DeadRange;
@@ -88,13 +99,7 @@ export class Pins {
     this.checkOpen = checkOpen;
     this.first = undefined;
     this.last = undefined;
-    this.registry = new FinalizationRegistry((held) => {
-      if (held.isReleased) return;
-      this.release(held);
-      const { kind, since } = held;
-      const message = `a ${kind} was never closed: it is garbage now, and what it kept is let go`;
-      warn({ message, kind, since });
-    });
+    this.warn = warn;
   }
 
   /** Pins a moment, at which what has expired by `time` is not seen; `release` is idempotent. */
@@ -171,8 +176,17 @@ export class Pins {
     held.previous = undefined;
     held.next = undefined;
     if (this.newcomers.at(-1)?.held === held) this.newcomers.pop();
-    if (held.isWatched) this.registry.unregister(held);
+    if (held.isWatched) Pins.registry.unregister(held);
     held.sources.version.release();
+  }
+
+  /** Of a pin whose owner is garbage. */
+  private letGo(held: Held): void {
+    if (held.isReleased) return;
+    this.release(held);
+    const { kind, since } = held;
+    const message = `a ${kind} was never closed: it is garbage now, and what it kept is let go`;
+    this.warn({ message, kind, since });
   }
 
   private watch(owner: object, held: Held): void {
@@ -193,7 +207,7 @@ export class Pins {
     for (const { owner, held } of newcomers) {
       if (held.isReleased) continue;
       held.isWatched = true;
-      this.registry.register(owner, held, held);
+      Pins.registry.register(owner, { pins: this, held }, held);
     }
   }
 }

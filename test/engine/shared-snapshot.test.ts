@@ -12,6 +12,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -34,6 +37,9 @@ import { SortedMap } from "../model/sorted-map.ts";
 import { openFor, temporaryDirectory } from "./harness.ts";
 import { digest } from "./snapshot-digest.ts";
 import type { Read, Reading } from "./snapshot-reader.ts";
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 type TextDatabase = Database<string, string>;
 type TextSnapshot = Snapshot<string, string>;
@@ -271,6 +277,25 @@ test("files are open as long as the snapshot is, or an iteration of it", async (
   expect(() => attached.get(KEY)).toThrow(ClosedError);
   expect(() => iterator.next()).toThrow(ClosedError);
   await expect(attached.share()).rejects.toThrow(ClosedError);
+  expect(openFiles(directory).length).toBe(before);
+});
+
+test("files of one that was never closed are let go of, with a warning", async () => {
+  if (process.platform !== "linux") return;
+  const directory = temporaryDirectory();
+  const database = await filled(directory);
+  using snapshot = database.snapshot();
+  const shared = send(await snapshot.share());
+  const before = openFiles(directory).length;
+  const warnings: string[] = [];
+  const logger = { warn: (message: string): void => void warnings.push(message) };
+  await attach<string, string>(shared, { ...UTF8, logger });
+  expect(openFiles(directory).length).toBeGreaterThan(before);
+  for (let turn = 0; turn < 500 && warnings.length === 0; turn++) {
+    collectGarbage();
+    await setImmediate();
+  }
+  expect(warnings).toEqual([expect.stringContaining("a snapshot was never closed")]);
   expect(openFiles(directory).length).toBe(before);
 });
 
