@@ -481,6 +481,26 @@ describe("a segment on demand", () => {
     expect((await openSegment(fileSystem)).shareSections()).toBeDefined();
   });
 
+  test("asks its filter no more while key after key is found, and again from an absent one on", async () => {
+    const entries = urlEntries(200);
+    const { fileSystem } = await write(entries);
+    const segment = await openSegment(fileSystem);
+    const asked = vi.spyOn(segment, "mayContain");
+    const look = (key: Uint8Array): number =>
+      segment.find(key, key.length, keyHash(key, key.length));
+    const absent = bytesOf("no such key");
+    for (let round = 0; round < 2; round++) {
+      asked.mockClear();
+      expect(look(absent)).toBe(-1);
+      for (const [i, { key }] of entries.entries()) expect(look(key)).toBe(i);
+      const found = asked.mock.calls.length;
+      expect(found).toBeLessThan(entries.length / 2);
+      expect(look(absent)).toBe(-1);
+      expect(look(absent)).toBe(-1);
+      expect(asked.mock.calls.length).toBe(found + 1);
+    }
+  });
+
   test("asks its filter once it was asked often, and then finds it damaged", async () => {
     const { fileSystem } = await write(urlEntries(3000));
     const whole = await openSegment(fileSystem);
