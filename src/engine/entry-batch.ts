@@ -253,7 +253,6 @@ let spareBatch: EntryBatch<unknown, unknown> | undefined;
 export function takeBatch<K, V>(): EntryBatch<K, V> {
   const batch = spareBatch ?? new EntryBatch<unknown, unknown>();
   spareBatch = undefined;
-  batch.clear();
   return batch as EntryBatch<K, V>;
 }
 

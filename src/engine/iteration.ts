@@ -253,9 +253,15 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
     return isReverse ? { ...bounds, lower: last } : { ...bounds, upper: last };
   }
 
+  /** Whether there is no more to read, which a batch may have come to before it was full. */
+  private get isExhausted(): boolean {
+    return this.remaining <= 0 || this.isAtEnd;
+  }
+
   /** Fills the batch, all of which was taken, with the next entries; false where there are none, or it was ended. */
   private readAhead(): boolean {
     if (this.failure !== undefined) throw this.failure;
+    if (this.isExhausted) return false;
     const { batch, cursor, codecs, pin } = this;
     const { hasKeys, hasValues } = this.project;
     const canRun = this.filter === undefined && canTakeRuns(codecs, hasValues);
@@ -297,7 +303,7 @@ export class EntryIterator<K, V, T> implements IterableIterator<T> {
 
   /** Moves to the next entry to yield; false where there is none. */
   private advance(): boolean {
-    if (this.remaining <= 0 || this.isAtEnd) return false;
+    if (this.isExhausted) return false;
     const cursor = this.cursor;
     const { bounds, isReverse } = this.iteration;
     if (!this.isStarted) {
