@@ -223,13 +223,16 @@ async function openVersion(shared: SharedMoment, blockCache: BlockCache): Promis
   } catch (error) {
     for (const file of [...segments.all(), ...valueLogs.all()]) close(file);
     if ((error as { code?: unknown }).code !== "ENOENT") throw error;
-    throw new ClosedError("the snapshot was closed before it was attached", { cause: error });
+    throw new ClosedError("the database's snapshot was closed before it was attached", {
+      cause: error,
+    });
   }
   return new OpenVersion(version, segments, valueLogs);
 }
 
-function isMoment(shared: SharedSnapshot | null | undefined): shared is SharedMoment {
-  return typeof shared === "object" && shared?.memkv === FORMAT;
+/** Not so of one that was sent as JSON: its maps and memory are lost. */
+function isMoment(shared: Partial<SharedMoment> | null | undefined): shared is SharedMoment {
+  return shared?.memkv === FORMAT && typeof shared.sections?.get === "function";
 }
 
 /** A copy: a thread that is sent a view is sent all that it is a view of. */

@@ -62,7 +62,8 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
    * snapshot of there. Threads that read share one copy of the key index with this one.
    *
    * Keep this snapshot open until it was attached; then it may be closed, and the database too. To
-   * show later writes take another snapshot and share that.
+   * show later writes take another snapshot and share that. One that was attached can be shared on, as
+   * long as the database's own, which keeps the files, is open.
    *
    * Cost: what the memtables hold is copied, a tenth of a millisecond for each mebibyte (`flush` first,
    * and there is nothing to copy), and is in memory as long as somebody refers to what is returned here.
@@ -70,7 +71,7 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
    *
    * @throws InvalidArgumentError where other threads cannot read: of a database in memory, or with a
    *   `fileSystem` of its own.
-   * @throws ClosedError (MEMKV_CLOSED) after close.
+   * @throws ClosedError (MEMKV_CLOSED) after close, and if the database is closed before it is done.
    * @throws CorruptionError (MEMKV_CORRUPTION) if a segment is damaged where it is read now.
    * @throws DatabaseError MEMKV_IO if it cannot be read.
    */
@@ -80,6 +81,10 @@ export class Snapshot<K = string, V = unknown> extends ReadView<K, V> {
     const pin = this.source.pin("snapshot");
     try {
       return await withUserErrors("share", () => this.source.share());
+    } catch (error) {
+      // Of files that are closed under it this is what is told.
+      pin.checkOpen();
+      throw error;
     } finally {
       pin.release();
     }

@@ -346,6 +346,33 @@ test("a snapshot that was closed too early cannot be attached, and opens nothing
   await expect(snapshot.share()).rejects.toThrow(ClosedError);
 });
 
+test("a database that is closed while a snapshot of it is shared says so", async () => {
+  const directory = temporaryDirectory();
+  await (await filled(directory)).close();
+  // Closed at once: there is nothing to write.
+  const database = await openFor<string, string>(directory, { ...SMALL, readOnly: true });
+  const snapshot = database.snapshot();
+  const sharing = snapshot.share().catch((error: unknown) => error);
+  await database.close();
+  expect(await sharing).toBeInstanceOf(ClosedError);
+});
+
+test("one that was attached is shared on as long as the database's own is open", async () => {
+  const database = await filled(temporaryDirectory());
+  const snapshot = database.snapshot();
+  const attached = await attachFor(await snapshot.share());
+  await database.deleteRange({});
+  await database.compact();
+  expect((await attachFor(await attached.share())).get(KEY)).toBe(VALUE);
+  snapshot.close();
+  // Waits until files are removed.
+  await database.close();
+  await expect(attach(send(await attached.share()), UTF8)).rejects.toThrow(
+    "the database's snapshot was closed before it was attached",
+  );
+  expect(attached.get(KEY)).toBe(VALUE);
+});
+
 test("what cannot be shared or attached is refused", async () => {
   const inMemory = await openFor<string, string>(":memory:", UTF8);
   using memorySnapshot = inMemory.snapshot();
@@ -367,7 +394,9 @@ test("what cannot be shared or attached is refused", async () => {
   ).rejects.toThrow(
     'unknown option "blockCacheByte": accepted are keyEncoding, valueEncoding, blockCacheBytes, logger',
   );
-  for (const wrong of [undefined, null, 1, "snapshot", {}, { memkv: "snapshot 0" }, snapshot]) {
+  const asJson: unknown = JSON.parse(JSON.stringify(shared));
+  const others = [undefined, null, 1, "snapshot", {}, { memkv: "snapshot 0" }, snapshot, asJson];
+  for (const wrong of others) {
     await expect(attach(wrong as unknown as SharedSnapshot)).rejects.toThrow(
       "attach takes what share returned, in the same release of memkv",
     );
