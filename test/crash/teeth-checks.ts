@@ -10,7 +10,7 @@ import { crashRuns } from "./run.ts";
 
 const CHECKS: Record<CheckName, () => Promise<void>> = {
   crash: async () => {
-    await crashRuns("strict", { seed: 1, states: 90_000 });
+    await crashRuns("strict", { seed: 1001, states: 90_000 });
   },
   faults: async () => {
     for (const name of Object.keys(FAULTS)) {
