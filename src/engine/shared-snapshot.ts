@@ -99,7 +99,7 @@ export async function shareMoment(
     valueEncoding: options.valueEncoding,
     seqno,
     time,
-    version: detached(version.version),
+    version: version.version,
     sections,
     memtables: sources.memtables
       .filter((memtable) => !memtable.isEmpty && memtable.firstSeqno <= seqno)
@@ -233,18 +233,4 @@ async function openVersion(shared: SharedMoment, blockCache: BlockCache): Promis
 /** Not so of one that was sent as JSON: its maps and memory are lost. */
 function isMoment(shared: Partial<SharedMoment> | null | undefined): shared is SharedMoment {
   return shared?.memkv === FORMAT && typeof shared.sections?.get === "function";
-}
-
-/** A copy: a thread that is sent a view is sent all that it is a view of. */
-function detached({ runs, valueLogs }: Version): Version {
-  return {
-    runs: runs.map((run) =>
-      run.map((meta) => ({
-        ...meta,
-        firstKey: meta.firstKey.slice(),
-        lastKey: meta.lastKey.slice(),
-      })),
-    ),
-    valueLogs,
-  };
 }

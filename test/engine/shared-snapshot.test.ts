@@ -248,7 +248,8 @@ test("what is in memory of segments is shared, also where it was read on demand"
     (shared) => Reflect.get(shared, "sections") as Map<number, { memory: SharedArrayBuffer }>,
   );
   expect(one.size).toBeGreaterThan(1);
-  // Nothing is copied of a memtable without entries.
+  // Nothing is copied of a memtable without entries that the snapshot sees.
+  await database.put("later", VALUE);
   expect(Reflect.get(await snapshot.share(), "memtables")).toEqual([]);
   for (const [fileNumber, { memory }] of one) {
     expect(memory).toBeInstanceOf(SharedArrayBuffer);
@@ -256,10 +257,45 @@ test("what is in memory of segments is shared, also where it was read on demand"
   }
   // What was begun before goes on, and what begins now goes by what was read.
   expect([...cursor].length).toBe(999);
-  expect([...database.entries()].length).toBe(1000);
+  expect([...database.entries()].length).toBe(1001);
   expect(database.get(KEY)).toBe(VALUE);
   expect(database.get("key 0002x")).toBe(undefined);
   await database.verify();
+});
+
+/** The views in a message that are of more than they show: a thread is sent all of it. */
+function largeViews(message: unknown): unknown[] {
+  if (ArrayBuffer.isView(message)) {
+    return message.byteLength < message.buffer.byteLength ? [message] : [];
+  }
+  if (typeof message !== "object" || message === null) return [];
+  const parts = message instanceof Map ? message.values() : Object.values(message);
+  return [...parts].flatMap(largeViews);
+}
+
+test("nothing is sent but what is shared and what is needed", async () => {
+  const directory = temporaryDirectory();
+  const write = async (database: TextDatabase, key: string): Promise<void> => {
+    await database.batch([
+      { type: "put", key, value: VALUE },
+      { type: "deleteRange", gte: `${key} a`, lt: `${key} b` },
+    ]);
+  };
+  const first = await filled(directory);
+  await write(first, "flushed");
+  await first.compact();
+  await write(first, "logged");
+  await first.close();
+  const database = await openFor<string, string>(directory, SMALL);
+  await write(database, "written");
+  using snapshot = database.snapshot();
+  await write(database, "later");
+  const shared = await snapshot.share();
+  expect(largeViews(shared)).toEqual([]);
+  const memtables = Reflect.get(shared, "memtables") as { arena: SharedArrayBuffer }[];
+  expect(memtables.length).toBe(1);
+  // What is in use of it, not what it may grow to.
+  expect(memtables[0].arena.byteLength).toBeLessThan(SMALL.memtableBytes ?? 0);
 });
 
 test("files are open as long as the snapshot is, or an iteration of it", async () => {
