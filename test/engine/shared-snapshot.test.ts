@@ -7,11 +7,12 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -298,6 +299,20 @@ test("nothing is sent but what is shared and what is needed", async () => {
   expect(memtables[0].arena.byteLength).toBeLessThan(SMALL.memtableBytes ?? 0);
 });
 
+test("of memtables the newest comes first, and files are where they were", async () => {
+  const directory = temporaryDirectory();
+  const database = await openFor<string, string>(relative(process.cwd(), directory), SMALL);
+  using snapshot = ((): TextSnapshot => {
+    // Within a turn none of them is flushed.
+    for (let i = 0; i < 6; i++) database.putSync(KEY, `${i} `.repeat(20_000), { durability: "os" });
+    return database.snapshot();
+  })();
+  const shared = await snapshot.share();
+  expect((Reflect.get(shared, "memtables") as unknown[]).length).toBeGreaterThan(1);
+  expect(Reflect.get(shared, "directory")).toBe(realpathSync(directory));
+  expect((await attachFor(shared)).get(KEY)).toBe("5 ".repeat(20_000));
+});
+
 test("files are open as long as the snapshot is, or an iteration of it", async () => {
   if (process.platform !== "linux") return;
   const directory = temporaryDirectory();
@@ -463,7 +478,10 @@ test("damage is told where it is met: by share, by attach, or by the read", asyn
   rmSync(path);
   renameSync(`${path}.aside`, path);
 
+  // What was in memory is not read again.
+  damage(bytes.length - 400);
   const attached = await attachFor(shared);
+  expect(attached.count()).toBe(1000);
   damage(100);
   expect(() => [...attached.entries()]).toThrow(CorruptionError);
   writeFileSync(path, bytes);

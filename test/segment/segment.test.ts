@@ -481,6 +481,46 @@ describe("a segment on demand", () => {
     expect((await openSegment(fileSystem)).shareSections()).toBeDefined();
   });
 
+  test("is read whole once for others to share, and not read again for keys", async () => {
+    const entries = urlEntries(8000);
+    const { fileSystem } = await write(entries);
+    let isGone = false;
+    const open = fileSystem.open.bind(fileSystem);
+    vi.spyOn(fileSystem, "open").mockImplementation(async (path, mode) => {
+      const file = await open(path, mode);
+      const readSync = file.readSync.bind(file);
+      vi.spyOn(file, "readSync").mockImplementation((target, position) => {
+        if (isGone) throw new Error("nothing is read");
+        return readSync(target, position);
+      });
+      return file;
+    });
+    const segment = await openSegment(fileSystem, new BlockCache(1 << 20), true);
+    const cursorOf = (): ReturnType<Segment["cursor"]> => {
+      const cursor = segment.cursor();
+      cursor.seekToFirst();
+      return cursor;
+    };
+    cursorOf().close();
+    const began = cursorOf();
+    expect(lookUp(segment, entries[700].key)).toBeDefined();
+    const [one, two] = await Promise.all([segment.shareAllSections(), segment.shareAllSections()]);
+    expect(two.memory).toBe(one.memory);
+    // What began before goes by what it read then, and is not used again.
+    began.next();
+    expect(isSame(entryAt(began), entries[1])).toBe(true);
+    isGone = true;
+    expect(segment.find(entries[7000].key, entries[7000].key.length)).toBe(7000);
+    for (const closed of [began, cursorOf(), cursorOf()]) {
+      closed.close();
+      const cursor = cursorOf();
+      let count = 0;
+      for (; cursor.isValid; cursor.next()) count++;
+      expect(count).toBe(entries.length);
+      cursor.close();
+    }
+  });
+
   test("asks its filter no more while key after key is found, and again from an absent one on", async () => {
     const entries = urlEntries(200);
     const { fileSystem } = await write(entries);
