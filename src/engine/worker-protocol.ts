@@ -42,6 +42,8 @@ export interface ForeseeRequest {
   readonly memtable: SharedMemtable;
   /** How many keys it will have, about. */
   readonly keyCount: number;
+  /** Cancelled, it is not begun. */
+  readonly control: SharedArrayBuffer;
 }
 
 export interface SharedSegment {
@@ -60,8 +62,13 @@ export interface CompactRequest {
   readonly control: SharedArrayBuffer;
 }
 
+/** The thread ends when it has done what it was asked for. */
+export interface EndRequest {
+  readonly kind: "end";
+}
+
 export type JobRequest = FlushRequest | CompactRequest;
-export type WorkerRequest = JobRequest | ForeseeRequest;
+export type WorkerRequest = JobRequest | ForeseeRequest | EndRequest;
 
 export type WorkerResponse =
   | { readonly id: number; readonly output: JobOutput }

@@ -11,7 +11,7 @@ import { DatabaseError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
-import type { JobControl } from "./job-control.ts";
+import { JobControl } from "./job-control.ts";
 import type {
   CompactionTask,
   FlushTask,
@@ -51,6 +51,8 @@ export class WorkerRunner implements JobRunner {
   private readonly pending = new Map<number, PendingJob>();
   private worker: Worker | undefined;
   private nextId = 1;
+  /** Of what is foreseen. */
+  private readonly foresight = new JobControl();
 
   constructor(context: JobContext, owner: FileOwner) {
     this.context = context;
@@ -83,14 +85,28 @@ export class WorkerRunner implements JobRunner {
       return;
     }
     const worker = this.worker ?? this.start();
-    worker.postMessage({ kind: "foresee", memtable: copy, keyCount } satisfies WorkerRequest);
+    const control = this.foresight.shared;
+    const request: WorkerRequest = { kind: "foresee", memtable: copy, keyCount, control };
+    worker.postMessage(request);
     if (this.pending.size === 0) worker.unref();
   }
 
+  /**
+   * Has the thread end by itself, which may be learning from a memtable, for 0.3 s at most. One that is
+   * terminated while it deflates takes the process with it (Node 20: "Assertion failed: init_done_" in
+   * node_zlib.cc).
+   */
   async close(): Promise<void> {
-    const worker = this.worker;
+    const { worker } = this;
     this.worker = undefined;
-    await worker?.terminate();
+    if (worker === undefined) return;
+    const ended = new Promise<void>((resolve) => {
+      worker.once("exit", () => resolve());
+    });
+    this.foresight.cancel();
+    worker.ref();
+    worker.postMessage({ kind: "end" } satisfies WorkerRequest);
+    await ended;
   }
 
   private run(request: JobRequest): Promise<JobOutput> {

@@ -174,9 +174,10 @@ async function answer(request: JobRequest): Promise<WorkerResponse> {
 }
 
 /** Never rejects: what is wrong, the flush finds by itself. */
-async function foresee({ memtable, keyCount }: ForeseeRequest): Promise<void> {
+async function foresee({ memtable, keyCount, control }: ForeseeRequest): Promise<void> {
   try {
     await loadChecksum();
+    if (new JobControl(control).isCancelled) return;
     foreseeFlush(Memtable.from(memtable), keyCount, context);
   } catch {
     // Then nothing was learnt.
@@ -186,6 +187,10 @@ async function foresee({ memtable, keyCount }: ForeseeRequest): Promise<void> {
 port.on("message", (request: WorkerRequest) => {
   if (request.kind === "foresee") {
     void foresee(request);
+    return;
+  }
+  if (request.kind === "end") {
+    port.close();
     return;
   }
   // `answer` never rejects.

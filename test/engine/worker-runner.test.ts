@@ -268,3 +268,12 @@ test("a flush does not wait for a compaction that was begun before it", async ()
   await compaction;
   expect(order).toEqual(["flush", "compaction"]);
 });
+
+test("the thread is not terminated at its work: it ends when it has done what it was asked for", async () => {
+  runner.foresee(memtableOf(3000), 3000);
+  const worker: Worker = Reflect.get(runner, "worker");
+  const terminated = vi.spyOn(worker, "terminate");
+  await runner.close();
+  expect(worker.threadId).toBe(-1);
+  expect(terminated).not.toHaveBeenCalled();
+});
