@@ -1,5 +1,5 @@
 /** Databases and directories that go when the test ends. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
@@ -36,4 +36,19 @@ export function gate(): { readonly promise: Promise<void>; readonly resolve: () 
     resolve = settle;
   });
   return { promise, resolve };
+}
+
+/** Files of the directory that this process has open, more than once if so. */
+export function openFiles(directory: string): string[] {
+  if (process.platform !== "linux") return [];
+  const open: string[] = [];
+  for (const descriptor of readdirSync("/proc/self/fd")) {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${descriptor}`);
+      if (path.startsWith(directory)) open.push(path);
+    } catch {
+      // It was closed meanwhile.
+    }
+  }
+  return open;
 }

@@ -6,7 +6,6 @@ import { once } from "node:events";
 import {
   readdirSync,
   readFileSync,
-  readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -35,7 +34,7 @@ import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { Random } from "../../src/testing/random.ts";
 import { parameters } from "../model/parameters.ts";
 import { SortedMap } from "../model/sorted-map.ts";
-import { openFor, temporaryDirectory } from "./harness.ts";
+import { openFiles, openFor, temporaryDirectory } from "./harness.ts";
 import { digest } from "./snapshot-digest.ts";
 import type { Read, Reading } from "./snapshot-reader.ts";
 
@@ -206,20 +205,6 @@ describe("in other threads", () => {
     expect(database.stats().pinned).toEqual([]);
   });
 });
-
-/** Files of the directory that this process has open. */
-function openFiles(directory: string): string[] {
-  const open: string[] = [];
-  for (const descriptor of readdirSync("/proc/self/fd")) {
-    try {
-      const path = readlinkSync(`/proc/self/fd/${descriptor}`);
-      if (path.startsWith(directory)) open.push(path);
-    } catch {
-      // It was closed meanwhile.
-    }
-  }
-  return open;
-}
 
 async function filled(directory: string, options = SMALL): Promise<TextDatabase> {
   const database = await openFor<string, string>(directory, options);

@@ -2,13 +2,13 @@
  * The background thread dies, in the middle of a flush and of a compaction: an error event, nothing
  * lost, nothing left behind, and a new thread that does the work again.
  */
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import type { Database, DatabaseStats } from "../../src/index.ts";
-import { openFor, temporaryDirectory, withoutLock } from "./harness.ts";
+import { openFiles, openFor, temporaryDirectory, withoutLock } from "./harness.ts";
 
 type TextDatabase = Database<string, string>;
 
@@ -45,21 +45,6 @@ async function underWay(
 
 function filesIn(directory: string): string[] {
   return withoutLock(readdirSync(directory)).filter((name) => /\.(seg|val)/.test(name));
-}
-
-/** Files of the directory that this process has open, more than once if so. */
-function openFiles(directory: string): string[] {
-  if (process.platform !== "linux") return [];
-  const open: string[] = [];
-  for (const descriptor of readdirSync("/proc/self/fd")) {
-    try {
-      const path = readlinkSync(`/proc/self/fd/${descriptor}`);
-      if (path.startsWith(directory)) open.push(path);
-    } catch {
-      // It was closed meanwhile.
-    }
-  }
-  return open;
 }
 
 describe("a background thread that dies", () => {
