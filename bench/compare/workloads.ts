@@ -9,6 +9,8 @@
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setImmediate } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Random } from "../harness.ts";
 import { makeText, type Pairs } from "./data.ts";
 import { directoryBytes, rest } from "./disk.ts";
@@ -261,6 +263,9 @@ export const WORKLOADS: readonly Workload[] = [
     },
   },
 ];
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 /** A store's settings for so many pairs: a write buffer a quarter of the data, a cache of 32 MiB. */
 export function storeOptions(pairs: Pairs, directory: string): StoreOptions {
@@ -574,7 +579,9 @@ async function rate(
   return runFor((ms) => ms >= READ_MS);
 }
 
+/** Seconds that the work takes. What was made for it has been collected, or is old, by then. */
 async function timed(work: () => unknown): Promise<number> {
+  collectGarbage();
   const start = performance.now();
   const result = work();
   if (result instanceof Promise) await result;
