@@ -115,12 +115,14 @@ console.log(page);
 
 function comparisonPage({ machine, pairs, data, rows }: SavedResults): string {
   const { node, cpu, cpus } = machine;
-  const rounds = Math.max(...rows.map(({ numbers }) => numbers.memkv?.length ?? 0));
+  const counts = rows.map(({ numbers }) => numbers.memkv?.length ?? 0);
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  const rounds = least === most ? `${most}` : `${least} to ${most}`;
   return `# Comparison
 
 memkv and other stores for Node, by \`npm run bench -- compare\`: [how it measures, and what each row does](../bench/compare/README.md). This page and the [charts](charts) are written by \`npm run bench -- charts\`.
 
-${pairs.toLocaleString("en")} pairs (${data}), Node ${node}, ${cpus} x ${cpu}. Medians of ${rounds} ${rounds === 1 ? "round" : "rounds"}; the ratio is memkv's to the best other store, above 1 where memkv is better; the bar is what memkv aims at; the spread is of memkv's rounds.
+${pairs.toLocaleString("en")} pairs (${data}), Node ${node}, ${cpus} x ${cpu}. Medians of ${rounds} ${most === 1 ? "round" : "rounds"}; the ratio is memkv's to the best other store, above 1 where memkv is better; the bar is what memkv aims at; the spread is of memkv's rounds.
 
 ${formatTable(rows)}
 `;
