@@ -103,7 +103,10 @@ async function measure(
     one.push(await readBy(workers.slice(0, 1)));
     all.push(await readBy(workers));
   }
-  await Promise.all(workers.map((worker) => worker.terminate()));
+  // None is terminated: see docs/tuning.md.
+  const ends = workers.map((worker) => once(worker, "exit"));
+  for (const worker of workers) worker.postMessage("end");
+  await Promise.all(ends);
   return {
     readers: kind,
     "main thread, gets/s": Math.round(median(alone)),
@@ -125,12 +128,10 @@ async function serve({ kind, directory, shared }: ReaderData): Promise<void> {
       ? await attach<string, string>(shared, OPTIONS)
       : await open<string, string>(directory, { ...OPTIONS, readOnly: true });
   let order: readonly string[] = [];
-  parentPort?.on("message", (message: "read" | readonly string[]) => {
-    if (message === "read") {
-      parentPort?.postMessage(readFor(reader, order));
-      return;
-    }
-    order = message;
+  parentPort?.on("message", (message: "read" | "end" | readonly string[]) => {
+    if (message === "read") parentPort?.postMessage(readFor(reader, order));
+    else if (message === "end") parentPort?.close();
+    else order = message;
   });
   readAll(reader);
   parentPort?.postMessage("ready");
