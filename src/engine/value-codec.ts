@@ -237,6 +237,34 @@ function checkEncodable(value: unknown, name: string, depth: number): void {
   }
 }
 
+/** What msgpackr makes an empty object of, or one that holds less. */
+const WITHOUT_FORM = [
+  Map,
+  WeakMap,
+  WeakSet,
+  WeakRef,
+  Promise,
+  SharedArrayBuffer,
+  Number,
+  String,
+  Boolean,
+  BigInt,
+  Symbol,
+] as const;
+
+/** Names of the typed arrays that msgpackr reads back: it tells them by their names. */
+const VIEW_NAMES: ReadonlySet<string> = new Set(
+  ["Int8", "Uint8", "Uint8Clamped", "Int16", "Uint16", "Int32", "Uint32", "Float32", "Float64"]
+    .concat("BigInt64", "BigUint64")
+    .map((elements) => `${elements}Array`),
+);
+
+/** Whether msgpackr reads back what it writes of a view. */
+function isStandardView(view: ArrayBufferView): boolean {
+  const type = view.constructor;
+  return view instanceof DataView || type === Buffer || VIEW_NAMES.has(type.name);
+}
+
 function checkObject(value: object, name: string, depth: number): void {
   if (depth > MAX_DEPTH) {
     throw cannotHold(name, `a value that is circular or nested over ${MAX_DEPTH} deep`);
@@ -245,14 +273,18 @@ function checkObject(value: object, name: string, depth: number): void {
     for (const element of value) checkEncodable(element, name, depth);
     return;
   }
-  if (ArrayBuffer.isView(value) || value instanceof Date || value instanceof RegExp) return;
-  if (
-    value instanceof Map ||
-    value instanceof WeakMap ||
-    value instanceof WeakSet ||
-    value instanceof Promise
-  ) {
-    throw cannotHold(name, `${describe(value)}; use an object or an array`);
+  if (ArrayBuffer.isView(value)) {
+    if (isStandardView(value)) return;
+    throw cannotHold(name, `${describe(value)}; use a typed array of no class of its own`);
+  }
+  if (value instanceof RegExp) {
+    if (isWellFormed(value.source)) return;
+    throw cannotHold(name, "a regular expression with a lone surrogate");
+  }
+  if (value instanceof Date) return;
+  const isPlain = Object.getPrototypeOf(value) === Object.prototype;
+  if (!isPlain && WITHOUT_FORM.some((type) => value instanceof type)) {
+    throw cannotHold(name, `${describe(value)}; use an object, an array or what it holds`);
   }
   for (const property of Object.keys(value)) {
     if (property === "__proto__") throw cannotHold(name, 'a property named "__proto__"');

@@ -168,6 +168,10 @@ describe("msgpack values", () => {
     ["undefined inside", { a: undefined, b: [undefined] }],
     ["a regular expression", /a+b/gi],
     ["a typed array", Float64Array.of(1.5, -2)],
+    ["clamped bytes", { a: Uint8ClampedArray.of(1, 255) }],
+    ["64-bit integers", [BigInt64Array.of(-1n), BigUint64Array.of(2n ** 64n - 1n)]],
+    ["a view of a buffer", new DataView(new ArrayBuffer(8), 3, 2)],
+    ["a buffer", new ArrayBuffer(3)],
     ["200 levels", nested(200)],
     [
       "an object of many fields",
