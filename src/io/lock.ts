@@ -24,7 +24,7 @@ import { hostname, networkInterfaces } from "node:os";
 import path from "node:path";
 import { callbackify } from "node:util";
 import lockfile from "proper-lockfile";
-import { LockedError } from "../errors.ts";
+import { DatabaseError, LockedError } from "../errors.ts";
 import { type DirectoryLock, LOCK_NAME } from "./file-system.ts";
 import { systemErrorCode } from "./system-error.ts";
 
@@ -41,7 +41,10 @@ const SAFETY_MS = 1_500;
 /** Directories locked by this thread: a stalled process must not take its own lock over. */
 const lockedHere = new Set<string>();
 
-/** As `FileSystem.lock`. Rejects with LockedError, or with the system's error (ENOENT, EACCES, ...). */
+/**
+ * As `FileSystem.lock`. Rejects with LockedError, with MEMKV_NOT_A_DATABASE where another store's lock
+ * is, or with the system's error (ENOENT, EACCES, ...).
+ */
 export async function lockDirectory(
   directory: string,
   onLost: (cause: Error) => void,
@@ -166,7 +169,13 @@ class Lease {
   }
 
   async #create(): Promise<void> {
-    fs.mkdirSync(this.lockPath);
+    try {
+      fs.mkdirSync(this.lockPath);
+    } catch (error) {
+      if (fs.statSync(this.lockPath, { throwIfNoEntry: false })?.isFile())
+        throw notOurs(this.lockPath);
+      throw error;
+    }
     this.#refreshedAt = Date.now();
     try {
       fs.writeFileSync(this.#ownerPath, JSON.stringify(thisOwner()));
@@ -326,6 +335,14 @@ function processSpace(): string {
     list.filter(({ internal }) => !internal).map(({ mac }) => mac),
   );
   return [hostname(), ...new Set(addresses)].join(" ");
+}
+
+/** LevelDB and RocksDB have a file of the same name: theirs is no lock that expires, nor ours to remove. */
+function notOurs(lockPath: string): DatabaseError {
+  return new DatabaseError(
+    "MEMKV_NOT_A_DATABASE",
+    `${path.dirname(lockPath)} is not a memkv database: its ${LOCK_NAME} is a file, as of LevelDB; open an empty or a new directory`,
+  );
 }
 
 function notHeld(directory: string, cause?: Error): LockedError {

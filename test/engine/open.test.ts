@@ -8,6 +8,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
@@ -108,6 +109,22 @@ describe("a directory that is no memkv database", () => {
     expect(readdirSync(directory)).toEqual([name]);
     expect(readFileSync(join(directory, name), "utf8")).toBe("something");
   });
+
+  test.each([0, 60_000])(
+    "because it is LevelDB's is refused, with a lock of %i ms",
+    async (age) => {
+      const directory = temporaryDirectory();
+      const names = ["000003.log", "CURRENT", "LOCK", "MANIFEST-000002"];
+      for (const name of names) writeFileSync(join(directory, name), "");
+      const time = new Date(Date.now() - age);
+      utimesSync(join(directory, "LOCK"), time, time);
+      for (const options of [{}, { createIfMissing: false }, { readOnly: true }]) {
+        const refusal = open(directory, options);
+        await expect(refusal).rejects.toMatchObject({ code: "MEMKV_NOT_A_DATABASE" });
+      }
+      expect(readdirSync(directory)).toEqual(names);
+    },
+  );
 
   test("because it is a file is refused", async () => {
     const path = join(temporaryDirectory(), "file");
