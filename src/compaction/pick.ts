@@ -1,10 +1,12 @@
 /**
- * Which runs to merge: a Version in, a choice out. Pure; `run.ts` carries the choice out.
+ * Which runs to merge: a Version and what its runs hold in, a choice out. Pure; `run.ts` carries the
+ * choice out.
  *
  * The policy is tiered ("universal" in RocksDB's words, whose option names it has): runs of like size
  * are merged into one, so each entry is rewritten about log(data / memtable) times. Only neighbours
- * in age may be merged, since newer hides older. Four rules, the first that applies; all but the last
- * and the part about tombstones wait until there are `compactionTrigger` runs:
+ * in age may be merged, since newer hides older. A run's size is what it holds, keys and values, and
+ * not what its files take, which depends on how they are coded. Four rules, the first that applies;
+ * all but the last and the part about tombstones wait until there are `compactionTrigger` runs:
  *
  * 1. Space: if what might be hidden is at least `maxSizeAmplificationPercent` of what certainly
  *    lives, merge all. Bounds what overwritten and deleted entries may cost on disk.
@@ -31,7 +33,7 @@
  * Source: RocksDB's db/compaction/compaction_picker_universal.cc, for the rules and their order.
  */
 import type { SeqnoRange } from "../entry.ts";
-import { type Run, total, type Version } from "../manifest/version.ts";
+import type { Version } from "../manifest/version.ts";
 import { clearingGain } from "./value-logs.ts";
 
 export interface PickOptions {
@@ -44,6 +46,14 @@ export interface PickOptions {
   readonly maxMergeWidth: number;
   /** Percent of what certainly lives that what might be hidden may take. */
   readonly maxSizeAmplificationPercent: number;
+}
+
+/** What only the open files of a Version tell. */
+export interface Contents {
+  /** Of each run, newest first, bytes of its keys, and of its values but those in value logs. */
+  readonly sizes: readonly number[];
+  /** Keys of the oldest run that range tombstones delete, about, and entries that have expired. */
+  readonly hiddenCount: number;
 }
 
 /** Merge runs [start, end) of the Version, newest first. */
@@ -62,19 +72,15 @@ export function maxRunCount(compactionTrigger: number): number {
   return compactionTrigger * MAX_RUNS_PER_TRIGGER;
 }
 
-/**
- * What to merge now, or undefined where nothing is due. `hiddenCount`: keys of the oldest run that
- * range tombstones delete, about, and entries that have expired.
- */
+/** What to merge now, or undefined where nothing is due. */
 export function pickCompaction(
   version: Version,
+  contents: Contents,
   options: PickOptions,
-  hiddenCount = 0,
 ): Choice | undefined {
-  const sizes = version.runs.map(runBytes);
-  const space = estimateSpace(version, hiddenCount);
+  const { sizes } = contents;
   return (
-    pickBySpace(version.runs.length, space, options) ??
+    pickBySpace(sizes.length, estimateSpace(version, contents), options) ??
     pickBySize(sizes, options) ??
     pickByCount(sizes, options) ??
     pickByGarbage(version)
@@ -99,7 +105,7 @@ export function withPartners(choice: Choice, ages: readonly SeqnoRange[]): Choic
   }
 }
 
-/** Of the bytes of all runs, those that may be hidden by newer ones, and those that certainly are not. */
+/** Of what all runs hold, the bytes that may be hidden by newer ones, and those that certainly are not. */
 export interface SpaceEstimate {
   /** Bytes newer than the oldest run. */
   readonly newerBytes: number;
@@ -108,16 +114,17 @@ export interface SpaceEstimate {
   readonly liveBytes: number;
 }
 
-export function estimateSpace({ runs }: Version, hiddenCount = 0): SpaceEstimate {
+export function estimateSpace({ runs }: Version, { sizes, hiddenCount }: Contents): SpaceEstimate {
   const oldest = runs.at(-1);
   if (oldest === undefined) return { newerBytes: 0, deletedBytes: 0, liveBytes: 0 };
   const newer = runs.slice(0, -1).flat();
-  const oldestBytes = runBytes(oldest);
+  const newerBytes = sum(sizes, 0, sizes.length - 1);
+  const oldestBytes = sizes[sizes.length - 1];
   const tombstones = newer.reduce((total, { tombstoneCount }) => total + tombstoneCount, 0);
   const keys = oldest.reduce((total, { keyCount }) => total + keyCount, 0);
   const deleted = tombstones + hiddenCount;
   const deletedBytes = oldestBytes * Math.min(1, deleted / Math.max(1, keys));
-  return { newerBytes: runBytes(newer), deletedBytes, liveBytes: oldestBytes - deletedBytes };
+  return { newerBytes, deletedBytes, liveBytes: oldestBytes - deletedBytes };
 }
 
 function pickBySpace(
@@ -159,11 +166,6 @@ function pickByCount(sizes: readonly number[], options: PickOptions): Choice | u
 function pickByGarbage(version: Version): Choice | undefined {
   const start = version.runs.findIndex((run) => clearingGain(run, version) > 0);
   return start < 0 ? undefined : { start, end: start + 1, reason: "garbage" };
-}
-
-/** Bytes of a run's segments. */
-export function runBytes(run: Run): number {
-  return total(run, "fileBytes");
 }
 
 function sum(sizes: readonly number[], start: number, end: number): number {

@@ -410,7 +410,7 @@ export class Background {
   private pick(): Choice | undefined {
     const { versions, policy, time } = this.host;
     const { current } = versions;
-    return pickCompaction(current.version, policy, current.hiddenCount(time));
+    return pickCompaction(current.version, current.contents(time), policy);
   }
 
   private compactDue(): Promise<void> {

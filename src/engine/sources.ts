@@ -12,6 +12,7 @@
  *    OpenVersion does.
  */
 import { compareRanges } from "../bytes/compare.ts";
+import type { Contents } from "../compaction/pick.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { Spans } from "../cursor/spans.ts";
@@ -95,17 +96,21 @@ export class OpenVersion {
     this.holders = 1;
   }
 
+  /** Keys of the oldest run that range tombstones of newer runs delete, about. */
   private get rangeDeletedCount(): number {
     this.rangeDeleted ??= estimateRangeDeleted(this.runs, this.rangeTombstones);
     return this.rangeDeleted;
   }
 
   /**
-   * Keys of the oldest run that range tombstones of newer runs delete, about, and entries that have
-   * expired at a moment: those of newer runs may each hide one of the oldest.
+   * What decides which runs to merge at a moment. Entries of newer runs that have expired by then may
+   * each hide one of the oldest.
    */
-  hiddenCount(time: number): number {
-    return this.rangeDeletedCount + this.countExpired(time);
+  contents(time: number): Contents {
+    const sizes = this.files.map((run) =>
+      run.reduce((total, { contentBytes }) => total + contentBytes, 0),
+    );
+    return { sizes, hiddenCount: this.rangeDeletedCount + this.countExpired(time) };
   }
 
   /** Entries that have expired at a moment, at the least. */

@@ -95,9 +95,9 @@ export interface DatabaseStats {
     /** Memtables and runs that a look-up asks, at most; filters spare it most of the runs. */
     readonly read: number;
     /**
-     * Bytes of runs for each that certainly lives, at most: all that is newer than the oldest run
-     * counts as hiding something there, and what has expired as dead. 1 for a single run of which
-     * nothing has expired, or none; all bytes, where none certainly lives.
+     * Bytes that the runs hold, however coded, for each that certainly lives, at most: all that is
+     * newer than the oldest run counts as hiding something there, and what has expired as dead. 1
+     * for a single run of which nothing has expired, or none; all bytes, where none certainly lives.
      */
     readonly space: number;
   };
@@ -211,8 +211,8 @@ function writeAmplification(store: Store): number {
 }
 
 function spaceAmplification(current: OpenVersion, time: number): number {
-  const { version } = current;
-  const { newerBytes, deletedBytes, liveBytes } = estimateSpace(version, current.hiddenCount(time));
+  const space = estimateSpace(current.version, current.contents(time));
+  const { newerBytes, deletedBytes, liveBytes } = space;
   const bytes = newerBytes + deletedBytes + liveBytes;
   return bytes === 0 ? 1 : bytes / Math.max(1, liveBytes);
 }

@@ -6,11 +6,10 @@
  * of another run, and a step can take few segments (compaction/steps.ts).
  */
 import type { Boundaries } from "../compaction/output.ts";
-import { runBytes } from "../compaction/pick.ts";
 import { type PlanOptions, planCompaction } from "../compaction/plan.ts";
 import { mergedSegments } from "../compaction/run.ts";
 import type { Step } from "../compaction/steps.ts";
-import type { Run } from "../manifest/version.ts";
+import { type Run, total } from "../manifest/version.ts";
 import type { Segment } from "../segment/reader.ts";
 import { MIN_SHARE, MIN_SHARE_OLDEST } from "./jobs.ts";
 
@@ -50,10 +49,14 @@ export function flushBoundaries(runs: readonly Run[]): Uint8Array[] {
   return firstKeys(largestOf(runs));
 }
 
-/** The run that most others will be merged with: it is best cut where that is. */
+/** The run with most in its files, which most others will be merged with: it is best cut where that is. */
 function largestOf(runs: readonly Run[]): Run {
   let largest: Run = [];
-  for (const run of runs) if (runBytes(run) >= runBytes(largest)) largest = run;
+  let most = 0;
+  for (const run of runs) {
+    const bytes = total(run, "fileBytes");
+    if (bytes >= most) [largest, most] = [run, bytes];
+  }
   return largest;
 }
 

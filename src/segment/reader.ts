@@ -252,6 +252,14 @@ export class Segment {
     return this.file.path;
   }
 
+  /** Bytes of its keys, and of its values but those in value logs, however they are coded. */
+  get contentBytes(): number {
+    const { keyBytes, valueBytes, valueLogs } = this.properties;
+    const logBytes = valueLogs.reduce((total, { bytes }) => total + bytes, 0);
+    // What a log stores of a value may be longer, by what frames it.
+    return keyBytes + Math.max(0, valueBytes - logBytes);
+  }
+
   get firstKey(): Uint8Array {
     return this.meta.firstKey;
   }

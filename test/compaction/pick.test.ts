@@ -2,11 +2,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   type Choice,
+  type Contents,
   estimateSpace,
   maxRunCount,
   type PickOptions,
   pickCompaction,
-  runBytes,
+  type SpaceEstimate,
   withPartners,
 } from "../../src/compaction/pick.ts";
 import type { Version } from "../../src/manifest/version.ts";
@@ -24,14 +25,14 @@ const shape = (bytes: number, keys = bytes, tombstones = 0): RunShape => ({
   tombstones,
 });
 
-/** A Version with such runs, newest first. */
+/** A Version with such runs, newest first, whose files say nothing of what they hold. */
 function versionOf(shapes: readonly RunShape[]): Version {
   const key = new Uint8Array(1);
   return {
-    runs: shapes.map(({ bytes, keys, tombstones }, i) => [
+    runs: shapes.map(({ keys, tombstones }, i) => [
       {
         fileNumber: i + 1,
-        fileBytes: bytes,
+        fileBytes: 1000 + i,
         keyCount: keys,
         tombstoneCount: tombstones,
         rangeTombstoneCount: 0,
@@ -44,6 +45,10 @@ function versionOf(shapes: readonly RunShape[]): Version {
   };
 }
 
+function contentsOf(shapes: readonly RunShape[], hiddenCount = 0): Contents {
+  return { sizes: shapes.map(({ bytes }) => bytes), hiddenCount };
+}
+
 const DEFAULTS: PickOptions = {
   compactionTrigger: 4,
   sizeRatio: 50,
@@ -54,8 +59,8 @@ const DEFAULTS: PickOptions = {
 
 /** What is chosen for runs of these sizes. */
 function pick(sizes: readonly number[], options: Partial<PickOptions> = {}): Choice | undefined {
-  const version = versionOf(sizes.map((bytes) => shape(bytes)));
-  return pickCompaction(version, { ...DEFAULTS, ...options });
+  const shapes = sizes.map((bytes) => shape(bytes));
+  return pickCompaction(versionOf(shapes), contentsOf(shapes), { ...DEFAULTS, ...options });
 }
 
 function all(end: number, reason: Choice["reason"]): Choice {
@@ -160,7 +165,8 @@ describe("pickCompaction", () => {
     ["more than there is", [shape(1, 1), shape(1000, 100)], 500, all(2, "space")],
     ["of no runs", [], 5, undefined],
   ] as const)("by what is hidden: %s", (_, shapes, hiddenCount, choice) => {
-    expect(pickCompaction(versionOf(shapes), DEFAULTS, hiddenCount)).toEqual(choice);
+    const contents = contentsOf(shapes, hiddenCount);
+    expect(pickCompaction(versionOf(shapes), contents, DEFAULTS)).toEqual(choice);
   });
 
   const byTombstones: [string, readonly RunShape[], Choice | undefined][] = [
@@ -187,7 +193,7 @@ describe("pickCompaction", () => {
   ];
 
   test.each(byTombstones)("with %s", (_, shapes, choice) => {
-    expect(pickCompaction(versionOf(shapes), DEFAULTS)).toEqual(choice);
+    expect(pickCompaction(versionOf(shapes), contentsOf(shapes), DEFAULTS)).toEqual(choice);
   });
 
   test("by count takes the cheapest neighbours", () => {
@@ -273,20 +279,13 @@ describe("what flushes of equal size, merged as chosen, come to", () => {
 });
 
 test("space is what is newer than the oldest run, and a share of that for each tombstone", () => {
-  expect(estimateSpace({ runs: [], valueLogs: [] })).toEqual({
-    newerBytes: 0,
-    deletedBytes: 0,
-    liveBytes: 0,
-  });
-  const version = versionOf([shape(5, 5, 5), shape(20, 10, 5), shape(100, 40)]);
-  expect(estimateSpace(version)).toEqual({ newerBytes: 25, deletedBytes: 25, liveBytes: 75 });
-  const keys = version.runs.at(-1)?.at(0)?.keyCount ?? 0;
-  expect(estimateSpace(version, keys / 4)).toMatchObject({ deletedBytes: 50, liveBytes: 50 });
-  expect(estimateSpace(version, keys * 4)).toMatchObject({ deletedBytes: 100, liveBytes: 0 });
-});
-
-test("runBytes adds up the files", () => {
-  expect(runBytes(versionOf([shape(1), shape(2), shape(4)]).runs.flat())).toBe(7);
+  const spaceOf = (shapes: readonly RunShape[], hiddenCount = 0): SpaceEstimate =>
+    estimateSpace(versionOf(shapes), contentsOf(shapes, hiddenCount));
+  expect(spaceOf([])).toEqual({ newerBytes: 0, deletedBytes: 0, liveBytes: 0 });
+  const shapes = [shape(5, 5, 5), shape(20, 10, 5), shape(100, 40)];
+  expect(spaceOf(shapes)).toEqual({ newerBytes: 25, deletedBytes: 25, liveBytes: 75 });
+  expect(spaceOf(shapes, 10)).toMatchObject({ deletedBytes: 50, liveBytes: 50 });
+  expect(spaceOf(shapes, 160)).toMatchObject({ deletedBytes: 100, liveBytes: 0 });
 });
 
 describe("withPartners", () => {

@@ -725,6 +725,20 @@ describe("verifying a segment", () => {
   });
 });
 
+describe("what a segment holds", () => {
+  const entries = urlEntries(1000);
+  const bytes = entries.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
+
+  test.each(COMPRESSIONS)("is its keys and values, coded with %s", async (compression) => {
+    expect((await build(entries, { compression })).contentBytes).toBe(bytes);
+  });
+
+  test("is nothing of values in value logs, which frame them", async () => {
+    const large = ["a", "bc"].map((key) => ({ key: bytesOf(key), value: filled(5000, 1) }));
+    expect((await build(large, { compression: "none" })).contentBytes).toBe(3);
+  });
+});
+
 describe("an ordinal of a segment", () => {
   test("gives its key", async () => {
     const entries = urlEntries(1100);
