@@ -185,7 +185,8 @@ export class Pins {
     if (held.isReleased) return;
     this.release(held);
     const { kind, since } = held;
-    const message = `a ${kind} was never closed: it is garbage now, and what it kept is let go`;
+    const article = kind === "iteration" ? "an" : "a";
+    const message = `${article} ${kind} was never closed: it is garbage now, and what it kept is let go`;
     this.warn({ message, kind, since });
   }
 
