@@ -36,6 +36,7 @@ export class ResolvedRange {
   private readonly upper: Bound | undefined;
 
   constructor(range: KeyRange) {
+    checkNames(range);
     const { gt, gte, lt, lte, prefix, reverse = false, limit } = range;
     checkBound("gt", gt);
     checkBound("gte", gte);
@@ -103,6 +104,19 @@ export class ResolvedRange {
     const order = compareTo(key, length, bound.key);
     if (order === 0) return bound.isInclusive;
     return this.isReverse ? order > 0 : order < 0;
+  }
+}
+
+const NAMES: readonly string[] = ["gt", "gte", "lt", "lte", "prefix", "reverse", "limit"];
+
+/** Whoever misspells a bound would be given every key. */
+function checkNames(range: unknown): void {
+  if (typeof range !== "object" || range === null) {
+    throw new InvalidArgumentError("a range must be an object");
+  }
+  for (const name of Object.keys(range)) {
+    if (NAMES.includes(name)) continue;
+    throw new InvalidArgumentError(`unknown range.${name}: there are ${NAMES.join(", ")}`);
   }
 }
 

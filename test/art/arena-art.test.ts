@@ -54,6 +54,8 @@ describe("ArenaArt", () => {
     ["constructor", () => new ArenaArt({ capacityBytes: 2 ** 32 })],
     ["entries", () => [...new ArenaArt().entries({ gt: "a" as unknown as Uint8Array })]],
     ["entries", () => [...new ArenaArt().entries({ limit: -1 })]],
+    ["entries", () => [...new ArenaArt().entries({ from: encode("a") } as never)]],
+    ["entries", () => [...new ArenaArt().entries(null as never)]],
   ])("rejects what is not an argument of %s", (_, call) => {
     expect(call).toThrow(InvalidArgumentError);
   });
