@@ -226,6 +226,7 @@ export class FrozenLayer {
     range: FrozenRange = {},
   ): IterableIterator<[key: Uint8Array, value: number]> {
     const { limit, reverse, ...keys } = range;
+    checkAutomaton(automaton);
     checkRange(range);
     const { start, end } = this.ordinals(keys);
     const search = new FrozenSearch(this.reader, automaton, start, end, reverse === true);
@@ -309,6 +310,12 @@ export class FrozenLayer {
 function checkKey(key: Uint8Array): void {
   if (!(key instanceof Uint8Array)) {
     throw new InvalidArgumentError(`a key is a Uint8Array, not ${typeof key}`);
+  }
+}
+
+function checkAutomaton(automaton: Partial<Automaton> | null | undefined): void {
+  if (typeof automaton?.step !== "function" || typeof automaton.isMatch !== "function") {
+    throw new InvalidArgumentError("a search takes a pattern: startsWith, glob, regex or fuzzy");
   }
 }
 
