@@ -24,6 +24,7 @@ import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import { openStore } from "./open-store.ts";
 import {
   checkIngest,
+  checkProgress,
   type IfAbsent,
   type IfValue,
   type IngestOptions,
@@ -388,20 +389,22 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * which takes no time and no space; otherwise it copies them. Reads and writes go on meanwhile.
    * Files that are shared share the disk's faults too: a backup against those is to be copied away.
    *
+   * @throws InvalidArgumentError for a bad option, and for the directory of this database.
    * @throws DatabaseError MEMKV_EXISTS if there is something in the directory.
    * @throws LockedError if another checkpoint is being made there, or a database is open.
    * @throws ClosedError if the database is closed before it is done; no database is left there.
    */
   async checkpoint(
     directory: string,
-    options?: { readonly onProgress?: ((progress: CheckpointProgress) => void) | undefined },
+    options: { readonly onProgress?: ((progress: CheckpointProgress) => void) | undefined } = {},
   ): Promise<CheckpointReport> {
     this.store.checkWritable();
+    checkProgress(options);
     if (typeof directory !== "string" || directory === "") {
       throw new InvalidArgumentError(`directory must be a path, not ${describe(directory)}`);
     }
     return withUserErrors("checkpoint", () =>
-      checkpointStore(this.store, directory, options?.onProgress),
+      checkpointStore(this.store, directory, options.onProgress),
     );
   }
 
@@ -437,13 +440,15 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * Reads the manifest, every segment and every log that is still needed, and checks every checksum,
    * the order of keys and runs, counts and ordinals. Other calls go on meanwhile.
    *
+   * @throws InvalidArgumentError for a bad option.
    * @throws CorruptionError for the first damage found, with file, offset, expected and found.
    */
-  async verify(options?: {
-    readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
-  }): Promise<VerifyReport> {
+  async verify(
+    options: { readonly onProgress?: ((progress: VerifyProgress) => void) | undefined } = {},
+  ): Promise<VerifyReport> {
     this.store.checkOpen();
-    return withUserErrors("verify", () => verifyStore(this.store, options?.onProgress));
+    checkProgress(options);
+    return withUserErrors("verify", () => verifyStore(this.store, options.onProgress));
   }
 
   /**

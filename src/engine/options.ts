@@ -241,6 +241,8 @@ const wholeNumber =
 const duration: Check = (value) =>
   typeof value === "number" && value >= 0 ? undefined : "a number of milliseconds from 0";
 
+const callable: Check = (value) => (typeof value === "function" ? undefined : "a function");
+
 const boolean: Check = (value) => (typeof value === "boolean" ? undefined : "true or false");
 
 const encoding =
@@ -305,7 +307,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   readOnly: boolean,
   fileSystem: methods("a FileSystem", ...FILE_SYSTEM_METHODS),
   logger: methods("a Logger object"),
-  now: (value) => (typeof value === "function" ? undefined : "a function"),
+  now: callable,
 };
 
 /** Fills in the defaults. Throws InvalidArgumentError naming the option and what is accepted. */
@@ -427,7 +429,7 @@ export interface ResolvedTransactionOptions {
 const TRANSACTION_CHECKS: Record<keyof TransactionOptions, Check> = {
   ...WRITE_CHECKS,
   retries: wholeNumber(0, 2 ** 32),
-  backOff: (value) => (typeof value === "function" ? undefined : "a function"),
+  backOff: callable,
 };
 
 export function resolveTransaction(
@@ -497,8 +499,32 @@ export interface IngestProgress {
 
 const INGEST_CHECKS: Record<keyof IngestOptions, Check> = {
   verify: boolean,
-  onProgress: (value) => (typeof value === "function" ? undefined : "a function"),
+  onProgress: callable,
 };
+
+const PROGRESS_CHECKS: Record<string, Check> = { onProgress: callable };
+
+/** Checks the options of `checkpoint` and `verify`. Throws InvalidArgumentError. */
+export function checkProgress(options: unknown): void {
+  checkOptions(options, PROGRESS_CHECKS);
+}
+
+/** Of an encoding: repair moves bytes, and decodes none. */
+const encodingName: Check = (value) => (typeof value === "string" ? undefined : "a name");
+
+const REPAIR_CHECKS: Record<string, Check> = {
+  fileSystem: CHECKS.fileSystem,
+  keyEncoding: encodingName,
+  valueEncoding: encodingName,
+  background: CHECKS.background,
+  now: CHECKS.now,
+  onProgress: callable,
+};
+
+/** Checks the options of `repair`. Throws InvalidArgumentError. */
+export function checkRepair(options: unknown): void {
+  checkOptions(options, REPAIR_CHECKS);
+}
 
 /** Checks what `ingest` was called with. Throws InvalidArgumentError. */
 export function checkIngest(sources: readonly string[], options: IngestOptions): void {
@@ -515,7 +541,7 @@ export function checkIngest(sources: readonly string[], options: IngestOptions):
 }
 
 const SAMPLE_CHECKS: Record<keyof SampleOptions, Check> = {
-  random: (value) => (typeof value === "function" ? undefined : "a function"),
+  random: callable,
 };
 
 /** Where a sample's random numbers come from: each is checked. */

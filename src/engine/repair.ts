@@ -29,7 +29,7 @@ import { RecordReader } from "./batch.ts";
 import { withUserErrors } from "./io-error.ts";
 import { describe } from "./key-codec.ts";
 import { openStore } from "./open-store.ts";
-import { resolveOptions } from "./options.ts";
+import { checkRepair, resolveOptions } from "./options.ts";
 import { EVERYTHING } from "./range.ts";
 import { notFound } from "./recovery.ts";
 import { type IgnoredFile, lossOf, type RepairLoss, type RepairReport } from "./repair-report.ts";
@@ -70,6 +70,7 @@ export interface RepairProgress {
  * Makes a new database in `target` out of what can be read of the one in `directory`, which is not
  * changed. `target` must be empty or not exist. Takes time and space as writing all entries does.
  *
+ * @throws InvalidArgumentError for a bad option, and for one directory given twice.
  * @throws LockedError: the damaged database is open.
  * @throws DatabaseError MEMKV_NOT_FOUND, MEMKV_NOT_A_DATABASE: there is nothing to repair.
  *   MEMKV_EXISTS: there is a database in `target`. MEMKV_IO: see the cause; `target` is empty again.
@@ -89,9 +90,7 @@ export async function repair(
       "repair writes a new directory: give it another than the old one",
     );
   }
-  if (typeof options !== "object" || options === null) {
-    throw new InvalidArgumentError(`options must be an object, not ${describe(options)}`);
-  }
+  checkRepair(options);
   await loadChecksum();
   const fileSystem = options.fileSystem ?? new NodeFileSystem();
   return await withUserErrors("repair", () =>

@@ -5,6 +5,7 @@ import {
   type KeyEncodingOption,
   type OpenOptions,
   open,
+  repair,
   type ValueEncodingOption,
 } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
@@ -323,6 +324,38 @@ describe("an option", () => {
     await refusedBy((database) => database.put("a", 1, options as never));
     await refusedBy((database) => database.delete("a", options as never));
     await refusedBy((database) => database.batch([], options as never));
+  });
+});
+
+describe("an option of maintenance", () => {
+  test.each([
+    [{ onprogress: () => {} }, /unknown option "onprogress": accepted are .*onProgress/],
+    [{ onProgress: 5 }, /option "onProgress" must be a function, not number 5/],
+    [5, /options must be an object, not number 5/],
+    [null, /options must be an object, not null/],
+  ])("that is %j is refused", async (given, message) => {
+    const fileSystem = new MemoryFileSystem();
+    const options = given as never;
+    const database = await openFor("store", { fileSystem });
+    await database.put("a", 1);
+    await expect(database.verify(options)).rejects.toThrow(message);
+    await expect(database.checkpoint("other", options)).rejects.toThrow(message);
+    await expect(database.ingest(["other"], options)).rejects.toThrow(message);
+    await database.close();
+    await expect(repair("store", "other", options)).rejects.toThrow(message);
+    expect(await fileSystem.stat("other")).toBeUndefined();
+  });
+
+  test.each([
+    ["fileSystem", {}],
+    ["keyEncoding", { name: "own" }],
+    ["valueEncoding", 5],
+    ["background", "thread"],
+    ["now", 5],
+  ])("of repair: %s as %j is refused", async (name, value) => {
+    const refusal = repair("store", "other", { [name]: value } as never);
+    await expect(refusal).rejects.toThrow(InvalidArgumentError);
+    await expect(refusal).rejects.toThrow(`option "${name}" must be `);
   });
 });
 
