@@ -125,18 +125,6 @@ export class TreeCursor {
     this.index++;
   }
 
-  /** Moves on as `next` does so many times, bucket by bucket as far as that goes. */
-  skip(count: number): void {
-    if (count <= 0 || !this.isValid) return;
-    this.next();
-    let left = count - 1;
-    while (this.isValid && left > this.leftInBucket(false)) {
-      left -= this.leftInBucket(false) + 1;
-      this.enterFirst(this.walk.next(this.tree.arena));
-    }
-    for (; this.isValid && left > 0; left--) this.next();
-  }
-
   /**
    * Visits the current key and those after it in its bucket, at most `limit`, while `visit` does not
    * return false. The cursor is then at the last one visited. Returns what is left of the limit; 0 as

@@ -21,7 +21,7 @@ import type { Span } from "../cursor/spans.ts";
 import { ValueView } from "../cursor/value-view.ts";
 import { EntryKind, type SeqnoRange, type ValuePlace } from "../entry.ts";
 import type { Run, SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
-import { type SegmentCoders, untrainedCoders } from "../segment/coders.ts";
+import { type SegmentCoders, UNCODED } from "../segment/coders.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import type { ValueLogWriter } from "../segment/value-log-writer.ts";
 import type { SegmentWriter } from "../segment/writer.ts";
@@ -224,7 +224,7 @@ export class RunWriter {
   }
 
   private async writeSpans(spans: readonly Span[], seqnos: SeqnoRange): Promise<SegmentMeta> {
-    this.writer = await this.options.create(untrainedCoders(), seqnos, undefined);
+    this.writer = await this.options.create(UNCODED, seqnos, undefined);
     for (const span of spans) this.writer.addRangeTombstone(span);
     const meta = await this.writer.finish();
     this.writer = undefined;

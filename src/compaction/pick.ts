@@ -61,7 +61,7 @@ export interface Choice {
   readonly start: number;
   readonly end: number;
   /** Which rule chose, for events and logs. */
-  readonly reason: "space" | "size" | "count" | "garbage" | "manual";
+  readonly reason: "space" | "size" | "count" | "garbage" | "coding" | "manual";
 }
 
 /** More runs than this slow reads too much, whatever their sizes: a multiple of the trigger. */
@@ -85,6 +85,18 @@ export function pickCompaction(
     pickByCount(sizes, options) ??
     pickByGarbage(version)
   );
+}
+
+/**
+ * The oldest runs next to each other that are not coded, to merge and thereby code them, or undefined
+ * where there are none. `areUncoded`: of each run, newest first, whether any of it is not. Not a rule
+ * of the policy: nothing has to be done about them, so that it waits until there is nothing else to do.
+ */
+export function pickUncoded(areUncoded: readonly boolean[]): Choice | undefined {
+  const last = areUncoded.lastIndexOf(true);
+  if (last < 0) return undefined;
+  const start = areUncoded.lastIndexOf(false, last) + 1;
+  return { start, end: last + 1, reason: "coding" };
 }
 
 /**

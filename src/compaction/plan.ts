@@ -8,9 +8,8 @@
  * So an update that touches 1% of the key space rewrites what it touches, not everything.
  *
  * Not carried over, though alone: a segment with tombstones that the merge may drop, one with
- * expired entries that are worth it, one with values in a value log that is to be left, one that is
- * to be coded anew, since a flush coded it in haste or not at all, and a small one (under a quarter
- * of the target), since runs would crumble into many small files over time. Small loners next to
+ * expired entries that are worth it, one with values in a value log that is to be left, one that a
+ * flush left uncoded, and a small one (under a quarter of the target), since runs would crumble into many small files over time. Small loners next to
  * each other, or beside a merged unit, are merged with it.
  *
  * Nothing smaller than a segment is carried over. A leaf block holds 32 keys, counted from the
@@ -45,8 +44,8 @@ export interface PlanOptions {
   readonly leftLogs: ReadonlySet<number>;
   /** File numbers of segments with expired entries that are to go. Default: none. */
   readonly expired?: ReadonlySet<number>;
-  /** File numbers of segments that are to be coded anew. Default: none. */
-  readonly recoded?: ReadonlySet<number>;
+  /** File numbers of segments that are to be coded. Default: none. */
+  readonly uncoded?: ReadonlySet<number>;
   /** Of each run, newest first. Default: none. */
   readonly rangeTombstones?: readonly (Spans | undefined)[];
 }
@@ -88,13 +87,13 @@ export function isWorthCarrying(segment: PlannedSegment, options: PlanOptions): 
   return segment.meta.fileBytes >= options.segmentBytes * SMALL_SHARE;
 }
 
-/** Whether something in the segment, or that it refers to, is to go, or its coding. */
+/** Whether something in the segment, or that it refers to, is to go, or it is to be coded. */
 function mustRewrite({ meta, isCut }: PlannedSegment, options: PlanOptions): boolean {
   return (
     isCut ||
     (options.dropTombstones && meta.tombstoneCount > 0) ||
     options.expired?.has(meta.fileNumber) === true ||
-    options.recoded?.has(meta.fileNumber) === true ||
+    options.uncoded?.has(meta.fileNumber) === true ||
     meta.valueLogs.some(({ fileNumber }) => options.leftLogs.has(fileNumber))
   );
 }

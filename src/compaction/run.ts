@@ -26,12 +26,7 @@ import { clip, eachSpan, Mask, type Span, unionOf } from "../cursor/spans.ts";
 import { MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import { type Run, type SegmentMeta, usesOf, type ValueLogMeta } from "../manifest/version.ts";
 import type { Samples } from "../segment/coder-memory.ts";
-import {
-  LONG_MEAN_BYTES,
-  type SegmentCoders,
-  trainCoders,
-  type ValueCompression,
-} from "../segment/coders.ts";
+import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
 import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
@@ -53,9 +48,6 @@ export interface CompactionJob {
   readonly dropTombstones: boolean;
   /** What has expired by then is a tombstone. */
   readonly time: number;
-  /** Whether what quick coders wrote is written anew, even where there is nothing to merge it with. */
-  readonly recodeQuick: boolean;
-  readonly compression: ValueCompression;
   readonly output: OutputOptions;
   /** The value logs that none but the merged runs refer to. */
   readonly valueLogs: readonly UsedLog[];
@@ -199,24 +191,19 @@ function planOf(
 /** What of the runs is to be written anew, even where nothing overlaps it. */
 export function planOptionsOf(
   runs: readonly (readonly Segment[])[],
-  job: Pick<
-    CompactionJob,
-    "dropTombstones" | "time" | "recodeQuick" | "compression" | "valueLogs" | "maxGarbageShare"
-  >,
+  job: Pick<CompactionJob, "dropTombstones" | "time" | "valueLogs" | "maxGarbageShare">,
   segmentBytes: number,
 ): PlanOptions {
   const keyed = runs.flat().filter((segment) => segment.meta.keyCount > 0);
   const garbage = garbageLogs(job.valueLogs, job.maxGarbageShare);
   const clearable = keyed.filter((segment) => isWorthClearing(segment, job));
-  const recoded = keyed.filter((segment) =>
-    job.recodeQuick ? segment.properties.isQuick : isLeftUncoded(segment, job.compression),
-  );
+  const uncoded = keyed.filter((segment) => segment.properties.isUncoded);
   return {
     dropTombstones: job.dropTombstones,
     segmentBytes,
     leftLogs: new Set(garbage.map((log) => log.fileNumber)),
     expired: new Set(clearable.map((segment) => segment.meta.fileNumber)),
-    recoded: new Set(recoded.map((segment) => segment.meta.fileNumber)),
+    uncoded: new Set(uncoded.map((segment) => segment.meta.fileNumber)),
     rangeTombstones: runs.map((run) => run.at(0)?.rangeTombstones),
   };
 }
@@ -235,17 +222,6 @@ function isWorthClearing(
   const expired = segment.countExpired(time);
   if (expired === 0) return false;
   return dropTombstones || expired >= segment.meta.keyCount * EXPIRED_SHARE;
-}
-
-/**
- * Whether a flush left the long values of a segment as they are, for a compaction to code. Others
- * that do not shrink may be taken for them: they are written anew once, with coders that know.
- */
-function isLeftUncoded({ meta, properties }: Segment, compression: ValueCompression): boolean {
-  const { isQuick, keyCount, valueBytes } = properties;
-  const logBytes = meta.valueLogs.reduce((total, { bytes }) => total + bytes, 0);
-  const areLong = valueBytes - logBytes >= keyCount * LONG_MEAN_BYTES;
-  return compression === "auto" && isQuick && areLong && meta.fileBytes >= valueBytes - logBytes;
 }
 
 /** The segments that a plan does not carry over. */
@@ -303,12 +279,8 @@ const SAMPLE_WINDOWS = 1024;
 const WINDOW_ENTRIES = 16;
 /** Of a large input one entry in so many is looked at, until the sample is full. */
 const SAMPLE_STRIDE = 4;
-/**
- * Stretches that show how well coders do: of a memtable, where no few percent matter, and of
- * segments.
- */
-const FEW_MEMTABLE_WINDOWS = 128;
-const FEW_SEGMENT_WINDOWS = 512;
+/** Stretches that show how well coders do. */
+const FEW_WINDOWS = 512;
 /** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
 const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 
@@ -351,44 +323,23 @@ export function samplesOfSegments(inputs: readonly Segment[], options: SamplingO
   };
   return {
     keyCount,
-    few: () => take(manyWindows, Math.min(all, FEW_SEGMENT_WINDOWS)),
+    few: () => take(manyWindows, Math.min(all, FEW_WINDOWS)),
     many: () => take(0, manyWindows),
   };
 }
 
-/** A cursor over a source without ordinals. */
-export interface SampledCursor extends Cursor {
-  /** Moves on as `next` does so many times, if that can be done sooner. */
-  skip?(count: number): void;
-}
-
-/** Samples a source that has no ordinals, of `keyCount` entries. To take them blocks the thread. */
-export function samplesOf(
-  cursor: SampledCursor,
+/** A sample of a source without ordinals, of `keyCount` entries: windows evenly spread, in one pass. */
+export function sampleOf(
+  cursor: Cursor,
   keyCount: number,
-  options: Pick<SamplingOptions, "largeValueBytes">,
-): Samples {
-  const take = (windows: number): EntrySample => {
-    const sample = new EntrySample(options.largeValueBytes);
-    takeWindows(sample, cursor, keyCount, windows);
-    return sample;
-  };
-  return { keyCount, few: () => take(FEW_MEMTABLE_WINDOWS), many: () => take(SAMPLE_WINDOWS) };
-}
-
-/** Takes windows evenly spread over `keyCount`, in one pass. */
-function takeWindows(
-  sample: EntrySample,
-  cursor: SampledCursor,
-  keyCount: number,
-  windows: number,
-): void {
-  const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / windows));
+  { largeValueBytes }: Pick<SamplingOptions, "largeValueBytes">,
+): EntrySample {
+  const sample = new EntrySample(largeValueBytes);
+  const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / SAMPLE_WINDOWS));
   cursor.seekToFirst();
   while (cursor.isValid && !sample.isFull) {
     sample.takeWindow(cursor, WINDOW_ENTRIES);
-    const skipped = stride - WINDOW_ENTRIES;
-    if (cursor.skip !== undefined) cursor.skip(skipped);
-    else for (let i = 0; i < skipped && cursor.isValid; i++) cursor.next();
+    for (let i = WINDOW_ENTRIES; i < stride && cursor.isValid; i++) cursor.next();
   }
+  return sample;
 }

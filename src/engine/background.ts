@@ -6,10 +6,20 @@
  * being flushed. A loop is woken when there may be work and ends when there is none. A failure ends
  * it too: it is reported, and the next write that needs room, the next flush or the next wake tries
  * again; nothing is lost meanwhile, since the memtable and its log stay.
+ *
+ * Flushes leave what they write uncoded (segment/coders.ts), since a merge is to code it, and writers
+ * may wait for them. What no merge is due for is coded by itself once nothing has been flushed or
+ * merged for a while, where that takes none of the calling thread's time.
  */
 
 import { successor } from "../bytes/compare.ts";
-import { type Choice, type PickOptions, pickCompaction, withPartners } from "../compaction/pick.ts";
+import {
+  type Choice,
+  type PickOptions,
+  pickCompaction,
+  pickUncoded,
+  withPartners,
+} from "../compaction/pick.ts";
 import { planOptionsOf, seqnosOf } from "../compaction/run.ts";
 import { nextStep, type Step } from "../compaction/steps.ts";
 import {
@@ -27,7 +37,6 @@ import {
   type ValueLogMeta,
   versionOf,
 } from "../manifest/version.ts";
-import type { ValueCompression } from "../segment/coders.ts";
 import {
   isCompactionUrgent,
   paidBytes,
@@ -117,7 +126,6 @@ export interface BackgroundHost {
   readonly segmentBytes: number;
   /** Bytes of segments that a step of a compaction rewrites. */
   readonly maxCompactionBytes: number;
-  readonly compression: ValueCompression;
   readonly sources: Sources;
   /** What has expired by then is gone. */
   readonly time: number;
@@ -132,11 +140,20 @@ export interface BackgroundHost {
   removeLogsBelow(fileNumber: number): Promise<void>;
   /** Milliseconds of a monotonic clock. */
   now(): number;
-  /** Resolves after so many milliseconds, or once the signal is aborted. */
-  delay(milliseconds: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves after so many milliseconds, or once the signal is aborted. `isAwaited`: whether the process
+   * is to stay alive for it; default true.
+   */
+  delay(milliseconds: number, signal: AbortSignal, isAwaited?: boolean): Promise<void>;
   /** Called when it is unknown what a crash would find on disk. */
   poison(cause: unknown): void;
 }
+
+/**
+ * How long nothing is flushed or merged before runs that are uncoded are coded by themselves. A run that
+ * others follow sooner is better coded by the merge that will take them all.
+ */
+const QUIET_MS = 1000;
 
 /** Writes are delayed by whole milliseconds: what less would delay them adds up first. */
 const MIN_DELAY_MS = 2;
@@ -156,6 +173,9 @@ export class Background {
   private flushUnderWay: { readonly entryCount: number; readonly control: JobControl } | undefined;
   private merging: Merge | undefined;
   private nextMergeId = 1;
+  /** Counts what is installed, to tell whether anything was since. */
+  private installCount = 0;
+  private isAwaitingQuiet = false;
   /** The stalls that have begun, as they were reported. */
   private readonly stalls = new Map<StallEvent["kind"], StallReason>();
   /** How fast the last flush was: bytes of its memtable, a millisecond. */
@@ -176,6 +196,7 @@ export class Background {
     // Both report their failures themselves, once, however many wait for them.
     if (this.sealedCount > 0) this.flushSealed().catch(ignore);
     if (this.isCompactionDue) this.compactDue().catch(ignore);
+    else this.codeWhenQuiet().catch(ignore);
     this.reportSlowDown();
   }
 
@@ -240,9 +261,8 @@ export class Background {
 
   /**
    * Merges all runs into one, after whatever is being merged, if there is anything to gain within
-   * the bounds. Where the bounds take in all segments, what flushes coded quickly is coded
-   * thoroughly now, once and for all. What the merge drops is garbage in value logs afterwards,
-   * which takes a second compaction to clear: one that rewrites only what refers to such logs.
+   * the bounds: where these take in all segments, to code what flushes left uncoded is one, too. What
+   * the merge drops is garbage in value logs afterwards, which takes a second compaction to clear: one that rewrites only what refers to such logs.
    */
   async compactAll(bounds: Bounds): Promise<void> {
     this.manualWaiting++;
@@ -264,9 +284,9 @@ export class Background {
       );
       // A part is no reason: all runs would be merged for it.
       const isWhole = segments.every(({ meta }) => touches(meta, bounds));
-      const recodeQuick = isWhole && segments.some(({ properties }) => properties.isQuick);
-      if (touched.length > 1 || hasTombstones || hasExpired || recodeQuick) {
-        await this.compact({ start: 0, end: runs.length, reason: "manual" }, recodeQuick);
+      const isUncoded = isWhole && segments.some(({ properties }) => properties.isUncoded);
+      if (touched.length > 1 || hasTombstones || hasExpired || isUncoded) {
+        await this.compact({ start: 0, end: runs.length, reason: "manual" });
       }
       const { version } = this.host.versions.current;
       const end = version.runs.length;
@@ -413,6 +433,33 @@ export class Background {
     return pickCompaction(current.version, current.contents(time), policy);
   }
 
+  /** Has runs coded that are not, once it is quiet; nothing, where that is awaited already. */
+  private async codeWhenQuiet(): Promise<void> {
+    if (this.isAwaitingQuiet || !this.host.jobs.isApart || this.uncoded === undefined) return;
+    this.isAwaitingQuiet = true;
+    const { signal } = this.cancellation;
+    try {
+      for (let seen = -1; seen !== this.installCount; ) {
+        seen = this.installCount;
+        await this.host.delay(QUIET_MS, signal, false);
+        // What is under way ends with a wake.
+        if (signal.aborted || this.flushing !== undefined || this.compacting !== undefined) return;
+      }
+    } finally {
+      this.isAwaitingQuiet = false;
+    }
+    await this.startCompaction(async () => {
+      const choice = this.uncoded;
+      if (choice !== undefined) await this.compact(choice);
+    });
+  }
+
+  /** Runs next to each other to code, or undefined where there are none. */
+  private get uncoded(): Choice | undefined {
+    const { files } = this.host.versions.current;
+    return pickUncoded(files.map((run) => run.some(({ properties }) => properties.isUncoded)));
+  }
+
   private compactDue(): Promise<void> {
     return (
       this.compacting ??
@@ -435,14 +482,16 @@ export class Background {
       .finally(() => {
         this.compacting = undefined;
       });
+    // What failed is not tried again before somebody asks for something.
+    this.compacting.then(() => this.codeWhenQuiet()).catch(ignore);
     return this.compacting;
   }
 
-  private async compact(picked: Choice, recodeQuick = false): Promise<void> {
+  private async compact(picked: Choice): Promise<void> {
     const { version, files } = this.host.versions.current;
     const { runs } = version;
     const choice = withPartners(picked, files.map(seqnosOf));
-    const merge = new Merge(this.nextMergeId++, choice, runs, recodeQuick);
+    const merge = new Merge(this.nextMergeId++, choice, runs);
     const { compactionTrigger } = this.host.policy;
     // Somebody waits for a manual one.
     const isUrgent = isCompactionUrgent(this.runCount, compactionTrigger);
@@ -470,7 +519,7 @@ export class Background {
   /** Carries out the next step of a merge, and installs it. */
   private async takeStep(merge: Merge): Promise<void> {
     const { host } = this;
-    const { segmentBytes, compression } = host;
+    const { segmentBytes } = host;
     const inputs = host.versions.current;
     inputs.hold();
     try {
@@ -480,11 +529,10 @@ export class Background {
       const work = {
         time: host.time,
         dropTombstones: merge.isOldest,
-        recodeQuick: merge.recodeQuick,
         valueLogs: logsOf(own, inputs.version),
         maxGarbageShare: merge.reason === "manual" ? MAX_GARBAGE_SHARE_MANUAL : MAX_GARBAGE_SHARE,
       };
-      const options = planOptionsOf(files, { ...work, compression }, segmentBytes);
+      const options = planOptionsOf(files, work, segmentBytes);
       const step = nextStep(own, merge.start, { ...options, stepBytes: host.maxCompactionBytes });
       const task = {
         ...work,
@@ -559,6 +607,7 @@ export class Background {
         },
         (version) => {
           host.replaceSources({ memtables: remainingMemtables(host.sources), version });
+          this.installCount++;
           onInstalled();
           this.reportSlowDown();
         },

@@ -363,8 +363,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
 
   /**
    * Flushes, and merges all runs into one, dropping what was overwritten or deleted or has expired.
-   * What a flush wrote in haste is coded anew, and smaller, even where there is nothing to merge it
-   * with. Takes time and disk space in proportion to what is merged; reads and writes go on
+   * What a flush left uncoded is coded, and smaller, even where there is nothing to merge it with. Takes time and disk space in proportion to what is merged; reads and writes go on
    * meanwhile.
    *
    * With a range, nothing is merged where there is nothing to gain within it: where one run has all

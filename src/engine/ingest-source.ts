@@ -2,7 +2,7 @@
  * What `ingest` reads: a database, or a segment file of one, in parts that follow each other in key
  * order. Nothing is locked, and nothing is changed.
  */
-import { samplesOf, type TrainingOptions, trainOn } from "../compaction/run.ts";
+import { sampleOf, type TrainingOptions, trainOn } from "../compaction/run.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { FileIdentity } from "../entry.ts";
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
@@ -82,7 +82,7 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
   const train = (options: IngestTrainingOptions): SegmentCoders =>
     flushedCount >= unflushedCount
       ? trainOn(segments, { ...options, time })
-      : trainCoders(samplesOf(cursor(), keyCount, options).many(), { keyCount }, options);
+      : trainCoders(sampleOf(cursor(), keyCount, options), { keyCount }, options);
   return { parts: [{ keyCount, segment: undefined, cursor, train }], valueLogs, close };
 }
 

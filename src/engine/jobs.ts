@@ -4,8 +4,7 @@
  *
  * `JobRunner` is how the background asks for it. `InlineRunner` does it on the calling thread,
  * giving way to other work in between; `WorkerRunner` (worker-runner.ts) hands it to a worker
- * thread, which calls the same two functions. Both write the same entries; the thread also learns
- * how to code them while it has nothing else to do.
+ * thread, which calls the same two functions. Both write the same.
  */
 import { setImmediate } from "node:timers/promises";
 import {
@@ -17,19 +16,18 @@ import {
 import {
   type CompactionOutput,
   runCompaction,
-  samplesOf,
   samplesOfSegments,
   splitSegment,
 } from "../compaction/run.ts";
 import type { Step } from "../compaction/steps.ts";
 import type { UsedLog } from "../compaction/value-logs.ts";
 import { eachSpan } from "../cursor/spans.ts";
-import { BEFORE_EXPIRY, MAX_SEQNO } from "../entry.ts";
+import { MAX_SEQNO } from "../entry.ts";
 import { ClosedError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
-import type { CoderMemory, Samples } from "../segment/coder-memory.ts";
-import type { SegmentCoders, ValueCompression } from "../segment/coders.ts";
+import type { Samples } from "../segment/coder-memory.ts";
+import { type SegmentCoders, UNCODED, type ValueCompression } from "../segment/coders.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
 import { ValueLog } from "../segment/value-log.ts";
@@ -50,8 +48,6 @@ export interface JobContext {
   readonly segmentBytes: number;
   readonly largeValueBytes: number;
   readonly compression: ValueCompression;
-  /** What flushes learnt. */
-  readonly flushCoders: CoderMemory;
   /** What merges learnt. */
   readonly mergeCoders: MergeCoders;
 }
@@ -79,8 +75,6 @@ export interface CompactionTask {
   readonly time: number;
   /** Whether no run older than those merged can hold any of their keys. */
   readonly dropTombstones: boolean;
-  /** Whether what flushes coded quickly is coded anew, even where nothing overlaps it. */
-  readonly recodeQuick: boolean;
   /** The value logs that none but the runs of the merge refer to. */
   readonly valueLogs: readonly UsedLog[];
   /** Value logs with a greater share of garbage are left, at any cost. */
@@ -105,15 +99,14 @@ export interface StepInputs {
 
 /** Runs jobs, one flush and one compaction at a time. A failed job, or a cancelled one, leaves no files. */
 export interface JobRunner {
+  /** Whether jobs take none of the calling thread's time. */
+  readonly isApart: boolean;
   /** The run of a sealed memtable. Empty if it has nothing to write. */
   flush(memtable: Memtable, task: FlushTask, control: JobControl): Promise<JobOutput>;
   /** A step of a merge (steps.ts). */
   compact(inputs: StepInputs, task: CompactionTask, control: JobControl): Promise<JobOutput>;
-  /**
-   * Is told of a memtable that has begun to fill, and how many keys it will have about: who has
-   * nothing else to do may learn from it how to code what will be flushed.
-   */
-  foresee(memtable: Memtable, keyCount: number): void;
+  /** Is told that a memtable has begun to fill: who needs time to be ready for a job takes it now. */
+  prepare(): void;
   /** No job is running, and none follows. */
   close(): Promise<void>;
 }
@@ -130,25 +123,6 @@ export type Pause = () => Promise<void>;
 
 const NO_BYTES = new Uint8Array(0);
 
-/**
- * Learns the coders of a flush that is to come from the keys that a memtable has so far. `keyCount`
- * is how many it will have about.
- */
-export function foreseeFlush(memtable: Memtable, keyCount: number, context: JobContext): void {
-  if (!memtable.isEmpty) codersFor(memtable, keyCount, BEFORE_EXPIRY, context);
-}
-
-function codersFor(
-  memtable: Memtable,
-  keyCount: number,
-  time: number,
-  context: JobContext,
-): SegmentCoders {
-  const { compression, flushCoders } = context;
-  const samples = samplesOf(memtable.cursor(MAX_SEQNO, time), memtable.keyCount, context);
-  return flushCoders.codersFor({ ...samples, keyCount }, { compression, effort: "quick" });
-}
-
 export async function flushMemtable(
   memtable: Memtable,
   { dropTombstones, time, boundaries }: FlushTask,
@@ -157,7 +131,6 @@ export async function flushMemtable(
   control: JobControl,
 ): Promise<RunOutput> {
   if (memtable.isEmpty) return { run: [], valueLogs: [] };
-  const coders = codersFor(memtable, memtable.keyCount, time, context);
   const writer = new RunWriter({
     ...outputOf(context, pause, control),
     boundaries: { keys: boundaries, minBytes: context.segmentBytes * MIN_SHARE },
@@ -171,7 +144,7 @@ export async function flushMemtable(
     if (cursor.isValid) {
       const firstKey = cursor.key.slice(0, cursor.keyLength);
       const source = { cursor, seqnos: memtable, firstKey, lastKey };
-      await writer.writeAll(source, coders, dropTombstones);
+      await writer.writeAll(source, UNCODED, dropTombstones);
     }
     const deleted = memtable.deletedRanges(MAX_SEQNO);
     if (deleted !== undefined && !dropTombstones) {
@@ -216,15 +189,14 @@ export async function compactRuns(
     if (task.kind === "split") {
       return await splitSegment({ segment: runs[0][0], time: task.time, output, coders });
     }
-    return await runCompaction({ runs, ...task, compression, output, openValueLog, coders });
+    return await runCompaction({ runs, ...task, output, openValueLog, coders });
   } finally {
     for (const log of opened) await log.close();
   }
 }
 
 /** What the output of a job needs of its context. */
-export interface OutputContext
-  extends Omit<JobContext, "fileNumbers" | "flushCoders" | "mergeCoders"> {
+export interface OutputContext extends Omit<JobContext, "fileNumbers" | "mergeCoders"> {
   readonly fileNumbers: Pick<FileNumbers, "take">;
 }
 
@@ -269,6 +241,7 @@ export function outputOf(
 }
 
 export class InlineRunner implements JobRunner {
+  readonly isApart = false;
   private readonly context: JobContext;
 
   constructor(context: JobContext) {
@@ -288,8 +261,7 @@ export class InlineRunner implements JobRunner {
     return compactRuns(runs, task, this.context, pause, control, async () => samples);
   }
 
-  /** This thread has something else to do. */
-  foresee(): void {}
+  prepare(): void {}
 
   close(): Promise<void> {
     return Promise.resolve();

@@ -132,12 +132,6 @@ export class MemtableCursor implements Cursor {
     this.skipForwards();
   }
 
-  /** Moves on by so many keys, and from there to one that has a version to be seen. */
-  skip(count: number): void {
-    this.keys.skip(count);
-    this.skipForwards();
-  }
-
   prev(): void {
     this.keys.prev();
     this.skipBackwards();

@@ -9,7 +9,7 @@
  * Segments that were coded by what is used now share its tables, so that a merge sees that it can copy
  * their codes.
  */
-import { CoderMemory, MERGE_MAX_LOSS, type Samples } from "../segment/coder-memory.ts";
+import { CoderMemory, type Samples } from "../segment/coder-memory.ts";
 import type { CodingOptions, SegmentCoders } from "../segment/coders.ts";
 import type { SymbolTables } from "../segment/symbol-tables.ts";
 
@@ -22,7 +22,7 @@ export class MergeCoders {
   /** `tables` are those of the segments that are merged. */
   constructor(tables: SymbolTables) {
     this.tables = tables;
-    this.memory = new CoderMemory(MERGE_MAX_LOSS);
+    this.memory = new CoderMemory();
     this.mergeId = -1;
     this.coders = undefined;
   }

@@ -14,8 +14,6 @@ import { JobControl } from "./job-control.ts";
 export class Merge {
   readonly id: number;
   readonly reason: Choice["reason"];
-  /** Whether what flushes coded quickly is coded anew, even where nothing overlaps it. */
-  readonly recodeQuick: boolean;
   /** Runs, and entries and bytes of their segments, when it began. */
   readonly runCount: number;
   readonly entryCount: number;
@@ -39,11 +37,10 @@ export class Merge {
   private isSplitting = false;
   private isUrgent = false;
 
-  constructor(id: number, choice: Choice, runs: readonly Run[], recodeQuick: boolean) {
+  constructor(id: number, choice: Choice, runs: readonly Run[]) {
     const chosen = runs.slice(choice.start, choice.end);
     this.id = id;
     this.reason = choice.reason;
-    this.recodeQuick = recodeQuick;
     this.runCount = chosen.length;
     this.entryCount = total(chosen.flat(), "keyCount");
     this.inputBytes = total(chosen.flat(), "fileBytes");

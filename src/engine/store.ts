@@ -18,8 +18,6 @@ import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
 import type { BlockCache } from "../segment/block-cache.ts";
-import { CoderMemory, FLUSH_MAX_LOSS } from "../segment/coder-memory.ts";
-import type { ValueCompression } from "../segment/coders.ts";
 import type { SymbolTables } from "../segment/symbol-tables.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
@@ -29,7 +27,7 @@ import { writeChannel } from "./diagnostics.ts";
 import type { FileNumbers } from "./file-numbers.ts";
 import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
-import { createMemtable, Memtable } from "./memtable.ts";
+import { createMemtable, type Memtable } from "./memtable.ts";
 import { MergeCoders } from "./merge-coders.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Pins, type WarningEvent } from "./pins.ts";
@@ -88,13 +86,11 @@ const MAX_LOGS_AT_OPEN = 8;
 const FLUSH_AT_CLOSE_BYTES = 2 ** 20;
 
 /**
- * The first memtable is shown to the background when it has this size, or this part of what it may
- * have: with so much, learning from it is as good as from all of it, and `close` would flush it.
+ * The background is told that a flush will come when the first memtable has this size, from which on
+ * `close` would flush it, or this part of what it may have.
  */
-const FORESEE_BYTES: number = FLUSH_AT_CLOSE_BYTES;
-const FORESEE_PART = 1 / 8;
-/** A batch may make it far larger: then a copy would take longer than is gained. */
-const MAX_FORESEE_BYTES = 2 ** 22;
+const PREPARE_BYTES: number = FLUSH_AT_CLOSE_BYTES;
+const PREPARE_PART = 1 / 8;
 
 /** What a store is made of; see open-store.ts. */
 export interface StoreParts {
@@ -131,7 +127,8 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   visibleSeqno: number;
   /** Whether anything that was written, since the open or before, expires. */
   private hasExpiries: boolean;
-  private isFlushForeseen: boolean;
+  /** Whether the background was told that a flush will come. */
+  private isPrepared: boolean;
   private readonly events: StoreEvents;
   private readonly directoryLock: DirectoryLock;
   readonly logs: Logs;
@@ -158,7 +155,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     this.hasExpiries =
       versions.current.hasExpiries ||
       memtables.some((memtable) => memtable.versions.lastExpiry > 0);
-    this.isFlushForeseen = false;
+    this.isPrepared = false;
     this.guard = new WriteGuard(parts.lock);
     this.committer = new Committer(this, recovered.lastSeqno);
     this.recentWrites = new RecentWrites();
@@ -202,7 +199,6 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       segmentBytes: options.segmentBytes,
       largeValueBytes: options.largeValueBytes,
       compression: options.compression,
-      flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
       mergeCoders: new MergeCoders(parts.symbolTables),
     };
     this.jobs =
@@ -247,9 +243,9 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     return this.logs.newest;
   }
 
-  async delay(milliseconds: number, signal: AbortSignal): Promise<void> {
+  async delay(milliseconds: number, signal: AbortSignal, isAwaited = true): Promise<void> {
     try {
-      await setTimeout(milliseconds, undefined, { signal });
+      await setTimeout(milliseconds, undefined, { signal, ref: isAwaited });
     } catch (error) {
       if (!signal.aborted) throw error;
     }
@@ -265,10 +261,6 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
 
   get maxPendingBytes(): number {
     return Math.max(this.options.memtableBytes, MIN_PENDING_BYTES);
-  }
-
-  get compression(): ValueCompression {
-    return this.jobContext.compression;
   }
 
   get segmentBytes(): number {
@@ -336,7 +328,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     if (this.memtable.versions.lastExpiry > 0) this.hasExpiries = true;
     this.visibleSeqno = lastSeqno;
     if (this.rows !== undefined) this.rows.seqno = lastSeqno;
-    if (!this.isFlushForeseen) this.foreseeFlush();
+    if (!this.isPrepared) this.prepareFlush();
   }
 
   replaceSources(sources: Sources): void {
@@ -352,18 +344,12 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     this.guard.poison(cause);
   }
 
-  /** Shows the first memtable to the background, which is idle then, once there is enough of it. */
-  private foreseeFlush(): void {
+  private prepareFlush(): void {
     const { memtable, options } = this;
-    const { byteLength, keyCount } = memtable;
-    if (byteLength < Math.min(FORESEE_BYTES, options.memtableBytes * FORESEE_PART)) return;
-    this.isFlushForeseen = true;
-    if (byteLength > MAX_FORESEE_BYTES) {
-      // The thread is started all the same.
-      this.jobs.foresee(new Memtable(0), 0);
-      return;
-    }
-    this.jobs.foresee(memtable, Math.floor((keyCount * options.memtableBytes) / byteLength));
+    const enough = Math.min(PREPARE_BYTES, options.memtableBytes * PREPARE_PART);
+    if (memtable.byteLength < enough) return;
+    this.isPrepared = true;
+    this.jobs.prepare();
   }
 
   /** Moves every write accepted so far from memory into runs. */

@@ -35,17 +35,6 @@ export interface FlushRequest {
   readonly control: SharedArrayBuffer;
 }
 
-/** Not a job: nothing is answered. */
-export interface ForeseeRequest {
-  readonly kind: "foresee";
-  /** A copy of what there is of it. */
-  readonly memtable: SharedMemtable;
-  /** How many keys it will have, about. */
-  readonly keyCount: number;
-  /** Cancelled, it is not begun. */
-  readonly control: SharedArrayBuffer;
-}
-
 export interface SharedSegment {
   readonly fileNumber: number;
   /** Read by the other thread; missing, they are read from the file. */
@@ -68,7 +57,7 @@ export interface EndRequest {
 }
 
 export type JobRequest = FlushRequest | CompactRequest;
-export type WorkerRequest = JobRequest | ForeseeRequest | EndRequest;
+export type WorkerRequest = JobRequest | EndRequest;
 
 export type WorkerResponse =
   | { readonly id: number; readonly output: JobOutput }

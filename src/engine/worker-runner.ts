@@ -1,7 +1,7 @@
 /**
  * WorkerRunner: runs jobs in a background thread (worker.ts).
  *
- * The thread is started by the first job, or by the memtable that is to be the first, and kept
+ * The thread is started by the first job, or while the first memtable fills, and kept
  * until the database is closed. If it dies, the jobs it had fail, which the background reports and
  * tries again when it is next woken, with a new thread; what they had written is removed first.
  * Nothing is lost: a job's sources stay until its result is installed.
@@ -11,7 +11,7 @@ import { DatabaseError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import type { Segment } from "../segment/reader.ts";
 import { parseFileName } from "./files.ts";
-import { JobControl } from "./job-control.ts";
+import type { JobControl } from "./job-control.ts";
 import type {
   CompactionTask,
   FlushTask,
@@ -20,7 +20,7 @@ import type {
   JobRunner,
   StepInputs,
 } from "./jobs.ts";
-import type { Memtable, SharedMemtable } from "./memtable.ts";
+import type { Memtable } from "./memtable.ts";
 import {
   fromPortable,
   type JobRequest,
@@ -46,13 +46,12 @@ export interface FileOwner {
 }
 
 export class WorkerRunner implements JobRunner {
+  readonly isApart = true;
   private readonly context: JobContext;
   private readonly owner: FileOwner;
   private readonly pending = new Map<number, PendingJob>();
   private worker: Worker | undefined;
   private nextId = 1;
-  /** Of what is foreseen. */
-  private readonly foresight = new JobControl();
 
   constructor(context: JobContext, owner: FileOwner) {
     this.context = context;
@@ -75,26 +74,14 @@ export class WorkerRunner implements JobRunner {
     return this.run({ kind: "compact", id, runs, samples, task, control });
   }
 
-  foresee(memtable: Memtable, keyCount: number): void {
-    let copy: SharedMemtable;
-    try {
-      // Nothing is learnt from range tombstones: a reader at 0 sees none.
-      copy = memtable.shareCopy(0);
-    } catch {
-      // No memory for a copy: the flush learns by itself, and the write that came here is done.
-      return;
-    }
+  prepare(): void {
     const worker = this.worker ?? this.start();
-    const control = this.foresight.shared;
-    const request: WorkerRequest = { kind: "foresee", memtable: copy, keyCount, control };
-    worker.postMessage(request);
     if (this.pending.size === 0) worker.unref();
   }
 
   /**
-   * Has the thread end by itself, which may be learning from a memtable, for 0.3 s at most. One that is
-   * terminated while it deflates takes the process with it (Node 20: "Assertion failed: init_done_" in
-   * node_zlib.cc).
+   * Has the thread end by itself. One that is terminated while it deflates takes the process with it
+   * (Node 20: "Assertion failed: init_done_" in node_zlib.cc).
    */
   async close(): Promise<void> {
     const { worker } = this;
@@ -103,7 +90,6 @@ export class WorkerRunner implements JobRunner {
     const ended = new Promise<void>((resolve) => {
       worker.once("exit", () => resolve());
     });
-    this.foresight.cancel();
     worker.ref();
     worker.postMessage({ kind: "end" } satisfies WorkerRequest);
     await ended;

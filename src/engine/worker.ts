@@ -13,7 +13,6 @@ import { loadChecksum } from "../bytes/checksum.ts";
 import { joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import { BlockCache } from "../segment/block-cache.ts";
-import { CoderMemory, FLUSH_MAX_LOSS } from "../segment/coder-memory.ts";
 import { Segment } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
 import { SymbolTables } from "../segment/symbol-tables.ts";
@@ -21,19 +20,12 @@ import type { ValueLogSource } from "../segment/value-log.ts";
 import { FileNumbers } from "./file-numbers.ts";
 import { segmentFileName } from "./files.ts";
 import { JobControl } from "./job-control.ts";
-import {
-  compactRuns,
-  flushMemtable,
-  foreseeFlush,
-  type JobContext,
-  type JobOutput,
-} from "./jobs.ts";
+import { compactRuns, flushMemtable, type JobContext, type JobOutput } from "./jobs.ts";
 import { Memtable } from "./memtable.ts";
 import { MergeCoders } from "./merge-coders.ts";
 import {
   type CompactRequest,
   type FlushRequest,
-  type ForeseeRequest,
   type JobRequest,
   type SharedSegment,
   toPortable,
@@ -59,7 +51,6 @@ const context: JobContext = {
   segmentBytes,
   largeValueBytes,
   compression,
-  flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
   mergeCoders: new MergeCoders(symbolTables),
 };
 
@@ -173,22 +164,7 @@ async function answer(request: JobRequest): Promise<WorkerResponse> {
   }
 }
 
-/** Never rejects: what is wrong, the flush finds by itself. */
-async function foresee({ memtable, keyCount, control }: ForeseeRequest): Promise<void> {
-  try {
-    await loadChecksum();
-    if (new JobControl(control).isCancelled) return;
-    foreseeFlush(Memtable.from(memtable), keyCount, context);
-  } catch {
-    // Then nothing was learnt.
-  }
-}
-
 port.on("message", (request: WorkerRequest) => {
-  if (request.kind === "foresee") {
-    void foresee(request);
-    return;
-  }
   if (request.kind === "end") {
     port.close();
     return;

@@ -1,20 +1,12 @@
 /**
- * CoderMemory: the coders of what was coded before, for the next of its kind.
+ * CoderMemory: the coders of what was merged before, for the next merge.
  *
- * Learning takes two thirds of the time of flushing a small memtable (1 MiB of npm's names and
- * URLs), and a third of that of merging half a million entries; and what a database holds seldom
- * changes from one to the next. So a few of the new entries are first coded with what was learnt
- * last: while that does about as well as it did when it was learnt, and the size is alike, nothing is
- * learnt anew, but for every now and then. How much that may lose is for its user to say.
- *
- * Flushes: the first coders are learnt from the first part of a memtable, while it fills: with random
- * keys its segment takes 0.8% more bytes (npm's names and URLs, a twelfth of 8.6 MB); where keys come
- * in order the first are like no others, and are learnt anew. What was learnt from the very entries of
- * a segment codes them better than what was learnt from others: by 1 to 2% with memtables of 1 MiB,
- * by 6 to 8% with 16. A compaction, which learns from more of what it merges, gets that back.
- *
- * Merges: of npm's names and URLs, what was learnt from half of 480,000 codes the other half in 0.5%
- * more bytes than what is learnt from it, and both together in 0.5% more; from a quarter, 4%.
+ * Learning takes a third of the time of merging half a million entries; and what a database holds
+ * seldom changes from one merge to the next. So a few of the new entries are first coded with what was
+ * learnt last: while that does about as well as it did when it was learnt, and the size is alike,
+ * nothing is learnt anew, but for every now and then. Of npm's names and URLs, what was learnt from
+ * half of 480,000 codes the other half in 0.5% more bytes than what is learnt from it, and both
+ * together in 0.5% more; from a quarter, 4%.
  */
 import {
   type CodingOptions,
@@ -26,10 +18,8 @@ import {
 import type { EntrySample } from "./entry-sample.ts";
 import { BlockEncoding } from "./value-block.ts";
 
-/** How many times as long codes may be as those of what was learnt from: what is flushed is soon merged. */
-export const FLUSH_MAX_LOSS = 1.1;
-/** Samples of the same data differ by 1 to 2%. */
-export const MERGE_MAX_LOSS = 1.05;
+/** How many times as long codes may be as those of what was learnt from. Samples of the same data differ by 1 to 2%. */
+const MAX_LOSS = 1.05;
 /** How much shorter: what has become simpler may be worth learning, too. */
 const MAX_GAIN = 0.8;
 /** How many times as many keys, or as few, are of like size: tables are scaled to it. */
@@ -62,19 +52,17 @@ interface Learnt {
 }
 
 export class CoderMemory {
-  private readonly maxLoss: number;
   private learnt: Learnt | undefined;
 
-  constructor(maxLoss: number) {
-    this.maxLoss = maxLoss;
+  constructor() {
     this.learnt = undefined;
   }
 
   /** Coders for what the samples are of. */
   codersFor(samples: Samples, options: CodingOptions): SegmentCoders {
-    const { learnt, maxLoss } = this;
+    const { learnt } = this;
     const few = samples.few();
-    if (learnt !== undefined && isLike(learnt, samples, few, maxLoss)) {
+    if (learnt !== undefined && isLike(learnt, samples, few)) {
       learnt.uses++;
       return learnt.coders;
     }
@@ -82,15 +70,14 @@ export class CoderMemory {
     const coders = trainCoders(samples.many(), { keyCount }, options);
     const rates = codingRates(few, { keyCount }, coders);
     // Whether something that did not shrink would shrink now, only learning tells.
-    const isLeftRaw = rates.areLong && options.effort === "quick";
     const isWorthKeeping =
-      coders.valueEncoding !== BlockEncoding.raw || isLeftRaw || options.compression === "none";
+      coders.valueEncoding !== BlockEncoding.raw || options.compression === "none";
     this.learnt = isWorthKeeping ? { coders, keyCount, rates, uses: 0 } : undefined;
     return coders;
   }
 }
 
-function isLike(learnt: Learnt, { keyCount }: Samples, few: EntrySample, maxLoss: number): boolean {
+function isLike(learnt: Learnt, { keyCount }: Samples, few: EntrySample): boolean {
   const leastCount = Math.min(learnt.keyCount, LARGE_KEY_COUNT) / MAX_SIZE_FACTOR;
   if (keyCount < leastCount || keyCount > learnt.keyCount * MAX_SIZE_FACTOR) return false;
   if (learnt.uses === MAX_USES) return false;
@@ -99,11 +86,11 @@ function isLike(learnt: Learnt, { keyCount }: Samples, few: EntrySample, maxLoss
   return (
     rates.areLong === before.areLong &&
     rates.areIntegers === before.areIntegers &&
-    isAbout(rates.keys, before.keys, maxLoss) &&
-    isAbout(rates.values, before.values, maxLoss)
+    isAbout(rates.keys, before.keys) &&
+    isAbout(rates.values, before.values)
   );
 }
 
-function isAbout(rate: number, before: number, maxLoss: number): boolean {
-  return rate <= before * maxLoss && rate >= before * MAX_GAIN;
+function isAbout(rate: number, before: number): boolean {
+  return rate <= before * MAX_LOSS && rate >= before * MAX_GAIN;
 }

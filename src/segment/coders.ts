@@ -8,26 +8,24 @@
  * will code: they are stored with the segment, and a large one in a small segment costs more than
  * it saves.
  *
- * One set of coders may serve all segments of a run.
+ * One set of coders may serve all segments of a run. What a flush writes is coded by none: it is
+ * written as it came, and coded by the compaction after it.
  */
 import { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { MAX_DICTIONARY_BYTES } from "./deflate.ts";
 import { writeDictionary } from "./dictionary.ts";
-import { EntrySample } from "./entry-sample.ts";
+import type { EntrySample } from "./entry-sample.ts";
 import { KeyStretches } from "./key-stretches.ts";
 import { integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
-import type { Parse } from "./symbol-encoder.ts";
 import {
   MAX_SAMPLE_BYTES,
-  QUICK_ROUNDS,
-  type SymbolSample,
   SymbolSampler,
   symbolCountFor,
   trainSymbols,
 } from "./symbol-training.ts";
-import type { SymbolTable } from "./symbols.ts";
+import { type SymbolTable, singleByteTable } from "./symbols.ts";
 import { BlockEncoding, type ValueCoders } from "./value-block.ts";
 import { ValueBlockBuilder } from "./value-block-builder.ts";
 
@@ -39,31 +37,20 @@ export type ValueCompression = "auto" | "none" | "symbols" | "deflate";
 
 export interface SegmentCoders extends ValueCoders {
   readonly keySymbols: SymbolTable;
-  /** What they cost. Default `thorough`. */
-  readonly effort?: CodingEffort;
+  /** Whether they leave everything as it is, for a compaction to code. Default false. */
+  readonly isUncoded?: boolean;
 }
-
-/**
- * What coding may cost. What a flush writes is soon merged and coded again, so `quick` coders learn
- * from a 32nd of the sample in fewer rounds, parse greedily, and leave long values as they are: to
- * code them would take most of a flush (a millisecond for 80 values of 1 KB).
- */
-export type CodingEffort = "quick" | "thorough";
 
 export interface CodingOptions {
   readonly compression: ValueCompression;
-  /** Default `thorough`. */
-  readonly effort?: CodingEffort;
 }
 
 /** Training time grows with the sample, so that of a small segment is a part of what it will code. */
 const SAMPLE_PART = 8;
 const MIN_SAMPLE_BYTES = 64 << 10;
-/** The most that coders of each effort are learnt from. */
-const EFFORT_BYTES = { quick: 1 << 17, thorough: MAX_SAMPLE_BYTES };
 
 /** Sample values that are encoded to compare encodings. */
-const TRIAL_BYTES = { quick: 64 << 10, thorough: 256 << 10 };
+const TRIAL_BYTES = 256 << 10;
 /** Of keys and of values each, what is encoded to see how coders do. */
 const RATE_BYTES = 64 << 10;
 /**
@@ -86,10 +73,19 @@ const DICTIONARY_PART = 32;
  */
 const MIN_CUT_BYTES = 12;
 
-/** Of a segment that has nothing to code: one of range tombstones. */
-export function untrainedCoders(): SegmentCoders {
-  return trainCoders(new EntrySample(), { keyCount: 0 }, { compression: "none" });
-}
+/**
+ * What a flush writes with: keys and values as they are. To learn and to code took two thirds of a
+ * flush, for files that a compaction soon reads, decodes and codes anew; without, writers who outrun
+ * the background are held back less (RocksDB leaves its upper levels uncompressed for the same
+ * reason: "RocksDB Tuning Guide", compression).
+ */
+export const UNCODED: SegmentCoders = {
+  keySymbols: singleByteTable(),
+  isUncoded: true,
+  valueEncoding: BlockEncoding.raw,
+  valueSymbols: undefined,
+  dictionary: new Uint8Array(0),
+};
 
 /** Learns from the sample. Takes up to half a second for a large segment, milliseconds for a small one. */
 export function trainCoders(
@@ -97,10 +93,9 @@ export function trainCoders(
   expected: { readonly keyCount: number },
   options: CodingOptions,
 ): SegmentCoders {
-  const { compression, effort = "thorough" } = options;
+  const { compression } = options;
   const raw: SegmentCoders = {
-    keySymbols: trainKeySymbols(sample, expected.keyCount, effort),
-    effort,
+    keySymbols: trainKeySymbols(sample, expected.keyCount),
     valueEncoding: BlockEncoding.raw,
     valueSymbols: undefined,
     dictionary: new Uint8Array(0),
@@ -108,11 +103,10 @@ export function trainCoders(
   if (compression === "none") return raw;
 
   const values = new SampleValues(sample, expected.keyCount);
-  if (compression === "auto") {
-    if (values.areIntegers) return { ...raw, valueEncoding: BlockEncoding.integers };
-    if (effort === "quick" && values.areLong) return raw;
+  if (compression === "auto" && values.areIntegers) {
+    return { ...raw, valueEncoding: BlockEncoding.integers };
   }
-  if (compression === "symbols") return withSymbols(raw, values, effort);
+  if (compression === "symbols") return withSymbols(raw, values);
   const deflate: SegmentCoders = {
     ...raw,
     valueEncoding: BlockEncoding.deflate,
@@ -120,16 +114,15 @@ export function trainCoders(
   };
   if (compression === "deflate") return deflate;
 
-  const trialBytes = TRIAL_BYTES[effort];
-  const rawBytes = values.trialBytes(raw, trialBytes);
-  const deflateBytes = values.trialBytes(deflate, trialBytes);
+  const rawBytes = values.trialBytes(raw);
+  const deflateBytes = values.trialBytes(deflate);
   if (deflateBytes >= rawBytes * MIN_GAIN_FACTOR) return raw;
-  const symbols = withSymbols(raw, values, effort);
+  const symbols = withSymbols(raw, values);
   const limit = values.areLong
     ? deflateBytes * LONG_FACTOR
     : Math.max(deflateBytes * SHORT_FACTOR, rawBytes * SHORT_PART);
   const maxSymbolBytes = Math.min(limit, rawBytes * MIN_GAIN_FACTOR);
-  return values.trialBytes(symbols, trialBytes) < maxSymbolBytes ? symbols : deflate;
+  return values.trialBytes(symbols) < maxSymbolBytes ? symbols : deflate;
 }
 
 /** How coders do with a sample. */
@@ -137,7 +130,7 @@ export interface CodingRates {
   /** Bytes that they make of each byte that they code of its keys, and of its values. */
   readonly keys: number;
   readonly values: number;
-  /** Whether its values are long: quick coders leave them as they are. */
+  /** Whether its values are long: they are parsed greedily. */
   readonly areLong: boolean;
   /** Whether all its values are integers: they are coded as such, which others are not. */
   readonly areIntegers: boolean;
@@ -173,26 +166,22 @@ function keyRate(sample: EntrySample, symbols: SymbolTable): number {
   return bytes === 0 ? 1 : coded / bytes;
 }
 
-function withSymbols(
-  raw: SegmentCoders,
-  values: SampleValues,
-  effort: CodingEffort,
-): SegmentCoders {
+function withSymbols(raw: SegmentCoders, values: SampleValues): SegmentCoders {
   return {
     ...raw,
     valueEncoding: values.isMostlyText ? BlockEncoding.text : BlockEncoding.symbols,
-    valueSymbols: values.trainSymbols(effort),
+    valueSymbols: values.trainSymbols(),
   };
 }
 
-function trainKeySymbols(sample: EntrySample, keyCount: number, effort: CodingEffort): SymbolTable {
+function trainKeySymbols(sample: EntrySample, keyCount: number): SymbolTable {
   const meanSuffix = sample.suffixCount === 0 ? 0 : sample.suffixBytes / sample.suffixCount;
   const totalBytes = meanSuffix * keyCount;
-  const sampler = new SymbolSampler(sampleBytesFor(totalBytes, effort));
+  const sampler = new SymbolSampler(sampleBytesFor(totalBytes));
   for (let i = 0; i < sample.suffixCount; i++) {
     sampler.add(sample.suffixBuffer, sample.suffixStart(i), sample.suffixEnd(i));
   }
-  return trainTable(sampler.finish(), totalBytes, effort, parseOf(effort));
+  return trainSymbols(sampler.finish(), symbolCountFor(totalBytes));
 }
 
 /** The values of a sample, without those that repeat the value before them. */
@@ -234,9 +223,9 @@ class SampleValues {
   }
 
   /** Learns from the values without headers and without long stretches of their keys. */
-  trainSymbols(effort: CodingEffort): SymbolTable {
+  trainSymbols(): SymbolTable {
     const { sample, isMostlyText } = this;
-    const sampler = new SymbolSampler(sampleBytesFor(this.totalBytes, effort));
+    const sampler = new SymbolSampler(sampleBytesFor(this.totalBytes));
     const stretches = new KeyStretches();
     for (const i of this.entries) {
       const value = sample.value(i);
@@ -256,8 +245,8 @@ class SampleValues {
       }
       if (from < value.length) sampler.add(value, from, value.length);
     }
-    const parse = this.areLong ? "greedy" : parseOf(effort);
-    return trainTable(sampler.finish(), this.totalBytes, effort, parse);
+    const parse = this.areLong ? "greedy" : "shortest";
+    return trainSymbols(sampler.finish(), symbolCountFor(this.totalBytes), parse);
   }
 
   /** Values from all over the sample, one after the other: what deflated blocks start from. */
@@ -273,9 +262,9 @@ class SampleValues {
     return writer.take().subarray(0, wanted);
   }
 
-  /** Bytes that values of the sample, `limit` bytes at most, take with these coders. */
-  trialBytes(coders: SegmentCoders, limit: number): number {
-    return this.trial(coders, limit).coded;
+  /** Bytes that values of the sample, TRIAL_BYTES at most, take with these coders. */
+  trialBytes(coders: SegmentCoders): number {
+    return this.trial(coders, TRIAL_BYTES).coded;
   }
 
   /** The same for each byte of them; 1 if there are none. */
@@ -327,25 +316,8 @@ function keyLength(sample: EntrySample, i: number): number {
   return sample.keyEnd(i) - sample.keyStart(i);
 }
 
-function sampleBytesFor(totalBytes: number, effort: CodingEffort): number {
-  const max = EFFORT_BYTES[effort];
-  return Math.max(MIN_SAMPLE_BYTES, Math.min(max, totalBytes / SAMPLE_PART)) | 0;
-}
-
-function parseOf(effort: CodingEffort): Parse {
-  return effort === "quick" ? "greedy" : "shortest";
-}
-
-/** A table for so many bytes. A quick one is no larger than its sample can fill. */
-function trainTable(
-  sample: SymbolSample,
-  totalBytes: number,
-  effort: CodingEffort,
-  parse: Parse,
-): SymbolTable {
-  if (effort === "thorough") return trainSymbols(sample, symbolCountFor(totalBytes), parse);
-  const maxSymbols = symbolCountFor(Math.min(totalBytes, EFFORT_BYTES.quick));
-  return trainSymbols(sample, maxSymbols, parse, QUICK_ROUNDS);
+function sampleBytesFor(totalBytes: number): number {
+  return Math.max(MIN_SAMPLE_BYTES, Math.min(MAX_SAMPLE_BYTES, totalBytes / SAMPLE_PART)) | 0;
 }
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {

@@ -48,10 +48,10 @@
  *        +----------+----------------+---------------------+----------+------------+------------+
  *        | keyCount | tombstoneCount | rangeTombstoneCount | keyBytes | valueBytes | firstSeqno |
  *        +----------+----------------+---------------------+----------+------------+------------+
- *        36          44       45         45 + 4 + length of it, and so on
- *        +-----------+--------+----------+---------+------------+----------+
- *        | lastSeqno | effort | firstKey | lastKey | coverStart | coverEnd |
- *        +-----------+--------+----------+---------+------------+----------+
+ *        36          44          45         45 + 4 + length of it, and so on
+ *        +-----------+-----------+----------+---------+------------+----------+
+ *        | lastSeqno | isUncoded | firstKey | lastKey | coverStart | coverEnd |
+ *        +-----------+-----------+----------+---------+------------+----------+
  *        +----------+------------+-------+-----
  *        | logCount | fileNumber | bytes | ...
  *        +----------+------------+-------+-----
@@ -62,7 +62,7 @@
  * valueBytes      u53 LE   sum of the lengths of all values, as the engine gave them
  * ...Seqno        u53 LE   in 8 bytes: the writes that the entries come from are [first, last];
  *                          1 <= first <= last. Both 2^53 - 1 before an ingest has numbered them
- * effort          u8       what its coders cost: 0 thorough, 1 quick
+ * isUncoded       u8       whether a flush left to a compaction what coding would make smaller: 0 or 1
  * ...Key, cover.. u32 LE length, and so many bytes; at most MAX_KEY_BYTES, coverEnd one more. Empty
  *                 where keyCount is 0
  * logCount        u32 LE   value logs that entries refer to; for each, in ascending order,
@@ -149,8 +149,8 @@ const KEY_BYTES_OFFSET = RANGE_TOMBSTONE_COUNT_OFFSET + 4;
 const VALUE_BYTES_OFFSET = KEY_BYTES_OFFSET + 8;
 const FIRST_SEQNO_OFFSET = VALUE_BYTES_OFFSET + 8;
 const LAST_SEQNO_OFFSET = FIRST_SEQNO_OFFSET + 8;
-const EFFORT_OFFSET = LAST_SEQNO_OFFSET + 8;
-const KEYS_OFFSET = EFFORT_OFFSET + 1;
+const UNCODED_OFFSET = LAST_SEQNO_OFFSET + 8;
+const KEYS_OFFSET = UNCODED_OFFSET + 1;
 const KEY_LENGTH_BYTES = 4;
 const MIN_PROPERTIES_BYTES = KEYS_OFFSET + 4 * KEY_LENGTH_BYTES + 4;
 const VALUE_LOG_USE_BYTES = 8 + 8;
@@ -173,8 +173,8 @@ export interface Properties extends SeqnoRange {
   readonly rangeTombstoneCount: number;
   readonly keyBytes: number;
   readonly valueBytes: number;
-  /** Whether its coders were quick ones: thorough ones would make it smaller. */
-  readonly isQuick: boolean;
+  /** Whether a flush left keys and values as they came, for a compaction to code. */
+  readonly isUncoded: boolean;
   readonly firstKey: Uint8Array;
   readonly lastKey: Uint8Array;
   /** Keys in [coverStart, coverEnd) have no entry of those writes but the ones that are here. */
@@ -303,7 +303,7 @@ export function encodeProperties(writer: ByteWriter, properties: Properties): vo
   writer.u53(properties.valueBytes);
   writer.u53(properties.firstSeqno);
   writer.u53(properties.lastSeqno);
-  writer.u8(properties.isQuick ? 1 : 0);
+  writer.u8(properties.isUncoded ? 1 : 0);
   const { firstKey, lastKey, coverStart, coverEnd } = properties;
   for (const key of [firstKey, lastKey, coverStart, coverEnd]) {
     writer.u32(key.length);
@@ -333,8 +333,8 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
   const firstSeqno = readU53(bytes, FIRST_SEQNO_OFFSET);
   expectAtLeast(firstSeqno, 1, "first sequence number", file, fileOffset);
   expectAtMost(firstSeqno, lastSeqno, "first sequence number", file, fileOffset);
-  const effort = bytes[EFFORT_OFFSET];
-  expectAtMost(effort, 1, "effort of the coders", file, fileOffset);
+  const isUncoded = bytes[UNCODED_OFFSET];
+  expectAtMost(isUncoded, 1, "whether it was left uncoded", file, fileOffset);
   let pos = KEYS_OFFSET;
   const nextKey = (what: string, limit: number): Uint8Array => {
     const start = pos + KEY_LENGTH_BYTES;
@@ -365,7 +365,7 @@ export function decodeProperties(bytes: Uint8Array, file: string, fileOffset: nu
     valueBytes: readU53(bytes, VALUE_BYTES_OFFSET),
     firstSeqno,
     lastSeqno,
-    isQuick: effort === 1,
+    isUncoded: isUncoded === 1,
     firstKey,
     lastKey,
     coverStart,

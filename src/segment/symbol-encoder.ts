@@ -4,6 +4,7 @@
  * The shortest parse goes from the end of the text to its start: the cheapest of the symbols that
  * begin here, each with what is left behind it. Long texts are parsed in windows. The greedy parse
  * takes the longest symbol at each position, from the left: a quarter of the steps, 6% more bytes.
+ * Where no symbol is longer than a byte there is nothing to choose.
  *
  * With a key, stretches that the text repeats from it are taken first, greedily from the left, and
  * only what lies between them is parsed: 2.6 times as fast as weighing them against symbols at
@@ -24,11 +25,11 @@ import {
 /** No symbol crosses a window's end; 4 KiB make that rare, and the scratch space small. */
 const PARSE_WINDOW_BYTES = 4096;
 
-/** How a text is cut into symbols. */
-export type Parse = "shortest" | "greedy";
+/** How a text is cut into symbols; `bytes` is for a table of single bytes, in their own order. */
+export type Parse = "shortest" | "greedy" | "bytes";
 
 export class SymbolEncoder {
-  private readonly isGreedy: boolean;
+  private readonly parseKind: Parse;
   private readonly lengths: Uint8Array;
   private readonly trie: SymbolTrie;
   private readonly stretches = new KeyStretches();
@@ -38,7 +39,7 @@ export class SymbolEncoder {
   private readonly choices = new Uint16Array(PARSE_WINDOW_BYTES);
 
   constructor(symbols: SymbolList, parse: Parse) {
-    this.isGreedy = parse === "greedy";
+    this.parseKind = parse;
     this.lengths = symbols.lengths;
     this.trie = new SymbolTrie(symbols);
   }
@@ -50,7 +51,10 @@ export class SymbolEncoder {
     target: Uint8Array,
     targetPos: number,
   ): number {
-    if (this.isGreedy) return this.encodeGreedily(source, start, end, target, targetPos);
+    if (this.parseKind === "bytes") return encodeBytes(source, start, end, target, targetPos);
+    if (this.parseKind === "greedy") {
+      return this.encodeGreedily(source, start, end, target, targetPos);
+    }
     for (let from = start; from < end; from += PARSE_WINDOW_BYTES) {
       const to = Math.min(end, from + PARSE_WINDOW_BYTES);
       this.parse(source, from, to);
@@ -155,6 +159,22 @@ export class SymbolEncoder {
     }
     return targetPos;
   }
+}
+
+/** The code of a byte is the byte. */
+function encodeBytes(
+  source: Uint8Array,
+  start: number,
+  end: number,
+  target: Uint8Array,
+  targetPos: number,
+): number {
+  for (let pos = start; pos < end; pos++) {
+    const byte = source[pos];
+    if (byte < ONE_BYTE_CODES) target[targetPos++] = byte;
+    else targetPos = writeCode(target, targetPos, byte);
+  }
+  return targetPos;
 }
 
 function writeCode(target: Uint8Array, pos: number, code: number): number {

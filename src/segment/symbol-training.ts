@@ -47,8 +47,6 @@ export const MAX_SAMPLE_BYTES: number = 4 << 20;
 const HASH_MULTIPLIER = 0x9e3779b1 | 0;
 /** A sixth round gains 0.3% of size and takes a quarter more time. */
 const ROUNDS = 5;
-/** A round less takes a fifth less time and gains as much less. */
-export const QUICK_ROUNDS = 4;
 /** An early round sees no less than this. */
 const MIN_ROUND_BYTES = 128 << 10;
 /** The count of uses at the end sees about this much: it only orders the symbols and drops idle ones. */
@@ -81,14 +79,13 @@ export function trainSymbols(
   sample: SymbolSample,
   maxSymbols: number,
   parse: Parse = "shortest",
-  rounds: number = ROUNDS,
 ): SymbolTable {
   const trainer = new SymbolTrainer(
     sample,
     Math.max(MIN_SYMBOLS, Math.min(MAX_SYMBOLS, maxSymbols)),
     parse,
   );
-  return trainer.train(rounds);
+  return trainer.train();
 }
 
 /**
@@ -188,10 +185,10 @@ class SymbolTrainer {
     this.histogram = new Int32Array(Math.min(MAX_HISTOGRAM_GAIN, 2 * this.sampleBytes) + 1);
   }
 
-  train(rounds: number): SymbolTable {
+  train(): SymbolTable {
     if (this.maxSymbols > MIN_SYMBOLS && this.sampleBytes > 0) {
-      for (let round = 0; round < rounds; round++) {
-        this.count(Math.min(1 << (rounds - 1 - round), this.strideFor(MIN_ROUND_BYTES)));
+      for (let round = 0; round < ROUNDS; round++) {
+        this.count(Math.min(1 << (ROUNDS - 1 - round), this.strideFor(MIN_ROUND_BYTES)));
         this.select();
       }
     }

@@ -486,6 +486,14 @@ function writeLongerSymbols(
   }
 }
 
+/** The table of nothing but single bytes, where the code of a byte is its number. */
+export function singleByteTable(): SymbolTable {
+  const bytes = new Uint8Array(MIN_SYMBOLS * MAX_SYMBOL_BYTES);
+  for (let byte = 0; byte < MIN_SYMBOLS; byte++) bytes[byte * MAX_SYMBOL_BYTES] = byte;
+  const lengths = new Uint8Array(MIN_SYMBOLS).fill(1);
+  return new SymbolTable({ count: MIN_SYMBOLS, bytes, lengths }, "bytes");
+}
+
 /** Symbols that one call reads: V8 compiles what is called again and again sooner than a long loop. */
 const STEP_SYMBOLS = 64;
 

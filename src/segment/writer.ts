@@ -293,7 +293,7 @@ export class SegmentWriter {
       valueBytes: this.valueBytes,
       firstSeqno: this.seqnos.firstSeqno,
       lastSeqno: this.seqnos.lastSeqno,
-      isQuick: this.coders.effort === "quick",
+      isUncoded: this.coders.isUncoded === true && this.count > 0,
       firstKey: this.firstKey,
       lastKey,
       coverStart: this.coverStart ?? this.firstKey,

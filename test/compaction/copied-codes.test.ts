@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { RunWriter } from "../../src/compaction/output.ts";
-import { runCompaction, samplesOf } from "../../src/compaction/run.ts";
+import { runCompaction, sampleOf } from "../../src/compaction/run.ts";
 import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { type SegmentCoders, trainCoders } from "../../src/segment/coders.ts";
@@ -89,8 +89,6 @@ async function merge(
     runs: inputs,
     dropTombstones: false,
     time: BEFORE_EXPIRY,
-    recodeQuick: true,
-    compression: "symbols",
     output: files.output(SEGMENT_BYTES),
     valueLogs: [],
     maxGarbageShare: 1,
@@ -113,7 +111,7 @@ test("codes that are copied are what coding would make", async () => {
         const runs = shapes.map(([seed, count]) => runOf(seed, count));
         const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
         const entries = runs.flat();
-        const sample = samplesOf(new ArrayCursor(entries), entries.length, options).many();
+        const sample = sampleOf(new ArrayCursor(entries), entries.length, options);
         const coders = trainCoders(sample, { keyCount: 100_000 }, options);
         seen.add(coders.valueEncoding);
         const { valueSymbols } = coders;
@@ -156,7 +154,7 @@ test("tables that segments share are counted once", async () => {
   const files = new Files();
   const run = runOf(4, 3000);
   const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
-  const sample = samplesOf(new ArrayCursor(run), run.length, options).many();
+  const sample = sampleOf(new ArrayCursor(run), run.length, options);
   const coders = trainCoders(sample, { keyCount: run.length }, options);
   const writer = new RunWriter(files.output(SEGMENT_BYTES));
   await writer.writeAll(files.source(run), coders, false);
@@ -175,7 +173,7 @@ test("nothing is copied from other tables, or from blocks of another kind", asyn
   const files = new Files();
   const run = runOf(1, 300);
   const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
-  const sample = samplesOf(new ArrayCursor(run), run.length, options).many();
+  const sample = sampleOf(new ArrayCursor(run), run.length, options);
   const coders = trainCoders(sample, { keyCount: run.length }, options);
   expect(coders.valueEncoding).toBe(BlockEncoding.text);
   const { valueSymbols } = coders;
@@ -186,7 +184,7 @@ test("nothing is copied from other tables, or from blocks of another kind", asyn
   files.symbolTables.add(valueSymbols);
 
   const others = runOf(2, 300);
-  const otherSample = samplesOf(new ArrayCursor(others), others.length, options).many();
+  const otherSample = sampleOf(new ArrayCursor(others), others.length, options);
   const other = trainCoders(otherSample, { keyCount: 300 }, options);
   const asBytes = { ...coders, valueEncoding: BlockEncoding.symbols };
   for (const target of [other, asBytes]) {
@@ -199,7 +197,7 @@ test("damage of a block is noticed though its codes are copied", async () => {
   const files = new Files();
   const run = runOf(3, 300);
   const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
-  const sample = samplesOf(new ArrayCursor(run), run.length, options).many();
+  const sample = sampleOf(new ArrayCursor(run), run.length, options);
   const coders = trainCoders(sample, { keyCount: run.length }, options);
   if (coders.valueSymbols === undefined) throw new Error("symbols were asked for");
   const writer = new RunWriter(files.output(SEGMENT_BYTES));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import { RunWriter } from "../../src/compaction/output.ts";
-import { samplesOf } from "../../src/compaction/run.ts";
+import { sampleOf } from "../../src/compaction/run.ts";
 import { type SegmentCoders, trainCoders } from "../../src/segment/coders.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
 import { ArrayCursor, type ArrayEntry } from "../cursor/array-cursor.ts";
@@ -17,11 +17,7 @@ const entries: ArrayEntry[] = Array.from({ length: 8000 }, (_, i) => entryOf(i, 
 function codersFor(list: readonly ArrayEntry[]): SegmentCoders {
   const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES } as const;
   const keyCount = list.length;
-  return trainCoders(
-    samplesOf(new ArrayCursor(list), keyCount, options).many(),
-    { keyCount },
-    options,
-  );
+  return trainCoders(sampleOf(new ArrayCursor(list), keyCount, options), { keyCount }, options);
 }
 
 describe("RunWriter", () => {

@@ -7,6 +7,7 @@ import {
   maxRunCount,
   type PickOptions,
   pickCompaction,
+  pickUncoded,
   type SpaceEstimate,
   withPartners,
 } from "../../src/compaction/pick.ts";
@@ -286,6 +287,20 @@ test("space is what is newer than the oldest run, and a share of that for each t
   expect(spaceOf(shapes)).toEqual({ newerBytes: 25, deletedBytes: 25, liveBytes: 75 });
   expect(spaceOf(shapes, 10)).toMatchObject({ deletedBytes: 50, liveBytes: 50 });
   expect(spaceOf(shapes, 160)).toMatchObject({ deletedBytes: 100, liveBytes: 0 });
+});
+
+test.each<[string, string, [number, number] | undefined]>([
+  ["nothing where there are no runs", "", undefined],
+  ["nothing where all are coded", "ccc", undefined],
+  ["one alone", "u", [0, 1]],
+  ["all before the coded ones", "uuc", [0, 2]],
+  ["one between coded ones", "cuc", [1, 2]],
+  ["of several stretches the oldest", "ucuuc", [2, 4]],
+  ["of several stretches the oldest, up to the last run", "uucuu", [3, 5]],
+])("to code, pickUncoded chooses %s", (_, runs, chosen) => {
+  const areUncoded = [...runs].map((run) => run === "u");
+  const choice = chosen && { start: chosen[0], end: chosen[1], reason: "coding" };
+  expect(pickUncoded(areUncoded)).toEqual(choice);
 });
 
 describe("withPartners", () => {

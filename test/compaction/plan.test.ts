@@ -94,11 +94,11 @@ describe("planCompaction", () => {
     }
   });
 
-  test("rewrites a loner that is to be coded anew", () => {
+  test("rewrites a loner that is to be coded", () => {
     const runs = [[segment("aa"), segment("cc", 1)], [segment("bb")]];
-    const planned = (recoded: readonly SegmentMeta[]): string[] => {
-      const numbers = new Set(recoded.map(({ fileNumber }) => fileNumber));
-      return planCompaction(runs, { ...optionsFor(true), recoded: numbers }).map(describeUnit);
+    const planned = (uncoded: readonly SegmentMeta[]): string[] => {
+      const numbers = new Set(uncoded.map(({ fileNumber }) => fileNumber));
+      return planCompaction(runs, { ...optionsFor(true), uncoded: numbers }).map(describeUnit);
     };
     expect(planned([])).toEqual(["carry aa", "carry bb", "carry cc"]);
     expect(planned([runs[0][1]])).toEqual(["carry aa", "carry bb", "merge cc/0"]);

@@ -14,7 +14,7 @@ import { logsOf } from "../../src/compaction/value-logs.ts";
 import { type Span, unionOf } from "../../src/cursor/spans.ts";
 import { BEFORE_EXPIRY, NEVER } from "../../src/entry.ts";
 import type { Run, SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
-import { untrainedCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
 import type { EntrySample } from "../../src/segment/entry-sample.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { isWithin } from "../cursor/span-lists.ts";
@@ -47,10 +47,9 @@ async function compact(
   runs: readonly (readonly SegmentMeta[])[],
   dropTombstones: boolean,
   time: number = BEFORE_EXPIRY,
-  recodeQuick = false,
   compression: ValueCompression = "none",
 ): Promise<readonly SegmentMeta[]> {
-  return (await compactAll(files, runs, dropTombstones, [], time, recodeQuick, compression)).run;
+  return (await compactAll(files, runs, dropTombstones, [], time, compression)).run;
 }
 
 async function compactAll(
@@ -59,7 +58,6 @@ async function compactAll(
   dropTombstones: boolean,
   valueLogs: readonly ValueLogMeta[],
   time: number = BEFORE_EXPIRY,
-  recodeQuick = false,
   compression: ValueCompression = "none",
 ): Promise<RunOutput> {
   const inputs = await Promise.all(runs.map((run) => files.openAll(run)));
@@ -67,11 +65,9 @@ async function compactAll(
     runs: inputs,
     dropTombstones,
     time,
-    compression,
     coders: async () => trainOn(inputs.flat(), { compression, largeValueBytes: 300, time }),
     output: files.output(SEGMENT_BYTES),
     valueLogs: logsOf(runs, { runs, valueLogs }),
-    recodeQuick,
     maxGarbageShare: 1 / 2,
     openValueLog: (meta) => files.openValueLog(meta),
   });
@@ -142,7 +138,7 @@ test("a merge by steps leaves what is seen as it was, after each of them", async
         }
         let runs: Run[] = [];
         for (const [entries, spans, cuts] of triples.toReversed()) {
-          runs.unshift(await files.write(entries, SEGMENT_BYTES, spans, "quick", "none", cuts));
+          runs.unshift(await files.write(entries, SEGMENT_BYTES, spans, false, "none", cuts));
         }
         const seen = async (): Promise<ArrayEntry[]> => {
           const all = [...runs, ...olderRuns];
@@ -154,11 +150,9 @@ test("a merge by steps leaves what is seen as it was, after each of them", async
         const job = {
           time,
           dropTombstones: older === undefined,
-          recodeQuick: false,
-          compression: "none" as const,
           valueLogs: [],
           maxGarbageShare: 1 / 2,
-          coders: async () => untrainedCoders(),
+          coders: async () => ({ ...UNCODED, isUncoded: false }),
           openValueLog: () => Promise.reject(new Error("there is none")),
         };
         let start: Uint8Array | undefined;
@@ -277,37 +271,16 @@ describe("runCompaction", () => {
     expect(found[30]).toEqual(old[30]);
   });
 
-  test("writes anew what quick coders wrote, where that is asked for", async () => {
+  test("codes what a flush left uncoded, though nothing overlaps it, once", async () => {
     const files = new Files();
     const entries = Array.from({ length: 8000 }, (_, i) => entryOf(i, 60));
-    const quick = await files.write(entries, SEGMENT_BYTES, [], "quick");
-    expect(await compact(files, [quick], true)).toEqual(quick);
-    const thorough = await compact(files, [quick], true, BEFORE_EXPIRY, true);
-    const before = new Set(quick.map(({ fileNumber }) => fileNumber));
-    expect(thorough.filter(({ fileNumber }) => before.has(fileNumber))).toEqual([]);
-    expect(await files.entriesOf(thorough)).toEqual(entries);
-    expect(await compact(files, [thorough], true, BEFORE_EXPIRY, true)).toEqual(thorough);
-  });
-
-  test("codes long values that a flush left as they are, though nothing overlaps them, once", async () => {
-    const files = new Files();
-    const entries = Array.from({ length: 1000 }, (_, i) => entryOf(i, 280));
-    const left = await files.write(entries, SEGMENT_BYTES, [], "quick", "auto");
-    expect(sum(left, "fileBytes")).toBeGreaterThan(1000 * 280);
-    expect(await compact(files, [left], false, BEFORE_EXPIRY, false, "none")).toEqual(left);
-    const coded = await compact(files, [left], false, BEFORE_EXPIRY, false, "auto");
-    expect(sum(coded, "fileBytes")).toBeLessThan(1000 * 140);
+    const uncoded = await files.write(entries, SEGMENT_BYTES, [], true);
+    const coded = await compact(files, [uncoded], true, BEFORE_EXPIRY, "auto");
+    const before = new Set(uncoded.map(({ fileNumber }) => fileNumber));
+    expect(coded.filter(({ fileNumber }) => before.has(fileNumber))).toEqual([]);
+    expect(sum(coded, "fileBytes")).toBeLessThan(sum(uncoded, "fileBytes") / 2);
     expect(await files.entriesOf(coded)).toEqual(entries);
-    expect(await compact(files, [coded], false, BEFORE_EXPIRY, false, "auto")).toEqual(coded);
-    // Short ones are coded well enough.
-    const short = await files.write(
-      entries.map((_, i) => entryOf(i, 60)),
-      SEGMENT_BYTES,
-      [],
-      "quick",
-      "auto",
-    );
-    expect(await compact(files, [short], false, BEFORE_EXPIRY, false, "auto")).toEqual(short);
+    expect(await compact(files, [coded], true, BEFORE_EXPIRY, "auto")).toEqual(coded);
   });
 
   test("drops files that a range tombstone covers, and reads no value of them", async () => {

@@ -6,14 +6,14 @@ import {
   RunWriter,
   type Source,
 } from "../../src/compaction/output.ts";
-import { samplesOf } from "../../src/compaction/run.ts";
+import { sampleOf } from "../../src/compaction/run.ts";
 import { ConcatCursor } from "../../src/cursor/concat.ts";
 import { eachSpan, type Span } from "../../src/cursor/spans.ts";
 import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { type CodingEffort, trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { trainCoders, UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
@@ -76,17 +76,17 @@ export class Files {
 
   /**
    * A run of the entries, none of them large, and of range tombstones, which delete none of them. A
-   * segment begins with the first entry at or after each of `cuts`.
+   * segment begins with the first entry at or after each of `cuts`. `isUncoded`: as flushes write.
    */
   async write(
     entries: readonly ArrayEntry[],
     segmentBytes: number,
     deleted: readonly Span[] = [],
-    effort: CodingEffort = "thorough",
+    isUncoded = false,
     compression: ValueCompression = "none",
     cuts: readonly Uint8Array[] = [],
   ): Promise<readonly SegmentMeta[]> {
-    return (await this.writeAll(entries, segmentBytes, deleted, effort, compression, cuts)).run;
+    return (await this.writeAll(entries, segmentBytes, deleted, isUncoded, compression, cuts)).run;
   }
 
   /** As `write`: the run, and its value logs. */
@@ -94,16 +94,16 @@ export class Files {
     entries: readonly ArrayEntry[],
     segmentBytes: number,
     deleted: readonly Span[] = [],
-    effort: CodingEffort = "thorough",
+    isUncoded = false,
     compression: ValueCompression = "none",
     cuts: readonly Uint8Array[] = [],
   ): Promise<RunOutput> {
     const boundaries = { keys: cuts, minBytes: 0 };
     const writer = new RunWriter({ ...this.output(segmentBytes), boundaries });
-    const options = { compression, largeValueBytes: LARGE_VALUE_BYTES, effort } as const;
+    const options = { compression, largeValueBytes: LARGE_VALUE_BYTES } as const;
     const keyCount = entries.length;
-    const sample = samplesOf(new ArrayCursor(entries), keyCount, options).many();
-    const coders = trainCoders(sample, { keyCount }, options);
+    const sample = sampleOf(new ArrayCursor(entries), keyCount, options);
+    const coders = isUncoded ? UNCODED : trainCoders(sample, { keyCount }, options);
     const source = this.source(entries);
     await writer.writeAll(source, coders, false);
     await writer.writeRangeTombstones(deleted, source.seqnos);

@@ -1,6 +1,8 @@
 import { readdirSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import type { CompactionEvent } from "../../src/engine/background.ts";
+import { Store } from "../../src/engine/store.ts";
 import type { Database, OpenOptions } from "../../src/index.ts";
 import type { FileSystem } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
@@ -99,6 +101,89 @@ describe("writers beside flushes and compactions", () => {
     expect(names.filter((name) => name.endsWith(".seg"))).toHaveLength(segmentCount);
     expect(names.filter((name) => name.endsWith(".wal"))).toHaveLength(1);
     expect(names).toHaveLength(segmentCount + 2);
+  });
+});
+
+describe("what flushes leave uncoded", () => {
+  /** Delays that are asked for, to be ended by the test. */
+  function delays(): { readonly milliseconds: number; readonly end: () => void }[] {
+    const asked: { readonly milliseconds: number; readonly end: () => void }[] = [];
+    const spy = vi.spyOn(Store.prototype, "delay").mockImplementation((milliseconds, signal) => {
+      const { promise, resolve } = gate();
+      asked.push({ milliseconds, end: resolve });
+      signal.addEventListener("abort", resolve);
+      return promise;
+    });
+    onTestFinished(() => spy.mockRestore());
+    return asked;
+  }
+
+  async function fill(database: TextDatabase, round: number): Promise<void> {
+    for (let i = 0; i < 2000; i++) {
+      await database.put(`key ${round} ${i}`, `https://example.com/repository/${i}`);
+    }
+    await database.flush();
+  }
+
+  const options = { durability: "os", memtableBytes: 2 ** 20 } as const;
+  const fileBytes = (database: TextDatabase): number =>
+    database.stats().runs.reduce((sum, run) => sum + run.fileBytes, 0);
+
+  test("is coded once nothing was flushed or merged for a second", async () => {
+    const asked = delays();
+    const directory = temporaryDirectory();
+    const database: TextDatabase = await openFor(directory, { ...options, background: "worker" });
+    const coded = new Promise<CompactionEvent>((resolve) => database.on("compaction", resolve));
+    await fill(database, 1);
+    expect(asked).toMatchObject([{ milliseconds: 1000 }]);
+    await fill(database, 2);
+    expect(asked).toHaveLength(1);
+    const before = fileBytes(database);
+    asked[0].end();
+    await until(() => asked.length === 2);
+    expect(database.stats().runs).toHaveLength(2);
+    asked[1].end();
+    expect(await coded).toMatchObject({
+      reason: "coding",
+      runCount: 2,
+      inputKeyCount: 4000,
+      outputKeyCount: 4000,
+    });
+    await until(() => database.stats().background.compaction === undefined);
+    expect(fileBytes(database)).toBeLessThan(before / 2);
+    expect(database.count()).toBe(4000);
+    expect(database.get("key 1 77")).toBe("https://example.com/repository/77");
+    await database.verify();
+    // It is coded once.
+    expect(asked).toHaveLength(2);
+    await fill(database, 3);
+    expect(asked).toHaveLength(3);
+  });
+
+  test("is coded after the next open, if not before", async () => {
+    const asked = delays();
+    const directory = temporaryDirectory();
+    const database: TextDatabase = await openFor(directory, { ...options, background: "worker" });
+    await fill(database, 1);
+    const before = fileBytes(database);
+    await database.close();
+    const again: TextDatabase = await openFor(directory, { ...options, background: "worker" });
+    const coded = new Promise<CompactionEvent>((resolve) => again.on("compaction", resolve));
+    await until(() => asked.length === 2);
+    asked[1].end();
+    expect(await coded).toMatchObject({ reason: "coding", runCount: 1 });
+    expect(fileBytes(again)).toBeLessThan(before / 2);
+  });
+
+  test("is left to merges and compact() where jobs run on the calling thread", async () => {
+    const asked = delays();
+    const fileSystem = new MemoryFileSystem();
+    const database = await openText({ ...options, compression: "auto", fileSystem });
+    await fill(database, 1);
+    const before = fileBytes(database);
+    await database.compact();
+    expect(fileBytes(database)).toBeLessThan(before / 2);
+    expect(asked).toEqual([]);
   });
 });
 
@@ -463,7 +548,7 @@ async function contents(fileSystem: FileSystem, name: string): Promise<string> {
   return Buffer.from(bytes).toString("hex");
 }
 
-test("compact() codes what a flush coded quickly anew, once", async () => {
+test("compact() codes what a flush left uncoded, once", async () => {
   const fileSystem = new MemoryFileSystem();
   const database = await openText({ fileSystem, compression: "auto" });
   const compactions: string[] = [];

@@ -520,37 +520,3 @@ it("a copy that is shared keeps what there was, however the memtable goes on", (
     [],
   );
 });
-
-it.each([0, 1, 2, 15, 16, 31, 32, 33, 100, 999, 1000, 1001])(
-  "skipping %i keys is moving on so many times, within buckets and across",
-  (count) => {
-    const memtable = createMemtable(2 ** 22, 0, 0, 0);
-    for (let i = 0; i < 1000; i++) {
-      const key = encode(`key ${String((i * 617) % 1000).padStart(4, "0")}`);
-      memtable.add(key, 0, key.length, i + 1, EntryKind.put, key, 0, key.length);
-    }
-    const keyAt = (cursor: Cursor): string | undefined =>
-      cursor.isValid ? decode(cursor.key.slice(0, cursor.keyLength)) : undefined;
-    for (const start of [0, 1, 30, 500, 998]) {
-      const skipping = memtable.cursor(MAX_SEQNO, BEFORE_EXPIRY);
-      const moving = memtable.cursor(MAX_SEQNO, BEFORE_EXPIRY);
-      for (const cursor of [skipping, moving]) {
-        cursor.seekToFirst();
-        for (let i = 0; i < start; i++) cursor.next();
-      }
-      skipping.skip(count);
-      for (let i = 0; i < count && moving.isValid; i++) moving.next();
-      expect(keyAt(skipping)).toBe(keyAt(moving));
-      if (moving.isValid) {
-        expect(decode(skipping.value())).toBe(keyAt(moving));
-        skipping.next();
-        moving.next();
-        expect(keyAt(skipping)).toBe(keyAt(moving));
-      }
-    }
-    const empty = createMemtable(2 ** 20, 0, 0, 0).cursor(MAX_SEQNO, BEFORE_EXPIRY);
-    empty.seekToFirst();
-    empty.skip(count);
-    expect(empty.isValid).toBe(false);
-  },
-);

@@ -11,13 +11,8 @@ import { loadChecksum } from "../../src/bytes/checksum.ts";
 import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { segmentFileName } from "../../src/engine/files.ts";
 import { JobControl } from "../../src/engine/job-control.ts";
-import {
-  flushMemtable,
-  foreseeFlush,
-  type JobContext,
-  type JobOutput,
-} from "../../src/engine/jobs.ts";
-import { createMemtable, Memtable } from "../../src/engine/memtable.ts";
+import type { JobContext, JobOutput } from "../../src/engine/jobs.ts";
+import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
 import { MergeCoders } from "../../src/engine/merge-coders.ts";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import { BEFORE_EXPIRY, EntryKind } from "../../src/entry.ts";
@@ -25,7 +20,6 @@ import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { CoderMemory, FLUSH_MAX_LOSS } from "../../src/segment/coder-memory.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import { FaultFileSystem } from "../../src/testing/fault-file-system.ts";
@@ -49,7 +43,6 @@ beforeEach(async () => {
     segmentBytes: 2 ** 26,
     largeValueBytes: 4096,
     compression: "none",
-    flushCoders: new CoderMemory(FLUSH_MAX_LOSS),
     mergeCoders: new MergeCoders(new SymbolTables()),
   };
   live = new Set();
@@ -194,39 +187,13 @@ describe("a thread that dies", () => {
   });
 });
 
-describe("a flush that was foreseen", () => {
-  /** Half of a memtable, and then all of it. */
-  function grow(): { early: Memtable; whole: Memtable } {
-    const early = memtableOf(2000);
-    nextSeqno = 1;
-    return { early, whole: memtableOf(4000) };
-  }
-
-  test("is coded by what was learnt from the memtable when there was less of it", async () => {
-    const { early, whole } = grow();
-    const asked: unknown[] = [];
-    const { flushCoders } = context;
-    vi.spyOn(flushCoders, "codersFor").mockImplementation((...args) => {
-      const coders = CoderMemory.prototype.codersFor.apply(flushCoders, args);
-      asked.push(coders);
-      return coders;
-    });
-    foreseeFlush(Memtable.from(early.shareCopy(0)), 4000, context);
-    const pause = (): Promise<void> => Promise.resolve();
-    const { run } = await flushMemtable(whole, FLUSH, context, pause, new JobControl());
-    expect(run).toMatchObject([{ keyCount: 4000 }]);
-    expect(asked).toHaveLength(2);
-    expect(asked[1]).toBe(asked[0]);
-  });
-
-  test("is done as any other by the thread, even one that died of looking", async () => {
-    const { early, whole } = grow();
-    runner.foresee(early, 4000);
-    expect(await flush(whole)).toMatchObject([{ keyCount: 4000 }]);
-    runner.foresee(early, 4000);
-    await killThread();
-    expect(await flush(whole)).toMatchObject([{ keyCount: 4000 }]);
-  });
+test("a flush is done as any other by a thread that was started for it, even one that died", async () => {
+  runner.prepare();
+  expect(await flush(memtableOf(4000))).toMatchObject([{ keyCount: 4000 }]);
+  await killThread();
+  runner.prepare();
+  await killThread();
+  expect(await flush(memtableOf(4000))).toMatchObject([{ keyCount: 4000 }]);
 });
 
 test.each([
@@ -270,7 +237,7 @@ test("a flush does not wait for a compaction that was begun before it", async ()
 });
 
 test("the thread is not terminated at its work: it ends when it has done what it was asked for", async () => {
-  runner.foresee(memtableOf(3000), 3000);
+  runner.prepare();
   const worker: Worker = Reflect.get(runner, "worker");
   const terminated = vi.spyOn(worker, "terminate");
   await runner.close();

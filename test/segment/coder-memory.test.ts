@@ -1,11 +1,6 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
-import {
-  CoderMemory,
-  FLUSH_MAX_LOSS,
-  MERGE_MAX_LOSS,
-  type Samples,
-} from "../../src/segment/coder-memory.ts";
+import { CoderMemory, type Samples } from "../../src/segment/coder-memory.ts";
 import { codingRates, trainCoders } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
@@ -63,7 +58,7 @@ const documents: Make = (i, word) => [
   { id: i, title: `a title ${word()}`, text: `and some text that says ${word()} `.repeat(30) },
 ];
 
-const AUTO = { compression: "auto", effort: "quick" } as const;
+const AUTO = { compression: "auto" } as const;
 
 /** All of a sample, by which to see and to learn, for so many keys. */
 function all(sample: EntrySample, keyCount: number): Samples {
@@ -74,9 +69,9 @@ describe("CoderMemory", () => {
   test.each([
     ["links", links, BlockEncoding.text],
     ["numbers", numbers, BlockEncoding.integers],
-    ["documents", documents, BlockEncoding.raw],
+    ["documents", documents, BlockEncoding.deflate],
   ])("codes %s with what it learnt from others like them", (_, make, encoding) => {
-    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const memory = new CoderMemory();
     const first = memory.codersFor(all(sampleOf(make, 1), 2000), AUTO);
     expect(first.valueEncoding).toBe(encoding);
     for (let seed = 2; seed < 6; seed++) {
@@ -93,7 +88,7 @@ describe("CoderMemory", () => {
     ["documents", documents],
     ["noise", noise],
   ])("learns anew where links give way to %s", (_, make) => {
-    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const memory = new CoderMemory();
     const expected = { keyCount: 2000 };
     const before = memory.codersFor(all(sampleOf(links, 1), 2000), AUTO);
     const sample = sampleOf(make, 2);
@@ -104,16 +99,8 @@ describe("CoderMemory", () => {
     expect(codingRates(sample, expected, after)).toEqual(codingRates(sample, expected, fresh));
   });
 
-  test("learns anew where documents, which it leaves as they are, give way to links", () => {
-    const memory = new CoderMemory(FLUSH_MAX_LOSS);
-    const first = memory.codersFor(all(sampleOf(documents, 1), 2000), AUTO);
-    expect(first.valueEncoding).toBe(BlockEncoding.raw);
-    const second = memory.codersFor(all(sampleOf(links, 2), 2000), AUTO);
-    expect(second.valueEncoding).toBe(BlockEncoding.text);
-  });
-
   test("asks again whether values shrink that did not", () => {
-    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const memory = new CoderMemory();
     const first = memory.codersFor(all(sampleOf(noise, 1), 2000), AUTO);
     expect(first.valueEncoding).toBe(BlockEncoding.raw);
     const second = memory.codersFor(all(sampleOf(links, 2), 2000), AUTO);
@@ -124,7 +111,7 @@ describe("CoderMemory", () => {
     ["long random bytes", "documents", longNoise, BlockEncoding.raw, documents],
     ["numbers that hardly shrink", "links", anyNumbers, BlockEncoding.integers, links],
   ])("learns anew, to merge, where %s give way to %s", (_, _later, make, encoding, laterMake) => {
-    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    const memory = new CoderMemory();
     const options = { compression: "auto" } as const;
     const before = memory.codersFor(all(sampleOf(make, 1), 2000), options);
     expect(before.valueEncoding).toBe(encoding);
@@ -136,7 +123,7 @@ describe("CoderMemory", () => {
   });
 
   test("learns anew now and then, however well it seems to do", () => {
-    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    const memory = new CoderMemory();
     let learnt = 0;
     const sample = sampleOf(links, 1);
     const many = (): EntrySample => {
@@ -158,14 +145,14 @@ describe("CoderMemory", () => {
     ["fewer, but many", 2 ** 24, 2 ** 16, true],
     ["fewer, and not many", 2 ** 24, 2 ** 16 - 1, false],
   ])("codes %s with what was learnt from %d keys", (_, before, keyCount, isKept) => {
-    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    const memory = new CoderMemory();
     const sample = sampleOf(numbers, 1);
     const first = memory.codersFor(all(sample, before), AUTO);
     expect(memory.codersFor(all(sample, keyCount), AUTO) === first).toBe(isKept);
   });
 
   test("learns from many entries, and sees by a few that it need not", () => {
-    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const memory = new CoderMemory();
     let learnt = 0;
     const samplesFor = (make: Make, seed: number): Samples => ({
       keyCount: 2000,
@@ -184,7 +171,7 @@ describe("CoderMemory", () => {
   });
 
   test("judges by entries that were not learnt from, the first time as well", () => {
-    const memory = new CoderMemory(MERGE_MAX_LOSS);
+    const memory = new CoderMemory();
     const mixed: Make = (i, word) => (i % 10 === 0 ? otherLinks(i, word) : links(i, word));
     const many = (): EntrySample => sampleOf(links, 1);
     const few = (): EntrySample => sampleOf(mixed, 1);
@@ -193,19 +180,8 @@ describe("CoderMemory", () => {
     expect(memory.codersFor({ keyCount: 2000, few: many, many }, AUTO)).not.toBe(first);
   });
 
-  test("tolerates less in merges than in flushes", () => {
-    /** Of the values learnt from one in forty has become another. */
-    const drifted: Make = (i, word) => (i % 40 === 0 ? otherLinks(i, word) : links(i, word));
-    const isKept = [FLUSH_MAX_LOSS, MERGE_MAX_LOSS].map((maxLoss) => {
-      const memory = new CoderMemory(maxLoss);
-      const first = memory.codersFor(all(sampleOf(links, 1), 2000), AUTO);
-      return memory.codersFor(all(sampleOf(drifted, 1), 2000), AUTO) === first;
-    });
-    expect(isKept).toEqual([true, false]);
-  });
-
   test("takes samples without keys or values", () => {
-    const memory = new CoderMemory(FLUSH_MAX_LOSS);
+    const memory = new CoderMemory();
     for (let i = 0; i < 3; i++) {
       const sample = new EntrySample();
       const coders = memory.codersFor(all(sample, 1), AUTO);

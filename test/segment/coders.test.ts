@@ -1,6 +1,6 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
-import { type CodingEffort, trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { Section } from "../../src/segment/format.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
@@ -41,12 +41,8 @@ function sampleOf(entries: readonly Entry[]): EntrySample {
   return sample;
 }
 
-function encodingFor(
-  entries: readonly Entry[],
-  compression: ValueCompression = "auto",
-  effort: CodingEffort = "thorough",
-): number {
-  return trainCoders(sampleOf(entries), { keyCount: entries.length }, { compression, effort })
+function encodingFor(entries: readonly Entry[], compression: ValueCompression = "auto"): number {
+  return trainCoders(sampleOf(entries), { keyCount: entries.length }, { compression })
     .valueEncoding;
 }
 
@@ -69,16 +65,12 @@ describe("the encoding of values", () => {
     ["nothing at all", [], BlockEncoding.raw],
   ])("of %s is the one that suits them", (_, entries, expected) => {
     expect(encodingFor(entries)).toBe(expected);
-    // Quick coders leave long values as they are.
-    const quick = entries === DOCUMENTS ? BlockEncoding.raw : expected;
-    expect(encodingFor(entries, "auto", "quick")).toBe(quick);
   });
 
   test("is what was asked for, whatever the sample says", () => {
     expect(encodingFor(TEXTS, "none")).toBe(BlockEncoding.raw);
     expect(encodingFor(TEXTS, "deflate")).toBe(BlockEncoding.deflate);
-    expect(encodingFor(DOCUMENTS, "deflate", "quick")).toBe(BlockEncoding.deflate);
-    expect(encodingFor(DOCUMENTS, "symbols", "quick")).toBe(BlockEncoding.symbols);
+    expect(encodingFor(DOCUMENTS, "symbols")).toBe(BlockEncoding.symbols);
     expect(encodingFor(NOISE, "symbols")).toBe(BlockEncoding.symbols);
   });
 

@@ -13,7 +13,7 @@ const VALID: Properties = {
   valueBytes: 2 ** 40,
   firstSeqno: 1,
   lastSeqno: MAX_SEQNO,
-  isQuick: false,
+  isUncoded: false,
   firstKey: bytesOf("b"),
   lastKey: bytesOf("m"),
   coverStart: bytesOf(""),
@@ -50,7 +50,7 @@ describe("the properties of a segment", () => {
     ["with a wide cover", {}],
     ["without value logs", { valueLogs: [] }],
     ["of range tombstones", OF_RANGES],
-    ["of quick coders", { isQuick: true }],
+    ["left uncoded", { isUncoded: true }],
     ["of one write", { firstSeqno: 9, lastSeqno: 9 }],
     ["with nothing but the empty key", { firstKey: bytesOf(""), lastKey: bytesOf("") }],
     [

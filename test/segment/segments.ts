@@ -13,7 +13,7 @@ import {
 } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { trainCoders, untrainedCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { trainCoders, UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
@@ -221,12 +221,11 @@ export async function openSegment(
 export async function writeRanges(spans: readonly Span[]): Promise<MemoryFileSystem> {
   const fileSystem = new MemoryFileSystem();
   await fileSystem.createDirectory("db");
-  const coders = untrainedCoders();
   const writer = await SegmentWriter.create({
     fileSystem,
     path: PATH,
     identity: IDENTITY,
-    coders,
+    coders: UNCODED,
     seqnos: SEQNOS,
   });
   for (const span of spans) writer.addRangeTombstone(span);

@@ -5,7 +5,7 @@ import { CorruptionError } from "../../src/errors.ts";
 import { MAX_SYMBOLS, MIN_SYMBOLS } from "../../src/segment/symbol-codes.ts";
 import type { Parse } from "../../src/segment/symbol-encoder.ts";
 import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
-import { SymbolTable, storedSymbolTableBytes } from "../../src/segment/symbols.ts";
+import { SymbolTable, singleByteTable, storedSymbolTableBytes } from "../../src/segment/symbols.ts";
 
 const utf8 = new TextEncoder();
 
@@ -405,6 +405,37 @@ describe("SymbolTable", () => {
       );
       expect(() => SymbolTable.deserialize(stored, 0, i, "x")).toThrow(CorruptionError);
     }
+  });
+});
+
+describe("singleByteTable", () => {
+  it("codes a byte as itself, or as two bytes, which what it stores decodes", () => {
+    const table = singleByteTable();
+    const writer = new ByteWriter();
+    table.serialize(writer);
+    const stored = SymbolTable.deserialize(writer.bytes, 0, writer.length, "file", 0);
+    const text = Uint8Array.from({ length: 512 }, (_, i) => (i * 7) & 255);
+    const codes = new Uint8Array(1024);
+    const length = table.encodeInto(text, 0, text.length, codes, 0);
+    expect(length).toBe(512 + 2 * 64);
+    expect(table.encodeInto(utf8.encode("as it is"), 0, 8, codes, length)).toBe(length + 8);
+    expect(codes.slice(length, length + 8)).toEqual(utf8.encode("as it is"));
+    const decoded = new Uint8Array(512);
+    const end = stored.decodeWithKeyInto(
+      codes,
+      0,
+      length,
+      new Uint8Array(0),
+      0,
+      new DataView(decoded.buffer),
+      0,
+    );
+    expect(end).toBe(512);
+    expect(decoded).toEqual(text);
+    // As the parse of any other table would choose.
+    const parsed = new Uint8Array(1024);
+    expect(stored.encodeInto(text, 0, text.length, parsed, 0)).toBe(length);
+    expect(parsed.slice(0, length)).toEqual(codes.slice(0, length));
   });
 });
 
