@@ -20,10 +20,13 @@
  *
  * What might be hidden is every byte newer than the oldest run, as far as the sizes tell, and of the
  * oldest run a share for each newer tombstone, for each key that ranges delete, and for each entry of
- * any run that has expired. A tombstone is kept as long as a run older than the
- * merge may hold its key, so only rule 1, which reaches the oldest run, makes deleted space come
- * back; hence it does not wait where tombstones alone are reason enough. It costs a rewrite of the
- * oldest run for each time that so large a share of it was deleted.
+ * any run that has expired. To estimate how much of it is, by looking up a sample of newer keys in
+ * older runs, would gain nothing where none is: with new keys alone rule 2 merges as much as rule 1.
+ *
+ * A tombstone is kept as long as a run older than the merge may hold its key, so only rule 1, which
+ * reaches the oldest run, makes deleted space come back; hence it does not wait where tombstones
+ * alone are reason enough. It costs a rewrite of the oldest run for each time that so large a share
+ * of it was deleted.
  *
  * A merge that was broken off between two steps (steps.ts) leaves runs whose writes are not all older
  * or newer than each other's, though those of each key are. They stay together from then on

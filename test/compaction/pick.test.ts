@@ -271,6 +271,14 @@ describe("what flushes of equal size, merged as chosen, come to", () => {
     }
   });
 
+  test("with new keys alone, as much is rewritten as if none were thought to be overwritten", () => {
+    for (const flushes of [16, 64, 256, 1024, 4096]) {
+      const simulated = simulate(flushes, (bytes) => bytes);
+      const never = { maxSizeAmplificationPercent: Number.POSITIVE_INFINITY };
+      expect(simulate(flushes, (bytes) => bytes, never)).toEqual(simulated);
+    }
+  });
+
   test("with 100 keys overwritten over and over, little is rewritten and space is bounded", () => {
     const { rewritten, runs, space } = simulate(4096, (bytes) => Math.min(bytes, 100));
     expect(rewritten).toBeLessThan(4);
