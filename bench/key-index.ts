@@ -25,8 +25,9 @@ import { Filter, FilterBuilder, keyHash } from "../src/segment/filter.ts";
 import { KeyBatch } from "../src/segment/key-batch.ts";
 import { KeyBuffer } from "../src/segment/key-buffer.ts";
 import { KeyIndex, KeyIndexBuilder } from "../src/segment/keys.ts";
+import { atOnce } from "../src/segment/pieces.ts";
 import { Segment } from "../src/segment/reader.ts";
-import { SymbolSampler, symbolCountFor, trainSymbols } from "../src/segment/symbol-training.ts";
+import { learnSymbols, SymbolSampler, symbolCountFor } from "../src/segment/symbol-training.ts";
 import type { SymbolTable } from "../src/segment/symbols.ts";
 import { BlockEncoding } from "../src/segment/value-block.ts";
 import { DEFAULT_FILTER_BITS_PER_KEY, SegmentWriter } from "../src/segment/writer.ts";
@@ -88,7 +89,7 @@ function train(keys: KeySet): SymbolTable {
     }
   }
   const total = sampled === 0 ? 0 : (sampledBytes / sampled) * count;
-  return trainSymbols(sampler.finish(), symbolCountFor(total));
+  return atOnce(learnSymbols(sampler.finish(), symbolCountFor(total)));
 }
 
 function build(keys: KeySet): Uint8Array[] {

@@ -28,6 +28,7 @@ import { type Run, type SegmentMeta, usesOf, type ValueLogMeta } from "../manife
 import type { Samples } from "../segment/coder-memory.ts";
 import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
+import { atOnce, type Pieces } from "../segment/pieces.ts";
 import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
@@ -281,6 +282,8 @@ const WINDOW_ENTRIES = 16;
 const SAMPLE_STRIDE = 4;
 /** Stretches that show how well coders do. */
 const FEW_WINDOWS = 512;
+/** Stretches that are taken in about a millisecond. */
+const PIECE_WINDOWS = 64;
 /** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
 const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 
@@ -298,7 +301,7 @@ export interface TrainingOptions extends SamplingOptions {
 /** Learns from a uniform sample of all entries. Takes no longer for many than for some. */
 export function trainOn(inputs: readonly Segment[], options: TrainingOptions): SegmentCoders {
   const samples = samplesOfSegments(inputs, options);
-  return trainCoders(samples.many(), samples, { compression: options.compression });
+  return trainCoders(atOnce(samples.many()), samples, { compression: options.compression });
 }
 
 /** Uniform samples of all entries, as large for many as for some. */
@@ -308,7 +311,7 @@ export function samplesOfSegments(inputs: readonly Segment[], options: SamplingO
   // A small input is taken about once, not again and again.
   const all = Math.ceil(keyCount / WINDOW_ENTRIES);
   const manyWindows = Math.min(all, Math.max(SAMPLE_WINDOWS, Math.ceil(all / SAMPLE_STRIDE)));
-  const take = (first: number, windows: number): EntrySample => {
+  const take = function* (first: number, windows: number): Pieces<EntrySample> {
     const sample = new EntrySample(options.largeValueBytes);
     const cursors = segments.map((segment) => segment.cursor(options.time));
     for (let i = first; i < first + windows && !sample.isFull; i++) {
@@ -317,6 +320,7 @@ export function samplesOfSegments(inputs: readonly Segment[], options: SamplingO
       for (; ordinal >= segments[at].meta.keyCount; at++) ordinal -= segments[at].meta.keyCount;
       cursors[at].seekToOrdinal(ordinal);
       sample.takeWindow(cursors[at], WINDOW_ENTRIES);
+      if (i % PIECE_WINDOWS === 0) yield;
     }
     for (const cursor of cursors) cursor.close();
     return sample;

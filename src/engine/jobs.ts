@@ -184,7 +184,7 @@ export async function compactRuns(
     return samplesOfSegments(known, { largeValueBytes, time: task.time });
   };
   const coders = (): Promise<SegmentCoders> =>
-    context.mergeCoders.codersFor(task.mergeId, sample, { compression });
+    context.mergeCoders.codersFor(task.mergeId, sample, { compression }, () => output.pause(0));
   try {
     if (task.kind === "split") {
       return await splitSegment({ segment: runs[0][0], time: task.time, output, coders });

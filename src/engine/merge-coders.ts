@@ -11,6 +11,7 @@
  */
 import { CoderMemory, type Samples } from "../segment/coder-memory.ts";
 import type { CodingOptions, SegmentCoders } from "../segment/coders.ts";
+import { withPauses } from "../segment/pieces.ts";
 import type { SymbolTables } from "../segment/symbol-tables.ts";
 
 export class MergeCoders {
@@ -27,14 +28,15 @@ export class MergeCoders {
     this.coders = undefined;
   }
 
-  /** The coders of a merge; `sample` is called if they are not known. */
+  /** The coders of a merge. If they are not known, `sample` is called, and learning is paused often. */
   async codersFor(
     mergeId: number,
     sample: () => Promise<Samples>,
     options: CodingOptions,
+    pause: () => Promise<void>,
   ): Promise<SegmentCoders> {
     if (this.coders !== undefined && this.mergeId === mergeId) return this.coders;
-    const coders = this.memory.codersFor(await sample(), options);
+    const coders = await withPauses(this.memory.codersFor(await sample(), options), pause);
     if (coders !== this.coders) {
       this.tables.add(coders.keySymbols);
       if (coders.valueSymbols !== undefined) this.tables.add(coders.valueSymbols);

@@ -12,10 +12,11 @@ import {
   type CodingOptions,
   type CodingRates,
   codingRates,
+  learnCoders,
   type SegmentCoders,
-  trainCoders,
 } from "./coders.ts";
 import type { EntrySample } from "./entry-sample.ts";
+import type { Pieces } from "./pieces.ts";
 import { BlockEncoding } from "./value-block.ts";
 
 /** How many times as long codes may be as those of what was learnt from. Samples of the same data differ by 1 to 2%. */
@@ -37,9 +38,9 @@ export interface Samples {
   /** Keys of all of it. */
   readonly keyCount: number;
   /** A few entries, which show how well coders do; of segments that have enough, others than `many` has. */
-  few(): EntrySample;
+  few(): Pieces<EntrySample>;
   /** As many as are learnt from. */
-  many(): EntrySample;
+  many(): Pieces<EntrySample>;
 }
 
 interface Learnt {
@@ -59,15 +60,16 @@ export class CoderMemory {
   }
 
   /** Coders for what the samples are of. */
-  codersFor(samples: Samples, options: CodingOptions): SegmentCoders {
+  *codersFor(samples: Samples, options: CodingOptions): Pieces<SegmentCoders> {
     const { learnt } = this;
-    const few = samples.few();
+    const few = yield* samples.few();
     if (learnt !== undefined && isLike(learnt, samples, few)) {
       learnt.uses++;
       return learnt.coders;
     }
     const { keyCount } = samples;
-    const coders = trainCoders(samples.many(), { keyCount }, options);
+    const coders = yield* learnCoders(yield* samples.many(), { keyCount }, options);
+    yield;
     const rates = codingRates(few, { keyCount }, coders);
     // Whether something that did not shrink would shrink now, only learning tells.
     const isWorthKeeping =

@@ -18,12 +18,13 @@ import { writeDictionary } from "./dictionary.ts";
 import type { EntrySample } from "./entry-sample.ts";
 import { KeyStretches } from "./key-stretches.ts";
 import { integerOf } from "./packed-integers.ts";
+import { atOnce, type Pieces } from "./pieces.ts";
 import { stringHeaderBytes } from "./string-header.ts";
 import {
+  learnSymbols,
   MAX_SAMPLE_BYTES,
   SymbolSampler,
   symbolCountFor,
-  trainSymbols,
 } from "./symbol-training.ts";
 import { type SymbolTable, singleByteTable } from "./symbols.ts";
 import { BlockEncoding, type ValueCoders } from "./value-block.ts";
@@ -72,6 +73,9 @@ const DICTIONARY_PART = 32;
  * are words that are common elsewhere too: 6 makes npm's URLs 0.7% larger, and no cut 2.4%.
  */
 const MIN_CUT_BYTES = 12;
+/** What takes about a millisecond: suffixes to copy, and values to look for stretches of the key in. */
+const PIECE_SUFFIXES = 1 << 13;
+const PIECE_VALUE_BYTES = 32 << 10;
 
 /**
  * What a flush writes with: keys and values as they are. To learn and to code took two thirds of a
@@ -93,9 +97,18 @@ export function trainCoders(
   expected: { readonly keyCount: number },
   options: CodingOptions,
 ): SegmentCoders {
+  return atOnce(learnCoders(sample, expected, options));
+}
+
+/** The same in pieces. */
+export function* learnCoders(
+  sample: EntrySample,
+  expected: { readonly keyCount: number },
+  options: CodingOptions,
+): Pieces<SegmentCoders> {
   const { compression } = options;
   const raw: SegmentCoders = {
-    keySymbols: trainKeySymbols(sample, expected.keyCount),
+    keySymbols: yield* learnKeySymbols(sample, expected.keyCount),
     valueEncoding: BlockEncoding.raw,
     valueSymbols: undefined,
     dictionary: new Uint8Array(0),
@@ -103,10 +116,11 @@ export function trainCoders(
   if (compression === "none") return raw;
 
   const values = new SampleValues(sample, expected.keyCount);
+  yield;
   if (compression === "auto" && values.areIntegers) {
     return { ...raw, valueEncoding: BlockEncoding.integers };
   }
-  if (compression === "symbols") return withSymbols(raw, values);
+  if (compression === "symbols") return yield* withSymbols(raw, values);
   const deflate: SegmentCoders = {
     ...raw,
     valueEncoding: BlockEncoding.deflate,
@@ -115,9 +129,12 @@ export function trainCoders(
   if (compression === "deflate") return deflate;
 
   const rawBytes = values.trialBytes(raw);
+  yield;
   const deflateBytes = values.trialBytes(deflate);
+  yield;
   if (deflateBytes >= rawBytes * MIN_GAIN_FACTOR) return raw;
-  const symbols = withSymbols(raw, values);
+  const symbols = yield* withSymbols(raw, values);
+  yield;
   const limit = values.areLong
     ? deflateBytes * LONG_FACTOR
     : Math.max(deflateBytes * SHORT_FACTOR, rawBytes * SHORT_PART);
@@ -166,22 +183,23 @@ function keyRate(sample: EntrySample, symbols: SymbolTable): number {
   return bytes === 0 ? 1 : coded / bytes;
 }
 
-function withSymbols(raw: SegmentCoders, values: SampleValues): SegmentCoders {
+function* withSymbols(raw: SegmentCoders, values: SampleValues): Pieces<SegmentCoders> {
   return {
     ...raw,
     valueEncoding: values.isMostlyText ? BlockEncoding.text : BlockEncoding.symbols,
-    valueSymbols: values.trainSymbols(),
+    valueSymbols: yield* values.learnSymbols(),
   };
 }
 
-function trainKeySymbols(sample: EntrySample, keyCount: number): SymbolTable {
+function* learnKeySymbols(sample: EntrySample, keyCount: number): Pieces<SymbolTable> {
   const meanSuffix = sample.suffixCount === 0 ? 0 : sample.suffixBytes / sample.suffixCount;
   const totalBytes = meanSuffix * keyCount;
   const sampler = new SymbolSampler(sampleBytesFor(totalBytes));
   for (let i = 0; i < sample.suffixCount; i++) {
     sampler.add(sample.suffixBuffer, sample.suffixStart(i), sample.suffixEnd(i));
+    if (i % PIECE_SUFFIXES === PIECE_SUFFIXES - 1) yield;
   }
-  return trainSymbols(sampler.finish(), symbolCountFor(totalBytes));
+  return yield* learnSymbols(sampler.finish(), symbolCountFor(totalBytes));
 }
 
 /** The values of a sample, without those that repeat the value before them. */
@@ -223,30 +241,39 @@ class SampleValues {
   }
 
   /** Learns from the values without headers and without long stretches of their keys. */
-  trainSymbols(): SymbolTable {
-    const { sample, isMostlyText } = this;
+  *learnSymbols(): Pieces<SymbolTable> {
+    const { entries } = this;
     const sampler = new SymbolSampler(sampleBytesFor(this.totalBytes));
     const stretches = new KeyStretches();
-    for (const i of this.entries) {
-      const value = sample.value(i);
-      if (value === undefined) continue;
-      stretches.index(sample.keyBytes.subarray(sample.keyStart(i)), keyLength(sample, i));
-      const start = isMostlyText ? stringHeaderBytes(value) : 0;
-      let from = start;
-      for (let pos = start; pos < value.length; ) {
-        const len = stretches.longest(value, pos, value.length);
-        if (len < MIN_CUT_BYTES) {
-          pos++;
-          continue;
-        }
-        if (from < pos) sampler.add(value, from, pos);
-        pos += len;
-        from = pos;
-      }
-      if (from < value.length) sampler.add(value, from, value.length);
+    const pieceCount = Math.ceil(PIECE_VALUE_BYTES / Math.max(1, this.meanBytes));
+    for (let first = 0; first < entries.length; first += pieceCount) {
+      const limit = Math.min(first + pieceCount, entries.length);
+      for (let at = first; at < limit; at++) this.offer(entries[at], stretches, sampler);
+      yield;
     }
     const parse = this.areLong ? "greedy" : "shortest";
-    return trainSymbols(sampler.finish(), symbolCountFor(this.totalBytes), parse);
+    return yield* learnSymbols(sampler.finish(), symbolCountFor(this.totalBytes), parse);
+  }
+
+  /** Offers what is to be learnt from of the value of entry i. */
+  private offer(i: number, stretches: KeyStretches, sampler: SymbolSampler): void {
+    const { sample } = this;
+    const value = sample.value(i);
+    if (value === undefined) return;
+    stretches.index(sample.keyBytes.subarray(sample.keyStart(i)), keyLength(sample, i));
+    const start = this.isMostlyText ? stringHeaderBytes(value) : 0;
+    let from = start;
+    for (let pos = start; pos < value.length; ) {
+      const len = stretches.longest(value, pos, value.length);
+      if (len < MIN_CUT_BYTES) {
+        pos++;
+        continue;
+      }
+      if (from < pos) sampler.add(value, from, pos);
+      pos += len;
+      from = pos;
+    }
+    if (from < value.length) sampler.add(value, from, value.length);
   }
 
   /** Values from all over the sample, one after the other: what deflated blocks start from. */

@@ -9,11 +9,15 @@
  * costs twice the time. At the end the parse that the table is for says which symbols are used at
  * all, and the 192 most used get the one-byte codes.
  *
+ * It is done in pieces (pieces.ts), of which the longest, to choose the candidates of a round, takes
+ * some ten milliseconds.
+ *
  * Everything is counted in typed arrays: with Maps the same takes 2.4 times as long.
  *
  * Memory: 8 MB to count pairs, about 3 MB for candidates, 2 MB for the trie, and the sample.
  */
 
+import type { Pieces } from "./pieces.ts";
 import {
   MAX_SYMBOL_BYTES,
   MAX_SYMBOLS,
@@ -51,6 +55,8 @@ const ROUNDS = 5;
 const MIN_ROUND_BYTES = 128 << 10;
 /** The count of uses at the end sees about this much: it only orders the symbols and drops idle ones. */
 const MIN_USES_BYTES = 1 << 20;
+/** What a piece of a parse sees: it takes about a millisecond. */
+const PIECE_BYTES = 64 << 10;
 /** Pairs seen once in a round say nothing. */
 const MIN_PAIR_COUNT = 2;
 const MAX_PAIR_CELL_BITS = 20;
@@ -75,11 +81,11 @@ export function symbolCountFor(totalBytes: number): number {
  * A table of at most `maxSymbols` symbols (clamped to MIN_SYMBOLS and MAX_SYMBOLS) for the sample,
  * which encodes by `parse`.
  */
-export function trainSymbols(
+export function learnSymbols(
   sample: SymbolSample,
   maxSymbols: number,
   parse: Parse = "shortest",
-): SymbolTable {
+): Pieces<SymbolTable> {
   const trainer = new SymbolTrainer(
     sample,
     Math.max(MIN_SYMBOLS, Math.min(MAX_SYMBOLS, maxSymbols)),
@@ -185,15 +191,15 @@ class SymbolTrainer {
     this.histogram = new Int32Array(Math.min(MAX_HISTOGRAM_GAIN, 2 * this.sampleBytes) + 1);
   }
 
-  train(): SymbolTable {
+  *train(): Pieces<SymbolTable> {
     if (this.maxSymbols > MIN_SYMBOLS && this.sampleBytes > 0) {
       for (let round = 0; round < ROUNDS; round++) {
-        this.count(Math.min(1 << (ROUNDS - 1 - round), this.strideFor(MIN_ROUND_BYTES)));
-        this.select();
+        yield* this.count(Math.min(1 << (ROUNDS - 1 - round), this.strideFor(MIN_ROUND_BYTES)));
+        yield* this.select();
       }
     }
-    this.count(this.strideFor(MIN_USES_BYTES));
-    return this.finish();
+    yield* this.count(this.strideFor(MIN_USES_BYTES));
+    return yield* this.finish();
   }
 
   /** The stride with which about `bytes` of the sample are seen. */
@@ -202,15 +208,25 @@ class SymbolTrainer {
   }
 
   /** Parses every `stride`-th string greedily and counts symbols and pairs of neighbours. */
-  private count(stride: number): void {
-    const { sample, counts, pairs, waiting } = this;
-    const { cells } = new SymbolTrie(this.symbols);
-    const { bytes, ends } = sample;
-    counts.fill(0);
+  private *count(stride: number): Pieces<void> {
+    const { sample, pairs } = this;
+    const trie = new SymbolTrie(this.symbols);
+    this.counts.fill(0);
     pairs.fill(0);
     this.freePairs = (pairs.length >> 1) - (pairs.length >> 4);
+    const pieceCount = stringsInPiece(sample, stride);
+    for (let first = 0; first < sample.count; first += pieceCount) {
+      yield;
+      this.countPiece(trie, first, Math.min(first + pieceCount, sample.count), stride);
+    }
+  }
+
+  /** Of strings [first, limit). */
+  private countPiece({ cells }: SymbolTrie, first: number, limit: number, stride: number): void {
+    const { sample, counts, waiting } = this;
+    const { bytes, ends } = sample;
     let waitingCount = 0;
-    for (let i = 0; i < sample.count; i += stride) {
+    for (let i = first; i < limit; i += stride) {
       let pos = i === 0 ? 0 : ends[i - 1];
       const end = ends[i];
       let previous = -1;
@@ -265,10 +281,19 @@ class SymbolTrainer {
   }
 
   /** Replaces the symbols by the best of them and of the counted pairs. */
-  private select(): void {
+  private *select(): Pieces<void> {
+    const threshold = this.gainThreshold();
+    yield;
+    const candidates = this.candidatesFrom(threshold);
+    yield;
+    this.symbols = candidates.best(this.maxSymbols);
+    yield;
+  }
+
+  /** Those that save so much. */
+  private candidatesFrom(threshold: number): CandidateSet {
     const { counts, pairs, symbols } = this;
     const { lengths } = symbols;
-    const threshold = this.gainThreshold();
     const candidates = new CandidateSet(this.maxSymbols * 4);
     for (let s = MIN_SYMBOLS; s < symbols.count; s++) {
       const gain = gainOf(counts[s], lengths[s]);
@@ -284,7 +309,7 @@ class SymbolTrainer {
       const gain = gainOf(count, len);
       if (gain >= threshold) candidates.add(symbols, first, second, gain);
     }
-    this.symbols = candidates.best(this.maxSymbols);
+    return candidates;
   }
 
   /**
@@ -314,10 +339,11 @@ class SymbolTrainer {
   }
 
   /** Counts what the table's parse uses, drops what it does not, and deals out the one-byte codes. */
-  private finish(): SymbolTable {
+  private *finish(): Pieces<SymbolTable> {
     const { parse } = this;
     const draft = orderSymbols(this.symbols, mostUsed(this.counts, this.symbols.count), parse);
-    const uses = countUses(draft, this.sample, this.strideFor(MIN_USES_BYTES));
+    yield;
+    const uses = yield* countUses(draft, this.sample, this.strideFor(MIN_USES_BYTES));
     const bytes = new Uint8Array(draft.count * MAX_SYMBOL_BYTES);
     const lengths = new Uint8Array(draft.count);
     const counts = new Int32Array(draft.count);
@@ -329,6 +355,7 @@ class SymbolTrainer {
       lengths[count] = draft.lengths[c];
       counts[count++] = uses[c];
     }
+    yield;
     return orderSymbols({ count, bytes, lengths }, mostUsed(counts, count), parse);
   }
 }
@@ -438,11 +465,27 @@ function mostUsed(counts: Int32Array, symbolCount: number): Uint8Array {
 }
 
 /** Uses of each code when every `stride`-th string of the sample is encoded. */
-function countUses(table: SymbolTable, sample: SymbolSample, stride: number): Int32Array {
+function* countUses(table: SymbolTable, sample: SymbolSample, stride: number): Pieces<Int32Array> {
   const uses = new Int32Array(table.count);
-  const { bytes, ends } = sample;
+  const pieceCount = stringsInPiece(sample, stride);
+  for (let first = 0; first < sample.count; first += pieceCount) {
+    addUses(uses, table, sample, first, Math.min(first + pieceCount, sample.count), stride);
+    yield;
+  }
+  return uses;
+}
+
+/** Adds those of strings [first, limit). */
+function addUses(
+  uses: Int32Array,
+  table: SymbolTable,
+  { bytes, ends }: SymbolSample,
+  first: number,
+  limit: number,
+  stride: number,
+): void {
   let codes = new Uint8Array(1024);
-  for (let i = 0; i < sample.count; i += stride) {
+  for (let i = first; i < limit; i += stride) {
     const start = i === 0 ? 0 : ends[i - 1];
     const end = ends[i];
     if ((end - start) * 2 > codes.length) codes = new Uint8Array((end - start) * 4);
@@ -453,5 +496,10 @@ function countUses(table: SymbolTable, sample: SymbolSample, stride: number): In
       else uses[ONE_BYTE_CODES + ((code - ONE_BYTE_CODES) << 8) + codes[pos++]]++;
     }
   }
-  return uses;
+}
+
+/** Of how many strings every `stride`-th comes to about PIECE_BYTES. */
+function stringsInPiece({ count, ends }: SymbolSample, stride: number): number {
+  const meanBytes = count === 0 ? 0 : ends[count - 1] / count;
+  return stride * Math.ceil(PIECE_BYTES / Math.max(1, meanBytes));
 }

@@ -16,6 +16,7 @@ import { BEFORE_EXPIRY, NEVER } from "../../src/entry.ts";
 import type { Run, SegmentMeta, ValueLogMeta } from "../../src/manifest/version.ts";
 import { UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
 import type { EntrySample } from "../../src/segment/entry-sample.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
 import type { ArrayEntry } from "../cursor/array-cursor.ts";
 import { isWithin } from "../cursor/span-lists.ts";
 import { entryOf, Files, tombstoneOf } from "./segments.ts";
@@ -334,8 +335,8 @@ test("coders of a merge are judged by entries that they were not learnt from", a
     Array.from({ length: sample.count }, (_, i) =>
       Buffer.from(sample.keyBytes.subarray(sample.keyStart(i), sample.keyEnd(i))).toString("hex"),
     );
-  const learntFrom = new Set(keysOf(samples.many()));
-  const judgedBy = keysOf(samples.few());
+  const learntFrom = new Set(keysOf(atOnce(samples.many())));
+  const judgedBy = keysOf(atOnce(samples.few()));
   expect(judgedBy.length).toBeGreaterThan(5000);
   // Places are spread evenly, so that what is read at one may reach into the next.
   const both = judgedBy.filter((key) => learntFrom.has(key));

@@ -2,16 +2,23 @@
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { MergeCoders } from "../../src/engine/merge-coders.ts";
+import { ClosedError } from "../../src/errors.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { HEADER_BYTES, identityOf, Section } from "../../src/segment/format.ts";
+import type { Pieces } from "../../src/segment/pieces.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import { openFor } from "./harness.ts";
 
 describe("the coders of a merge", () => {
-  const none = { keyCount: 0, few: () => new EntrySample(), many: () => new EntrySample() };
+  function* nothing(): Pieces<EntrySample> {
+    yield;
+    return new EntrySample();
+  }
+  const none = { keyCount: 0, few: nothing, many: nothing };
+  const pause = async (): Promise<void> => {};
 
   test("are asked for once", async () => {
     const coders = new MergeCoders(new SymbolTables());
@@ -21,18 +28,35 @@ describe("the coders of a merge", () => {
       return none;
     };
     const options = { compression: "auto" } as const;
-    const first = await coders.codersFor(1, sample, options);
-    expect(await coders.codersFor(1, sample, options)).toBe(first);
+    const first = await coders.codersFor(1, sample, options, pause);
+    expect(await coders.codersFor(1, sample, options, pause)).toBe(first);
     expect(asked).toBe(1);
-    await coders.codersFor(2, sample, options);
+    await coders.codersFor(2, sample, options, pause);
     expect(asked).toBe(2);
+  });
+
+  test("are learnt anew after a pause that was the end of a merge", async () => {
+    const coders = new MergeCoders(new SymbolTables());
+    const sample = async (): Promise<typeof none> => none;
+    const options = { compression: "auto" } as const;
+    const end = async (): Promise<void> => {
+      throw new ClosedError();
+    };
+    await expect(coders.codersFor(1, sample, options, end)).rejects.toThrow(ClosedError);
+    const { keySymbols } = await coders.codersFor(1, sample, options, pause);
+    expect(keySymbols.count).toBe(256);
   });
 
   test("have the tables of the segments that they code", async () => {
     const tables = new SymbolTables();
     const coders = new MergeCoders(tables);
     const options = { compression: "symbols" } as const;
-    const { keySymbols, valueSymbols } = await coders.codersFor(1, async () => none, options);
+    const { keySymbols, valueSymbols } = await coders.codersFor(
+      1,
+      async () => none,
+      options,
+      pause,
+    );
     for (const table of [keySymbols, valueSymbols]) {
       const stored = new ByteWriter();
       table?.serialize(stored);

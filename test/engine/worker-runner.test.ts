@@ -11,11 +11,12 @@ import { loadChecksum } from "../../src/bytes/checksum.ts";
 import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { segmentFileName } from "../../src/engine/files.ts";
 import { JobControl } from "../../src/engine/job-control.ts";
-import type { JobContext, JobOutput } from "../../src/engine/jobs.ts";
+import { compactRuns, type JobContext, type JobOutput } from "../../src/engine/jobs.ts";
 import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
 import { MergeCoders } from "../../src/engine/merge-coders.ts";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import { BEFORE_EXPIRY, EntryKind } from "../../src/entry.ts";
+import { ClosedError } from "../../src/errors.ts";
 import { type FileSystem, joinPath } from "../../src/io/file-system.ts";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
@@ -234,6 +235,24 @@ test("a flush does not wait for a compaction that was begun before it", async ()
   order.push("flush");
   await compaction;
   expect(order).toEqual(["flush", "compaction"]);
+});
+
+test("a compaction that is cancelled while it learns how to code ends at the next pause", async () => {
+  const run = await openAll(await flush(memtableOf(50_000)));
+  const before = await filesLeft();
+  const firstFileNumber = context.fileNumbers.upcoming;
+  const control = new JobControl();
+  let pauses = 0;
+  const pause = async (): Promise<void> => {
+    pauses++;
+    if (pauses === 10) control.cancel();
+  };
+  const merged = compactRuns([run, run], TASK, context, pause, control, async () => run);
+  await expect(merged).rejects.toThrow(ClosedError);
+  expect(pauses).toBe(10);
+  // Nothing had been written: it was learning.
+  expect(context.fileNumbers.upcoming).toBe(firstFileNumber);
+  expect(await filesLeft()).toEqual(before);
 });
 
 test("the thread is not terminated at its work: it ends when it has done what it was asked for", async () => {

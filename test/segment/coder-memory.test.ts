@@ -1,8 +1,14 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { CoderMemory, type Samples } from "../../src/segment/coder-memory.ts";
-import { codingRates, trainCoders } from "../../src/segment/coders.ts";
+import {
+  type CodingOptions,
+  codingRates,
+  type SegmentCoders,
+  trainCoders,
+} from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
+import { atOnce, type Pieces } from "../../src/segment/pieces.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
 import { Random } from "../../src/testing/random.ts";
 import { bytesOf, EntryCursor } from "./segments.ts";
@@ -60,9 +66,19 @@ const documents: Make = (i, word) => [
 
 const AUTO = { compression: "auto" } as const;
 
+/** A sample that is taken in a piece. */
+function* taken(sample: EntrySample): Pieces<EntrySample> {
+  yield;
+  return sample;
+}
+
 /** All of a sample, by which to see and to learn, for so many keys. */
 function all(sample: EntrySample, keyCount: number): Samples {
-  return { keyCount, few: () => sample, many: () => sample };
+  return { keyCount, few: () => taken(sample), many: () => taken(sample) };
+}
+
+function codersFor(memory: CoderMemory, samples: Samples, options: CodingOptions): SegmentCoders {
+  return atOnce(memory.codersFor(samples, options));
 }
 
 describe("CoderMemory", () => {
@@ -72,11 +88,11 @@ describe("CoderMemory", () => {
     ["documents", documents, BlockEncoding.deflate],
   ])("codes %s with what it learnt from others like them", (_, make, encoding) => {
     const memory = new CoderMemory();
-    const first = memory.codersFor(all(sampleOf(make, 1), 2000), AUTO);
+    const first = codersFor(memory, all(sampleOf(make, 1), 2000), AUTO);
     expect(first.valueEncoding).toBe(encoding);
     for (let seed = 2; seed < 6; seed++) {
       const keyCount = 1000 * seed - 500;
-      const coders = memory.codersFor(all(sampleOf(make, seed), keyCount), AUTO);
+      const coders = codersFor(memory, all(sampleOf(make, seed), keyCount), AUTO);
       expect([seed, coders === first]).toEqual([seed, keyCount <= 4000]);
     }
   });
@@ -90,9 +106,9 @@ describe("CoderMemory", () => {
   ])("learns anew where links give way to %s", (_, make) => {
     const memory = new CoderMemory();
     const expected = { keyCount: 2000 };
-    const before = memory.codersFor(all(sampleOf(links, 1), 2000), AUTO);
+    const before = codersFor(memory, all(sampleOf(links, 1), 2000), AUTO);
     const sample = sampleOf(make, 2);
-    const after = memory.codersFor(all(sample, 2000), AUTO);
+    const after = codersFor(memory, all(sample, 2000), AUTO);
     expect(after === before).toBe(false);
     // As well as if there had been nothing before.
     const fresh = trainCoders(sample, expected, AUTO);
@@ -101,9 +117,9 @@ describe("CoderMemory", () => {
 
   test("asks again whether values shrink that did not", () => {
     const memory = new CoderMemory();
-    const first = memory.codersFor(all(sampleOf(noise, 1), 2000), AUTO);
+    const first = codersFor(memory, all(sampleOf(noise, 1), 2000), AUTO);
     expect(first.valueEncoding).toBe(BlockEncoding.raw);
-    const second = memory.codersFor(all(sampleOf(links, 2), 2000), AUTO);
+    const second = codersFor(memory, all(sampleOf(links, 2), 2000), AUTO);
     expect(second.valueEncoding).toBe(BlockEncoding.text);
   });
 
@@ -113,10 +129,10 @@ describe("CoderMemory", () => {
   ])("learns anew, to merge, where %s give way to %s", (_, _later, make, encoding, laterMake) => {
     const memory = new CoderMemory();
     const options = { compression: "auto" } as const;
-    const before = memory.codersFor(all(sampleOf(make, 1), 2000), options);
+    const before = codersFor(memory, all(sampleOf(make, 1), 2000), options);
     expect(before.valueEncoding).toBe(encoding);
     const sample = sampleOf(laterMake, 2);
-    const after = memory.codersFor(all(sample, 2000), options);
+    const after = codersFor(memory, all(sample, 2000), options);
     const fresh = trainCoders(sample, { keyCount: 2000 }, options);
     expect(after.valueEncoding).toBe(fresh.valueEncoding);
     expect(after.valueEncoding).not.toBe(encoding);
@@ -126,12 +142,12 @@ describe("CoderMemory", () => {
     const memory = new CoderMemory();
     let learnt = 0;
     const sample = sampleOf(links, 1);
-    const many = (): EntrySample => {
+    const many = (): Pieces<EntrySample> => {
       learnt++;
-      return sample;
+      return taken(sample);
     };
     for (let i = 0; i < 100; i++) {
-      memory.codersFor({ keyCount: 2000, few: () => sample, many }, AUTO);
+      codersFor(memory, { keyCount: 2000, few: () => taken(sample), many }, AUTO);
     }
     expect(learnt).toBe(6);
   });
@@ -147,8 +163,8 @@ describe("CoderMemory", () => {
   ])("codes %s with what was learnt from %d keys", (_, before, keyCount, isKept) => {
     const memory = new CoderMemory();
     const sample = sampleOf(numbers, 1);
-    const first = memory.codersFor(all(sample, before), AUTO);
-    expect(memory.codersFor(all(sample, keyCount), AUTO) === first).toBe(isKept);
+    const first = codersFor(memory, all(sample, before), AUTO);
+    expect(codersFor(memory, all(sample, keyCount), AUTO) === first).toBe(isKept);
   });
 
   test("learns from many entries, and sees by a few that it need not", () => {
@@ -156,15 +172,15 @@ describe("CoderMemory", () => {
     let learnt = 0;
     const samplesFor = (make: Make, seed: number): Samples => ({
       keyCount: 2000,
-      few: () => sampleOf(make, seed),
+      few: () => taken(sampleOf(make, seed)),
       many: () => {
         learnt++;
-        return sampleOf(make, seed);
+        return taken(sampleOf(make, seed));
       },
     });
     const kinds = [links, links, links, numbers, numbers, links];
     const counts = kinds.map((make, seed) => {
-      memory.codersFor(samplesFor(make, seed), AUTO);
+      codersFor(memory, samplesFor(make, seed), AUTO);
       return learnt;
     });
     expect(counts).toEqual([1, 1, 1, 2, 2, 3]);
@@ -173,18 +189,18 @@ describe("CoderMemory", () => {
   test("judges by entries that were not learnt from, the first time as well", () => {
     const memory = new CoderMemory();
     const mixed: Make = (i, word) => (i % 10 === 0 ? otherLinks(i, word) : links(i, word));
-    const many = (): EntrySample => sampleOf(links, 1);
-    const few = (): EntrySample => sampleOf(mixed, 1);
-    const first = memory.codersFor({ keyCount: 2000, few, many }, AUTO);
-    expect(memory.codersFor({ keyCount: 2000, few, many }, AUTO)).toBe(first);
-    expect(memory.codersFor({ keyCount: 2000, few: many, many }, AUTO)).not.toBe(first);
+    const many = (): Pieces<EntrySample> => taken(sampleOf(links, 1));
+    const few = (): Pieces<EntrySample> => taken(sampleOf(mixed, 1));
+    const first = codersFor(memory, { keyCount: 2000, few, many }, AUTO);
+    expect(codersFor(memory, { keyCount: 2000, few, many }, AUTO)).toBe(first);
+    expect(codersFor(memory, { keyCount: 2000, few: many, many }, AUTO)).not.toBe(first);
   });
 
   test("takes samples without keys or values", () => {
     const memory = new CoderMemory();
     for (let i = 0; i < 3; i++) {
       const sample = new EntrySample();
-      const coders = memory.codersFor(all(sample, 1), AUTO);
+      const coders = codersFor(memory, all(sample, 1), AUTO);
       expect(coders.valueEncoding).toBe(BlockEncoding.raw);
     }
   });

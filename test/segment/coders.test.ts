@@ -1,8 +1,15 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
-import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { ByteWriter } from "../../src/bytes/writer.ts";
+import {
+  learnCoders,
+  type SegmentCoders,
+  trainCoders,
+  type ValueCompression,
+} from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { Section } from "../../src/segment/format.ts";
+import { atOnce, type Pieces } from "../../src/segment/pieces.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
 import { build, bytesOf, type Entry, EntryCursor } from "./segments.ts";
 
@@ -91,6 +98,50 @@ describe("the encoding of values", () => {
     let stored = 0;
     for (const section of sections) stored += segment.sections[section].length;
     expect(stored / segment.properties.valueBytes).toBeLessThan(limit);
+  });
+});
+
+/** What is stored of coders, and how they code values. */
+function stored(coders: SegmentCoders): string {
+  const writer = new ByteWriter();
+  coders.keySymbols.serialize(writer);
+  coders.valueSymbols?.serialize(writer);
+  writer.append(coders.dictionary);
+  return `${coders.valueEncoding} ${Buffer.from(writer.take()).toString("hex")}`;
+}
+
+describe("learning in pieces", () => {
+  const MANY = entriesOf(40_000, (i) => pack(`https://example.org/${words(3, i)}/${i}`));
+
+  test.each<[string, readonly Entry[]]>([
+    ["texts", MANY],
+    ["objects", OBJECTS],
+    ["documents", DOCUMENTS],
+    ["noise", NOISE],
+    ["nothing", []],
+  ])("learns the same of %s as at once, whatever is learnt in the pauses", (_, entries) => {
+    const expected = { keyCount: entries.length };
+    const begin = (): Pieces<SegmentCoders> =>
+      learnCoders(sampleOf(entries), expected, { compression: "auto" });
+    const others = learnCoders(sampleOf(MANY), { keyCount: 1e6 }, { compression: "auto" });
+    const pieces = begin();
+    let piece = pieces.next();
+    while (piece.done !== true) {
+      others.next();
+      piece = pieces.next();
+    }
+    expect(stored(piece.value)).toBe(stored(atOnce(begin())));
+  });
+
+  test("pauses the more often the more there is to learn from", () => {
+    const pausesFor = (count: number): number => {
+      const sample = sampleOf(MANY.slice(0, count));
+      let pauses = 0;
+      const pieces = learnCoders(sample, { keyCount: 1e6 }, { compression: "auto" });
+      while (pieces.next().done !== true) pauses++;
+      return pauses;
+    };
+    expect(pausesFor(40_000)).toBeGreaterThan(pausesFor(4000) + 50);
   });
 });
 

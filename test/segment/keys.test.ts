@@ -9,7 +9,8 @@ import { KeyBatch } from "../../src/segment/key-batch.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
 import type { KeyCursor } from "../../src/segment/key-cursor.ts";
 import { KeyIndex, KeyIndexBuilder } from "../../src/segment/keys.ts";
-import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
+import { learnSymbols, SymbolSampler, symbolCountFor } from "../../src/segment/symbol-training.ts";
 import type { SymbolTable } from "../../src/segment/symbols.ts";
 import { keyShapes, seededRandom, sortedUnique } from "./key-shapes.ts";
 
@@ -26,7 +27,7 @@ function symbolsFor(keys: readonly Uint8Array[]): SymbolTable {
     sampler.add(key, key.length >> 1, key.length);
     bytes += key.length;
   }
-  return trainSymbols(sampler.finish(), symbolCountFor(bytes / 2));
+  return atOnce(learnSymbols(sampler.finish(), symbolCountFor(bytes / 2)));
 }
 
 function build(keys: readonly Uint8Array[], symbols: SymbolTable = symbolsFor(keys)): Uint8Array {
@@ -325,7 +326,7 @@ describe("KeyIndex", () => {
 
   it("answers right or throws CorruptionError, whichever byte is damaged", () => {
     const keys = keyShapes().get("a page and one") ?? [];
-    const bytes = build(keys, trainSymbols(new SymbolSampler(1).finish(), 0));
+    const bytes = build(keys, atOnce(learnSymbols(new SymbolSampler(1).finish(), 0)));
     const headBytes = readU32(bytes, HEAD_BYTES_OFFSET);
     expect(keys.length).toBeGreaterThan(512);
     for (let i = 0; i < bytes.length; i++) {

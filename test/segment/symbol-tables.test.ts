@@ -2,8 +2,9 @@ import { expect, test } from "vitest";
 import { writeU32 } from "../../src/bytes/fixed.ts";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError } from "../../src/errors.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
 import { SymbolTables } from "../../src/segment/symbol-tables.ts";
-import { SymbolSampler, trainSymbols } from "../../src/segment/symbol-training.ts";
+import { learnSymbols, SymbolSampler } from "../../src/segment/symbol-training.ts";
 import type { SymbolTable } from "../../src/segment/symbols.ts";
 import { bytesOf } from "./segments.ts";
 
@@ -13,7 +14,7 @@ function tableFor(text: string): SymbolTable {
     const bytes = bytesOf(`${text}/${i % 50}/${text}`);
     sampler.add(bytes, 0, bytes.length);
   }
-  return trainSymbols(sampler.finish(), 1000);
+  return atOnce(learnSymbols(sampler.finish(), 1000));
 }
 
 /** A stored table, with a few bytes before and behind it. */

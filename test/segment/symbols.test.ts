@@ -2,9 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError } from "../../src/errors.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
 import { MAX_SYMBOLS, MIN_SYMBOLS } from "../../src/segment/symbol-codes.ts";
 import type { Parse } from "../../src/segment/symbol-encoder.ts";
-import { SymbolSampler, symbolCountFor, trainSymbols } from "../../src/segment/symbol-training.ts";
+import { learnSymbols, SymbolSampler, symbolCountFor } from "../../src/segment/symbol-training.ts";
 import { SymbolTable, singleByteTable, storedSymbolTableBytes } from "../../src/segment/symbols.ts";
 
 const utf8 = new TextEncoder();
@@ -41,12 +42,12 @@ function sampleStrings(count: number): Uint8Array[] {
 function trained(count = 2000, maxSymbols = 1000, parse?: Parse): SymbolTable {
   const sampler = new SymbolSampler();
   for (const string of sampleStrings(count)) sampler.add(string, 0, string.length);
-  return trainSymbols(sampler.finish(), maxSymbols, parse);
+  return atOnce(learnSymbols(sampler.finish(), maxSymbols, parse));
 }
 
 const table = trained();
 const greedy = trained(2000, 1000, "greedy");
-const untrained = trainSymbols(new SymbolSampler(64).finish(), 0);
+const untrained = atOnce(learnSymbols(new SymbolSampler(64).finish(), 0));
 
 function encode(symbols: SymbolTable, text: Uint8Array): Uint8Array {
   const codes = new Uint8Array(text.length * 2 + 3);
@@ -301,7 +302,7 @@ describe("SymbolTable", () => {
     ].map((bytes) => Uint8Array.from(bytes));
     const sampler = new SymbolSampler();
     for (let i = 0; i < 3000; i++) sampler.add(noNumbers[i % 3], 0, 8);
-    const binary = trainSymbols(sampler.finish(), 1000);
+    const binary = atOnce(learnSymbols(sampler.finish(), 1000));
     for (const bytes of noNumbers) {
       const codes = encode(binary, bytes);
       expect(codes.length).toBeLessThan(3);
@@ -439,7 +440,7 @@ describe("singleByteTable", () => {
   });
 });
 
-describe("trainSymbols", () => {
+describe("learnSymbols", () => {
   it("is deterministic", () => {
     expect(serialized(trained())).toEqual(serialized(trained()));
   });
@@ -465,7 +466,7 @@ describe("trainSymbols", () => {
       fc.property(strings, (texts) => {
         const sampler = new SymbolSampler(1024);
         for (const text of texts) sampler.add(text, 0, text.length);
-        const symbols = trainSymbols(sampler.finish(), symbolCountFor(10_000));
+        const symbols = atOnce(learnSymbols(sampler.finish(), symbolCountFor(10_000)));
         const back = SymbolTable.deserialize(serialized(symbols), 0, 1 << 20, "x");
         for (const text of texts) {
           expect(decode(back, encode(symbols, text), text.length)).toEqual(text);

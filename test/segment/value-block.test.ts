@@ -6,7 +6,8 @@ import { EntryRun } from "../../src/cursor/entry-run.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import type { ValuePlace } from "../../src/entry.ts";
 import { CorruptionError } from "../../src/errors.ts";
-import { SymbolSampler, trainSymbols } from "../../src/segment/symbol-training.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
+import { learnSymbols, SymbolSampler } from "../../src/segment/symbol-training.ts";
 import type { SymbolTable } from "../../src/segment/symbols.ts";
 import {
   BlockEncoding,
@@ -27,7 +28,7 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 function symbolsFor(texts: readonly string[]): SymbolTable {
   const sampler = new SymbolSampler();
   for (const text of texts) sampler.add(bytesOf(text), 0, bytesOf(text).length);
-  return trainSymbols(sampler.finish(), 1024);
+  return atOnce(learnSymbols(sampler.finish(), 1024));
 }
 
 const url = (i: number): string => `https://github.com/owner-${i % 7}/package-${i}`;
