@@ -200,8 +200,17 @@ async function verifyLog(store: Store, fileNumber: number, end: number): Promise
       },
     );
   } catch (error) {
-    if (!store.logs.list().some((log) => log.fileNumber === fileNumber)) return -1;
+    if (await isNeededNoLonger(store, fileNumber)) return -1;
     throw error;
   }
   return writes;
+}
+
+/** Whether the writes of a log are all in runs; those of a read-only database in runs of its writer. */
+async function isNeededNoLonger(store: Store, fileNumber: number): Promise<boolean> {
+  if (!store.options.readOnly) {
+    return !store.logs.list().some((log) => log.fileNumber === fileNumber);
+  }
+  const manifest = await store.versions.readAgain();
+  return manifest !== undefined && manifest.oldestWal > fileNumber;
 }

@@ -60,6 +60,20 @@ describe("verify", () => {
     await database.close();
   });
 
+  test("of a read-only open passes a log that its writer has flushed, and no other", async () => {
+    const fileSystem = new MemoryFileSystem();
+    const database = await fill(fileSystem);
+    const before = await open(DIRECTORY, { fileSystem, readOnly: true });
+    await database.flush();
+    expect(await before.verify()).toMatchObject({ segments: 2, keys: 100, logs: 0, logWrites: 0 });
+    await database.put("key", "value");
+    const after = await open(DIRECTORY, { fileSystem, readOnly: true });
+    const names = (await fileSystem.list(DIRECTORY)).filter((name) => name.endsWith(".wal"));
+    for (const name of names) await fileSystem.remove(`${DIRECTORY}/${name}`);
+    await expect(after.verify()).rejects.toMatchObject({ code: "MEMKV_IO" });
+    for (const opened of [before, after, database]) await opened.close();
+  });
+
   test("notices runs that are not in the order of their writes", async () => {
     const fileSystem = new MemoryFileSystem();
     await (await fill(fileSystem)).close();
