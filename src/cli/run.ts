@@ -87,11 +87,10 @@ function createProgram(context: Context, version: string, outcome: Outcome): Com
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (!isForeseen(error)) return `a bug in memkv: ${error.stack ?? error.message}`;
-  const { cause } = error;
+  const { cause, message } = error;
+  if (error instanceof DataError || !(cause instanceof Error && isSystems(cause))) return message;
   // What the system refused says more than that it did: a full disk, for one.
-  return cause instanceof Error && isSystems(cause) && !(error instanceof DataError)
-    ? `${error.message}: ${cause.message}`
-    : error.message;
+  return message.includes(cause.message) ? message : `${message}: ${cause.message}`;
 }
 
 function isForeseen(error: Error): boolean {

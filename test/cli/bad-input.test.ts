@@ -163,6 +163,13 @@ describe("input of build", () => {
   });
 });
 
+test("what the system refuses is said once", async () => {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, "MANIFEST"));
+  const { stderr } = await memkv(["get", directory, "k"]);
+  expect(stderr).toMatch(/^memkv: open failed: EISDIR: [^:]+\n$/);
+});
+
 describe("output of export", () => {
   test("a directory that is not there", async () => {
     const directory = join(temporaryDirectory(), "store");
