@@ -50,6 +50,13 @@ export function addExport(program: Command, context: Context): void {
     .action((directory: string, path: string | undefined, options: ExportOptions) =>
       exportStore(directory, path ?? "-", options, context),
     );
+  command.addHelpText(
+    "after",
+    `
+Dates, big integers, sets and bytes among the values become strings and lists in
+jsonl, numbers that JSON has not become null, and when an entry expires is not
+written. "memkv checkpoint" copies everything as it is.`,
+  );
   addExamples(command, [
     ["memkv export my-store backup.jsonl.gz", "everything, gzipped"],
     ["memkv export my-store pairs.tsv --prefix a", "what begins with a, as TSV"],

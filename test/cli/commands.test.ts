@@ -251,6 +251,18 @@ describe("export", () => {
     expect(await output(["export", directory, "--format", "lines", "--lt", "b"])).toBe("a\nab\n");
   });
 
+  test("makes JSON of what JSON does not hold, as --help says", async () => {
+    const directory = join(temporaryDirectory(), "store");
+    const store = await open<string, unknown>(directory);
+    const bytes = Uint8Array.of(1, 2);
+    await store.put("a", [7n, new Date(0), new Set(["b"]), bytes, bytes.buffer, Number.NaN]);
+    await store.close();
+    const value = '["7","1970-01-01T00:00:00.000Z",["b"],"AQI=","AQI=",null]';
+    expect(await output(["export", directory])).toBe(`{"key":"a","value":${value}}\n`);
+    const help = await output(["export", "--help"]);
+    expect(help).toMatch(/Dates, big integers, sets and bytes.*\n.*become null/);
+  });
+
   test("says how many, as JSON", async () => {
     const path = join(temporaryDirectory(), "copy.jsonl");
     expect(await output(["export", await storeOf(PAIRS), path, "--json"])).toBe('{"keys":4}\n');
