@@ -195,8 +195,7 @@ export class Background {
     if (this.cancellation.signal.aborted) return;
     // Both report their failures themselves, once, however many wait for them.
     if (this.sealedCount > 0) this.flushSealed().catch(ignore);
-    if (this.isCompactionDue) this.compactDue().catch(ignore);
-    else this.codeWhenQuiet().catch(ignore);
+    this.compactOrCode();
     this.reportSlowDown();
   }
 
@@ -261,8 +260,9 @@ export class Background {
 
   /**
    * Merges all runs into one, after whatever is being merged, if there is anything to gain within
-   * the bounds: where these take in all segments, to code what flushes left uncoded is one, too. What
-   * the merge drops is garbage in value logs afterwards, which takes a second compaction to clear: one that rewrites only what refers to such logs.
+   * the bounds; where these take in all segments, that is also to code what flushes left uncoded. What
+   * the merge drops is garbage in value logs afterwards, which takes a second compaction to clear: one
+   * that rewrites only what refers to such logs.
    */
   async compactAll(bounds: Bounds): Promise<void> {
     this.manualWaiting++;
@@ -427,6 +427,11 @@ export class Background {
     }
   }
 
+  private compactOrCode(): void {
+    if (this.isCompactionDue) this.compactDue().catch(ignore);
+    else this.codeWhenQuiet().catch(ignore);
+  }
+
   private pick(): Choice | undefined {
     const { versions, policy, time } = this.host;
     const { current } = versions;
@@ -442,7 +447,7 @@ export class Background {
       for (let seen = -1; seen !== this.installCount; ) {
         seen = this.installCount;
         await this.host.delay(QUIET_MS, signal, false);
-        // What is under way ends with a wake.
+        // What is under way looks again when it ends.
         if (signal.aborted || this.flushing !== undefined || this.compacting !== undefined) return;
       }
     } finally {
@@ -482,9 +487,15 @@ export class Background {
       .finally(() => {
         this.compacting = undefined;
       });
-    // What failed is not tried again before somebody asks for something.
-    this.compacting.then(() => this.codeWhenQuiet()).catch(ignore);
-    return this.compacting;
+    const { compacting } = this;
+    compacting
+      .then(() => {
+        // What has become due meanwhile. A manual one that waits goes first, and looks when it ends.
+        if (this.manualWaiting === 0) this.compactOrCode();
+      })
+      // What failed is not tried again before somebody asks for something.
+      .catch(ignore);
+    return compacting;
   }
 
   private async compact(picked: Choice): Promise<void> {
@@ -506,6 +517,8 @@ export class Background {
         await this.takeStep(merge);
         // What is done is done: the manual one goes on from there.
         if (choice.reason !== "manual" && this.manualWaiting > 0) break;
+        // To code can wait, what is due cannot.
+        if (choice.reason === "coding" && this.isCompactionDue) break;
       }
     } catch (error) {
       signal.throwIfAborted();

@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { CompactionEvent } from "../../src/engine/background.ts";
 import { Store } from "../../src/engine/store.ts";
+import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import type { Database, OpenOptions } from "../../src/index.ts";
 import type { FileSystem } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
@@ -173,6 +174,40 @@ describe("what flushes leave uncoded", () => {
     asked[1].end();
     expect(await coded).toMatchObject({ reason: "coding", runCount: 1 });
     expect(fileBytes(again)).toBeLessThan(before / 2);
+  });
+
+  test("is not coded before what has become due meanwhile is merged", async () => {
+    const asked = delays();
+    const held = gate();
+    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
+    onTestFinished(() => compact.mockRestore());
+    const { compact: merge } = WorkerRunner.prototype;
+    compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
+      await held.promise;
+      return merge.apply(this, args);
+    });
+    // Each step of a merge takes one run's keys.
+    const database: TextDatabase = await openFor(temporaryDirectory(), {
+      ...options,
+      background: "worker",
+      maxCompactionBytes: 2 ** 16,
+    });
+    const steps: CompactionEvent[] = [];
+    database.on("compaction", (step) => steps.push(step));
+    for (let round = 0; round < 2; round++) await fill(database, round);
+    asked[0].end();
+    await until(() => asked.length === 2);
+    asked[1].end();
+    await until(() => compact.mock.calls.length > 0);
+    for (let round = 2; round < 6; round++) await fill(database, round);
+    held.resolve();
+    await until(() => steps.length > 0 && database.stats().background.compaction === undefined);
+    expect(steps[0].reason).toBe("coding");
+    expect(steps[0].remainingBytes).toBeGreaterThan(0);
+    expect(new Set(steps.slice(1).map(({ reason }) => reason))).toEqual(new Set(["space"]));
+    expect(database.stats().runs).toHaveLength(1);
+    expect(database.count()).toBe(12_000);
+    await database.verify();
   });
 
   test("is left to merges and compact() where jobs run on the calling thread", async () => {
