@@ -69,7 +69,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:stream/promises": ["cli"],
   "node:readline": ["cli"],
   "node:zlib": ["cli", "segment"],
-  "node:crypto": ["engine/open-store.ts"],
+  "node:crypto": ["engine/open-store.ts", "io/lock.ts"],
   "node:events": ["engine"],
   // For finding a package of the user's.
   "node:module": ["cli/import.ts"],

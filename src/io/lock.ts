@@ -11,6 +11,8 @@
  * 1. A file `LOCK.owner` names the holder's process, so that the lock of a process that was killed
  *    is taken over at once rather than after STALE_MS. It is written after the lock was taken and
  *    removed before the lock is, so it never names anyone but the present holder.
+ *    By a random name for the lease a holder knows its own lock, should it be stalled in the middle of
+ *    a refresh and so not know whose lock it has just refreshed.
  * 2. Stale locks are removed under a second lock, `LOCK.takeover`, after looking again. Otherwise two
  *    processes that both saw a stale lock could each remove it, the second removing the fresh lock
  *    of the first, and both would own the directory.
@@ -19,6 +21,7 @@
  * All holders must share one clock: directories on network drives, opened from several machines,
  * are not supported.
  */
+import { randomUUID } from "node:crypto";
 import fs, { promises as fsp } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import path from "node:path";
@@ -111,6 +114,8 @@ class Lease {
   readonly lockPath: string;
   readonly #ownerPath: string;
   readonly #takeoverPath: string;
+  /** What LOCK.owner says while the lock is ours; no other lease writes the same. */
+  readonly #ownerText: string;
   /** Modification time that we gave the lock; 0 until it is ours. */
   #refreshedAt: number;
   /** Whether proper-lockfile has looked how exact modification times are, which ends taking the lock. */
@@ -126,6 +131,7 @@ class Lease {
     this.lockPath = path.join(directory, LOCK_NAME);
     this.#ownerPath = path.join(directory, OWNER_NAME);
     this.#takeoverPath = path.join(directory, TAKEOVER_NAME);
+    this.#ownerText = JSON.stringify({ ...thisOwner(), lease: randomUUID() });
     this.#refreshedAt = 0;
     this.#isProbed = false;
     this.#isReleased = false;
@@ -178,7 +184,7 @@ class Lease {
     }
     this.#refreshedAt = Date.now();
     try {
-      fs.writeFileSync(this.#ownerPath, JSON.stringify(thisOwner()));
+      fs.writeFileSync(this.#ownerPath, this.#ownerText);
     } catch {
       // Then the lock merely takes longer to expire if we are killed.
     }
@@ -203,9 +209,11 @@ class Lease {
     if (this.#isReleased) throw lost();
     if (this.isCurrent()) {
       await fsp.utimes(this.lockPath, time, time);
-      // We were stalled in the middle: the lock just refreshed may have been another's by then.
-      if (!this.isCurrent()) throw lost();
-      this.#noteRefresh(time, (await fsp.stat(this.lockPath)).mtime);
+      const { mtime } = await fsp.stat(this.lockPath);
+      // We were stalled in the middle: the lock just refreshed may have been another's by then. If it
+      // was ours it is overdue, which is for the next refresh.
+      if (!this.isCurrent()) await this.#underTakeoverLock(() => this.#requireOwner());
+      this.#noteRefresh(time, mtime);
     } else {
       await this.#underTakeoverLock(async () => {
         await this.#requireOurs();
@@ -213,7 +221,7 @@ class Lease {
         this.#noteRefresh(time, (await fsp.stat(this.lockPath)).mtime);
       });
     }
-    this.settleWaiters();
+    if (this.isCurrent()) this.settleWaiters();
   }
 
   #noteRefresh(time: Date, mtime: Date): void {
@@ -270,6 +278,12 @@ class Lease {
   async #requireOurs(): Promise<void> {
     const { mtime } = await fsp.stat(this.lockPath);
     if (mtime.getTime() !== this.#refreshedAt) throw lost();
+  }
+
+  /** As certain, whatever the modification time: who takes the lock over removes LOCK.owner first. */
+  async #requireOwner(): Promise<void> {
+    const text = await fsp.readFile(this.#ownerPath, "utf8");
+    if (text !== this.#ownerText) throw lost();
   }
 
   async #remove(): Promise<void> {

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { promises } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { LockedError } from "../../src/errors.ts";
 import { LOCK_NAME } from "../../src/io/file-system.ts";
 import { lockDirectory } from "../../src/io/lock.ts";
@@ -164,6 +165,39 @@ describe("a holder that was stalled or robbed", () => {
     await vi.waitUntil(() => lock.isHeld());
     expect((await stat(join(directory, LOCK_NAME))).mtimeMs).toBeGreaterThan(before);
     await lock.release();
+  });
+
+  test("holds the lock again though the stall was in the middle of a refresh", async () => {
+    const { lock } = await hold();
+    const utimes = vi.spyOn(promises, "utimes");
+    onTestFinished(() => utimes.mockRestore());
+    utimes.mockImplementationOnce(async (path, atime, mtime) => {
+      await promises.utimes(path, atime, mtime);
+      stall();
+    });
+    await vi.advanceTimersByTimeAsync(2_000);
+    await vi.waitUntil(() => !lock.isHeld());
+    const confirmed = lock.confirm();
+    // Each look moves the clock on, up to the next refresh.
+    await vi.waitUntil(() => lock.isHeld(), { interval: 200, timeout: 60_000 });
+    await confirmed;
+    expect(lock.isHeld()).toBe(true);
+    await lock.release();
+    expect(await names()).toEqual([]);
+  });
+
+  test("loses a lock that another took in the middle of a refresh", async () => {
+    const { lock, lost } = await hold();
+    const utimes = vi.spyOn(promises, "utimes");
+    onTestFinished(() => utimes.mockRestore());
+    utimes.mockImplementationOnce(async (path, atime, mtime) => {
+      await writeFile(join(directory, `${LOCK_NAME}.owner`), '{"pid":1,"host":"another"}');
+      stall();
+      await promises.utimes(path, atime, mtime);
+    });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(await lost).toBeInstanceOf(Error);
+    expect(lock.isHeld()).toBe(false);
   });
 
   test("is told that the lock was lost, and does not release another's", async () => {
