@@ -24,6 +24,7 @@ import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import { openStore } from "./open-store.ts";
 import {
   checkIngest,
+  checkPath,
   checkProgress,
   type IfAbsent,
   type IfValue,
@@ -399,9 +400,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   ): Promise<CheckpointReport> {
     this.store.checkWritable();
     checkProgress(options);
-    if (typeof directory !== "string" || directory === "") {
-      throw new InvalidArgumentError(`directory must be a path, not ${describe(directory)}`);
-    }
+    checkPath("directory", directory);
     return withUserErrors("checkpoint", () =>
       checkpointStore(this.store, directory, options.onProgress),
     );
@@ -696,9 +695,7 @@ export async function open<K, V>(
   directory: string,
   options?: OpenOptions<K, V>,
 ): Promise<Database<K, V>> {
-  if (typeof directory !== "string" || directory === "") {
-    throw new InvalidArgumentError(`directory must be a path, not ${describe(directory)}`);
-  }
+  checkPath("directory", directory);
   const resolved = resolveOptions(options);
   const codecs = createCodecs<K, V>(resolved);
   const emitter = new EventEmitter();

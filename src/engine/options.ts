@@ -534,10 +534,7 @@ export function checkIngest(sources: readonly string[], options: IngestOptions):
       `sources must be a list of databases, not ${Array.isArray(sources) ? "an empty one" : describe(sources)}`,
     );
   }
-  for (const source of sources as unknown[]) {
-    if (typeof source === "string" && source !== "") continue;
-    throw new InvalidArgumentError(`a source must be a path, not ${describe(source)}`);
-  }
+  for (const source of sources) checkPath("a source", source);
 }
 
 const SAMPLE_CHECKS: Record<keyof SampleOptions, Check> = {
@@ -555,6 +552,12 @@ export function resolveRandom(options: SampleOptions = {}): () => number {
       `random must return a number from 0 up to, but not including, 1, not ${describe(drawn)}`,
     );
   };
+}
+
+/** Throws InvalidArgumentError for what the system takes no file's name to be. */
+export function checkPath(what: string, path: unknown): void {
+  if (typeof path === "string" && path !== "" && !path.includes("\0")) return;
+  throw new InvalidArgumentError(`${what} must be a path, not ${describe(path)}`);
 }
 
 function checkOptions(options: unknown, checks: Record<string, Check>): void {

@@ -27,9 +27,8 @@ import { isDamage, knows, type SalvageLoss, salvageEntries } from "../segment/sa
 import { type ReplayOptions, replayWal } from "../wal/reader.ts";
 import { RecordReader } from "./batch.ts";
 import { withUserErrors } from "./io-error.ts";
-import { describe } from "./key-codec.ts";
 import { openStore } from "./open-store.ts";
-import { checkRepair, resolveOptions } from "./options.ts";
+import { checkPath, checkRepair, resolveOptions } from "./options.ts";
 import { EVERYTHING } from "./range.ts";
 import { notFound } from "./recovery.ts";
 import { type IgnoredFile, lossOf, type RepairLoss, type RepairReport } from "./repair-report.ts";
@@ -81,10 +80,7 @@ export async function repair(
   target: string,
   options: RepairOptions = {},
 ): Promise<RepairReport> {
-  for (const path of [directory, target]) {
-    if (typeof path === "string" && path !== "") continue;
-    throw new InvalidArgumentError(`a directory must be a path, not ${describe(path)}`);
-  }
+  for (const path of [directory, target]) checkPath("a directory", path);
   if (trimmed(directory) === trimmed(target)) {
     throw new InvalidArgumentError(
       "repair writes a new directory: give it another than the old one",

@@ -303,9 +303,20 @@ describe("an option", () => {
     expect(() => database.withEncodings(encodings as never)).toThrow(InvalidArgumentError);
   });
 
-  test.each([undefined, "", 7, new URL("file:///tmp")])("directory %j is refused", async (path) => {
-    await expect(open(path as never)).rejects.toThrow(InvalidArgumentError);
-    await expect(open(path as never)).rejects.toThrow(/directory must be a path/);
+  const noPaths = [undefined, "", 7, new URL("file:///tmp"), "a\0b"];
+  test.each(noPaths)("directory %j is refused", async (path) => {
+    const database = await openFor(":memory:");
+    const directory = path as never;
+    for (const refused of [
+      open(directory),
+      database.checkpoint(directory),
+      database.ingest([directory]),
+      repair(directory, "target"),
+      repair("store", directory),
+    ]) {
+      await expect(refused).rejects.toThrow(InvalidArgumentError);
+      await expect(refused).rejects.toThrow(/(directory|source) must be a path/);
+    }
   });
 
   test("that is undefined has its default", async () => {
