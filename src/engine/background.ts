@@ -53,6 +53,7 @@ import { type Bounds, isEmptyRange, overlaps } from "./range.ts";
 import type { Sources } from "./sources.ts";
 import { boundariesOf, filesOf, flushBoundaries, samplesOf } from "./step-inputs.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
+import type { WriteGuard } from "./write-guard.ts";
 
 /** Reported when a memtable became a run. */
 export interface FlushEvent {
@@ -122,6 +123,7 @@ export interface BackgroundHost {
   /** Who does the work of flushes and compactions. */
   readonly jobs: JobRunner;
   readonly policy: PickOptions;
+  readonly guard: Pick<WriteGuard, "isWritable" | "confirmLock">;
   /** Size at which segments are cut. */
   readonly segmentBytes: number;
   /** Bytes of segments that a step of a compaction rewrites. */
@@ -440,7 +442,8 @@ export class Background {
 
   /** Has runs coded that are not, once it is quiet; nothing, where that is awaited already. */
   private async codeWhenQuiet(): Promise<void> {
-    if (this.isAwaitingQuiet || !this.host.jobs.isApart || this.uncoded === undefined) return;
+    const { jobs, guard } = this.host;
+    if (this.isAwaitingQuiet || !jobs.isApart || this.uncoded === undefined) return;
     this.isAwaitingQuiet = true;
     const { signal } = this.cancellation;
     try {
@@ -453,7 +456,10 @@ export class Background {
     } finally {
       this.isAwaitingQuiet = false;
     }
+    if (!guard.isWritable) return;
     await this.startCompaction(async () => {
+      // The write before it, which looked, may be long ago: a process may have slept since.
+      await guard.confirmLock();
       const choice = this.uncoded;
       if (choice !== undefined) await this.compact(choice);
     });

@@ -4,7 +4,8 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { CompactionEvent } from "../../src/engine/background.ts";
 import { Store } from "../../src/engine/store.ts";
 import { WorkerRunner } from "../../src/engine/worker-runner.ts";
-import type { Database, OpenOptions } from "../../src/index.ts";
+import type { WriteGuard } from "../../src/engine/write-guard.ts";
+import type { Database, DatabaseError, OpenOptions } from "../../src/index.ts";
 import type { FileSystem } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { readManifest } from "../../src/manifest/manifest.ts";
@@ -208,6 +209,31 @@ describe("what flushes leave uncoded", () => {
     expect(database.stats().runs).toHaveLength(1);
     expect(database.count()).toBe(12_000);
     await database.verify();
+  });
+
+  test.each([
+    ["writes are refused", (guard: WriteGuard) => guard.poison(new Error("planted")), []],
+    [
+      "the lock was lost",
+      (guard: WriteGuard) =>
+        vi.spyOn(guard, "confirmLock").mockImplementation(() => Promise.reject(guard.fence())),
+      ["MEMKV_LOCKED"],
+    ],
+  ])("stays so where %s", async (_, fail, codes) => {
+    const asked = delays();
+    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
+    onTestFinished(() => compact.mockRestore());
+    const directory = temporaryDirectory();
+    const database: TextDatabase = await openFor(directory, { ...options, background: "worker" });
+    const errors: string[] = [];
+    database.on("error", (error) => errors.push((error as DatabaseError).code));
+    await fill(database, 1);
+    const store: Store = Reflect.get(database, "store");
+    fail(store.guard);
+    asked[0].end();
+    await setImmediate();
+    expect(compact.mock.calls.length).toBe(0);
+    expect(errors).toEqual(codes);
   });
 
   test("is left to merges and compact() where jobs run on the calling thread", async () => {
