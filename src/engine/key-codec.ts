@@ -131,9 +131,24 @@ class CustomKeyCodec<K> implements KeyCodec<K> {
 /** Puts the key into the buffer, or into a larger one, and returns the buffer that has it. */
 function copyKey(key: Uint8Array, buffer: Uint8Array): Uint8Array {
   if (key.length > MAX_KEY_BYTES) throw tooLong(`${key.length} bytes`);
+  if (isTransferred(key)) {
+    throw new InvalidArgumentError("a key's bytes were transferred elsewhere");
+  }
   const target = key.length > buffer.length ? new Uint8Array(key.length * 2) : buffer;
   target.set(key);
   return target;
+}
+
+/** Whether another thread has the buffer of an array now, so that it looks empty here. */
+export function isTransferred(bytes: Uint8Array): boolean {
+  if (bytes.length > 0) return false;
+  try {
+    // Node 20 cannot be asked; but what reads such an array throws.
+    bytes.at(0);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 export function tooLong(found: string): InvalidArgumentError {

@@ -15,7 +15,7 @@ import { Packr } from "msgpackr/pack";
 import { MAX_BYTES_PER_UNIT } from "../bytes/text.ts";
 import { MAX_VALUE_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
-import { decodeUtf8, describe, isWellFormed } from "./key-codec.ts";
+import { decodeUtf8, describe, isTransferred, isWellFormed } from "./key-codec.ts";
 import { PlainEncoder } from "./plain-msgpack.ts";
 import { NOT_PLAIN, PlainDecoder } from "./plain-msgpack-decoder.ts";
 
@@ -309,6 +309,9 @@ function cannotHold(name: string, what: string): InvalidArgumentError {
 
 function bounded(bytes: Uint8Array): Uint8Array {
   if (bytes.length > MAX_VALUE_BYTES) throw tooLong(bytes.length);
+  if (isTransferred(bytes)) {
+    throw new InvalidArgumentError("a value's bytes were transferred elsewhere");
+  }
   return bytes;
 }
 

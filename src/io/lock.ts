@@ -178,8 +178,8 @@ class Lease {
     try {
       fs.mkdirSync(this.lockPath);
     } catch (error) {
-      if (fs.statSync(this.lockPath, { throwIfNoEntry: false })?.isFile())
-        throw notOurs(this.lockPath);
+      const found = fs.statSync(this.lockPath, { throwIfNoEntry: false });
+      if (found?.isFile()) throw notOurs(this.lockPath);
       throw error;
     }
     this.#refreshedAt = Date.now();

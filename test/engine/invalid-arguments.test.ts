@@ -191,6 +191,23 @@ describe("a value", () => {
   });
 });
 
+test("bytes that were transferred are refused as keys and values, empty ones are not", async () => {
+  const bytes = Uint8Array.of(1, 2);
+  structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+  const own = { name: "own", encode: (value: unknown) => value as Uint8Array, decode: failing };
+  const empty = new Uint8Array(0);
+  for (const options of [
+    { keyEncoding: "binary", valueEncoding: "binary" } as const,
+    { keyEncoding: { ...own, name: "keys" }, valueEncoding: own },
+  ]) {
+    await expectRefused(options, (database) => database.put(empty, bytes), /were transferred/);
+    await expectRefused(options, (database) => database.put(bytes, empty), /were transferred/);
+    const database = await openFor<unknown, unknown>(":memory:", options);
+    await database.put(empty, empty);
+    expect(database.has(new Uint8Array(new SharedArrayBuffer(0)))).toBe(true);
+  }
+});
+
 describe("a batch", () => {
   const good = { type: "put", key: "good", value: 1 };
   const bad: [string, unknown, RegExp][] = [
