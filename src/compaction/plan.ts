@@ -9,8 +9,9 @@
  *
  * Not carried over, though alone: a segment with tombstones that the merge may drop, one with
  * expired entries that are worth it, one with values in a value log that is to be left, one that a
- * flush left uncoded, and a small one (under a quarter of the target), since runs would crumble into many small files over time. Small loners next to
- * each other, or beside a merged unit, are merged with it.
+ * flush left uncoded, and a small one (under a quarter of the target), since runs would crumble into
+ * many small files over time. Small loners next to each other, or beside a merged unit, are merged
+ * with it.
  *
  * Nothing smaller than a segment is carried over. A leaf block holds 32 keys, counted from the
  * segment's first, so each key that is new moves the bounds of all blocks behind it: of a million

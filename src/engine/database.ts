@@ -364,13 +364,13 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
 
   /**
    * Flushes, and merges all runs into one, dropping what was overwritten or deleted or has expired.
-   * What a flush left uncoded is coded, and smaller, even where there is nothing to merge it with. Takes time and disk space in proportion to what is merged; reads and writes go on
-   * meanwhile.
+   * What a flush left uncoded is coded, and smaller, even where there is nothing to merge it with.
+   * Takes time and disk space in proportion to what is merged; reads and writes go on meanwhile.
    *
    * With a range, nothing is merged where there is nothing to gain within it: where one run has all
    * of its keys, and its segments there hold no tombstones and nothing that has expired. Otherwise
-   * more is merged than was asked for, since runs are merged whole; segments that nothing else
-   * overlaps, and of which nothing is to be dropped, are not rewritten.
+   * more is merged than was asked for, since runs are merged whole; segments that are coded, that
+   * nothing else overlaps, and of which nothing is to be dropped, are not rewritten.
    *
    * @throws InvalidArgumentError for a bad range.
    * @throws ClosedError if the database is closed before it is done; nothing is lost.

@@ -105,12 +105,11 @@ export interface OpenOptions<K = string, V = unknown> {
    */
   readonly maxCompactionBytes?: number | undefined;
   /**
-   * How values are compressed. Default `"auto"`: a sample decides for each segment, and values that
-   * are long (256 bytes on average) are stored as they are by the flush, to be compressed by the first
-   * compaction. `"symbols"` suits short values, `"deflate"` long ones, and both compress in the flush,
-   * too; `"none"` stores them as they are. Values in value logs
-   * (`largeValueBytes`) are stored as they are unless it is `"deflate"`: to inflate 10 kB takes longer
-   * than all else that reading them does.
+   * How compactions compress values; flushes store them as they are. Default `"auto"`: a sample
+   * decides for each merge. `"symbols"` suits short values, `"deflate"` long ones; `"none"` stores
+   * them as they are. Values in value logs (`largeValueBytes`) are stored as they are unless it is
+   * `"deflate"`, which the flush does then: to inflate 10 kB takes longer than all else that reading
+   * them does.
    */
   readonly compression?: ValueCompression | undefined;
   /**

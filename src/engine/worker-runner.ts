@@ -1,10 +1,10 @@
 /**
  * WorkerRunner: runs jobs in a background thread (worker.ts).
  *
- * The thread is started by the first job, or while the first memtable fills, and kept
- * until the database is closed. If it dies, the jobs it had fail, which the background reports and
- * tries again when it is next woken, with a new thread; what they had written is removed first.
- * Nothing is lost: a job's sources stay until its result is installed.
+ * The thread is started by the first job, or while the first memtable fills, and kept until the
+ * database is closed. If it dies, the jobs it had fail, which the background reports and tries again
+ * when it is next woken, with a new thread; what they had written is removed first. Nothing is lost:
+ * a job's sources stay until its result is installed.
  */
 import { Worker, type WorkerOptions } from "node:worker_threads";
 import { DatabaseError } from "../errors.ts";

@@ -19,7 +19,10 @@ import type { EntrySample } from "./entry-sample.ts";
 import type { Pieces } from "./pieces.ts";
 import { BlockEncoding } from "./value-block.ts";
 
-/** How many times as long codes may be as those of what was learnt from. Samples of the same data differ by 1 to 2%. */
+/**
+ * How many times as long codes may be as those of what was learnt from. Samples of the same data
+ * differ by 1 to 2%.
+ */
 const MAX_LOSS = 1.05;
 /** How much shorter: what has become simpler may be worth learning, too. */
 const MAX_GAIN = 0.8;
