@@ -28,9 +28,10 @@ import { EntryKind, NEVER } from "../src/entry.ts";
 import type { File } from "../src/io/file-system.ts";
 import { NodeFileSystem } from "../src/io/node.ts";
 import { BlockCache } from "../src/segment/block-cache.ts";
-import { trainCoders, type ValueCompression } from "../src/segment/coders.ts";
+import { learnCoders, type ValueCompression } from "../src/segment/coders.ts";
 import { EntrySample } from "../src/segment/entry-sample.ts";
 import { Section } from "../src/segment/format.ts";
+import { atOnce } from "../src/segment/pieces.ts";
 import { Segment } from "../src/segment/reader.ts";
 import { BlockEncoding } from "../src/segment/value-block.ts";
 import { SegmentWriter } from "../src/segment/writer.ts";
@@ -172,7 +173,7 @@ async function writeSegment(
     cursor.position = Math.floor((i * entries.length) / SAMPLE_WINDOWS);
     sample.takeWindow(cursor, WINDOW_ENTRIES);
   }
-  const coders = trainCoders(sample, { keyCount: entries.length }, { compression });
+  const coders = atOnce(learnCoders(sample, { keyCount: entries.length }, { compression }));
   const seqnos = { firstSeqno: 1, lastSeqno: entries.length };
   const writer = await SegmentWriter.create({ fileSystem, path, identity, coders, seqnos });
   const view = new ValueView();

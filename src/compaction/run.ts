@@ -26,9 +26,9 @@ import { clip, eachSpan, Mask, type Span, unionOf } from "../cursor/spans.ts";
 import { MAX_SEQNO, type SeqnoRange } from "../entry.ts";
 import { type Run, type SegmentMeta, usesOf, type ValueLogMeta } from "../manifest/version.ts";
 import type { Samples } from "../segment/coder-memory.ts";
-import { type SegmentCoders, trainCoders, type ValueCompression } from "../segment/coders.ts";
+import { learnCoders, type SegmentCoders, type ValueCompression } from "../segment/coders.ts";
 import { EntrySample } from "../segment/entry-sample.ts";
-import { atOnce, type Pieces } from "../segment/pieces.ts";
+import type { Pieces } from "../segment/pieces.ts";
 import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
@@ -284,6 +284,8 @@ const SAMPLE_STRIDE = 4;
 const FEW_WINDOWS = 512;
 /** Stretches that are taken in about a millisecond. */
 const PIECE_WINDOWS = 64;
+/** Entries that are gone through in as long, if all are taken. */
+const PIECE_ENTRIES: number = PIECE_WINDOWS * WINDOW_ENTRIES;
 /** Multiplying by the golden ratio scatters evenly however early one stops (TAOCP 3, section 6.4). */
 const GOLDEN_RATIO = 0.618_033_988_749_894_8;
 
@@ -299,9 +301,13 @@ export interface TrainingOptions extends SamplingOptions {
 }
 
 /** Learns from a uniform sample of all entries. Takes no longer for many than for some. */
-export function trainOn(inputs: readonly Segment[], options: TrainingOptions): SegmentCoders {
+export function* learnFrom(
+  inputs: readonly Segment[],
+  options: TrainingOptions,
+): Pieces<SegmentCoders> {
   const samples = samplesOfSegments(inputs, options);
-  return trainCoders(atOnce(samples.many()), samples, { compression: options.compression });
+  const { compression } = options;
+  return yield* learnCoders(yield* samples.many(), samples, { compression });
 }
 
 /** Uniform samples of all entries, as large for many as for some. */
@@ -333,17 +339,22 @@ export function samplesOfSegments(inputs: readonly Segment[], options: SamplingO
 }
 
 /** A sample of a source without ordinals, of `keyCount` entries: windows evenly spread, in one pass. */
-export function sampleOf(
+export function* sampleOf(
   cursor: Cursor,
   keyCount: number,
   { largeValueBytes }: Pick<SamplingOptions, "largeValueBytes">,
-): EntrySample {
+): Pieces<EntrySample> {
   const sample = new EntrySample(largeValueBytes);
   const stride = Math.max(WINDOW_ENTRIES, Math.floor(keyCount / SAMPLE_WINDOWS));
+  let passed = 0;
   cursor.seekToFirst();
   while (cursor.isValid && !sample.isFull) {
     sample.takeWindow(cursor, WINDOW_ENTRIES);
     for (let i = WINDOW_ENTRIES; i < stride && cursor.isValid; i++) cursor.next();
+    passed += stride;
+    if (passed < PIECE_ENTRIES) continue;
+    passed = 0;
+    yield;
   }
   return sample;
 }

@@ -2,14 +2,15 @@
  * What `ingest` reads: a database, or a segment file of one, in parts that follow each other in key
  * order. Nothing is locked, and nothing is changed.
  */
-import { sampleOf, type TrainingOptions, trainOn } from "../compaction/run.ts";
+import { learnFrom, sampleOf, type TrainingOptions } from "../compaction/run.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { FileIdentity } from "../entry.ts";
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { directoryOf, joinPath } from "../io/file-system.ts";
 import { BlockCache } from "../segment/block-cache.ts";
-import { type SegmentCoders, trainCoders } from "../segment/coders.ts";
+import { learnCoders, type SegmentCoders } from "../segment/coders.ts";
 import { HEADER_BYTES, identityOf, readWhole } from "../segment/format.ts";
+import type { Pieces } from "../segment/pieces.ts";
 import { Segment } from "../segment/reader.ts";
 import { ValueLog, type ValueLogSource } from "../segment/value-log.ts";
 import { valueLogFileName } from "./files.ts";
@@ -25,7 +26,7 @@ export interface IngestPart {
   readonly segment: Segment | undefined;
   cursor(): Cursor;
   /** Learns from a part of them how to code them. */
-  train(options: IngestTrainingOptions): SegmentCoders;
+  learn(options: IngestTrainingOptions): Pieces<SegmentCoders>;
 }
 
 export type IngestTrainingOptions = Omit<TrainingOptions, "time">;
@@ -79,11 +80,11 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
   const keyCount = flushedCount + unflushedCount;
   const cursor = (): Cursor => cursorOver(sources, visibleSeqno, time);
   // All entries are gone through only where most of them are in memory.
-  const train = (options: IngestTrainingOptions): SegmentCoders =>
-    flushedCount >= unflushedCount
-      ? trainOn(segments, { ...options, time })
-      : trainCoders(sampleOf(cursor(), keyCount, options), { keyCount }, options);
-  return { parts: [{ keyCount, segment: undefined, cursor, train }], valueLogs, close };
+  const learn = function* (options: IngestTrainingOptions): Pieces<SegmentCoders> {
+    if (flushedCount >= unflushedCount) return yield* learnFrom(segments, { ...options, time });
+    return yield* learnCoders(yield* sampleOf(cursor(), keyCount, options), { keyCount }, options);
+  };
+  return { parts: [{ keyCount, segment: undefined, cursor, learn }], valueLogs, close };
 }
 
 function countKeys(parts: readonly { readonly keyCount: number }[]): number {
@@ -121,7 +122,7 @@ function segmentPart(segment: Segment, time: number): IngestPart {
     keyCount: segment.meta.keyCount,
     segment,
     cursor: () => segment.cursor(time),
-    train: (options) => trainOn([segment], { ...options, time }),
+    learn: (options) => learnFrom([segment], { ...options, time }),
   };
 }
 

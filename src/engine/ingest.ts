@@ -28,6 +28,7 @@ import { type OutputOptions, type RunOutput, RunWriter } from "../compaction/out
 import { UNNUMBERED } from "../entry.ts";
 import type { Run, SegmentMeta } from "../manifest/version.ts";
 import { stampSegment } from "../segment/copy.ts";
+import { withPauses } from "../segment/pieces.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLogSource } from "../segment/value-log.ts";
 import { type IngestPart, type IngestSource, openSource } from "./ingest-source.ts";
@@ -165,7 +166,7 @@ class Ingest {
     const lastKey = cursor.key.slice(0, cursor.keyLength);
     cursor.seekToFirst();
     const firstKey = cursor.key.slice(0, cursor.keyLength);
-    const coders = part.train(this.store.jobContext);
+    const coders = await withPauses(part.learn(this.store.jobContext), () => this.pause(0));
     const source = { cursor, seqnos: UNNUMBERED, firstKey, lastKey };
     await writer.writeAll(source, coders, true, valueLogs);
   }

@@ -18,7 +18,7 @@ import { writeDictionary } from "./dictionary.ts";
 import type { EntrySample } from "./entry-sample.ts";
 import { KeyStretches } from "./key-stretches.ts";
 import { integerOf } from "./packed-integers.ts";
-import { atOnce, type Pieces } from "./pieces.ts";
+import type { Pieces } from "./pieces.ts";
 import { stringHeaderBytes } from "./string-header.ts";
 import {
   learnSymbols,
@@ -92,15 +92,6 @@ export const UNCODED: SegmentCoders = {
 };
 
 /** Learns from the sample. Takes up to half a second for a large segment, milliseconds for a small one. */
-export function trainCoders(
-  sample: EntrySample,
-  expected: { readonly keyCount: number },
-  options: CodingOptions,
-): SegmentCoders {
-  return atOnce(learnCoders(sample, expected, options));
-}
-
-/** The same in pieces. */
 export function* learnCoders(
   sample: EntrySample,
   expected: { readonly keyCount: number },

@@ -3,8 +3,9 @@
  * millisecond.
  *
  * To learn how a merge is coded takes half a second. A thread that did it in one go would begin no
- * flush meanwhile, for which writers may be waiting. So it is written in pieces: who has other work
- * pauses between them, and who has none does them at once. What comes of it is the same.
+ * flush meanwhile, for which writers may be waiting; and an ingest does it in the thread that serves.
+ * So it is written in pieces: who has other work pauses between them, and who has none, as a bench,
+ * does them at once. What comes of it is the same.
  */
 
 export type Pieces<T> = Generator<void, T, void>;

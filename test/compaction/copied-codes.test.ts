@@ -9,8 +9,9 @@ import { RunWriter } from "../../src/compaction/output.ts";
 import { runCompaction, sampleOf } from "../../src/compaction/run.ts";
 import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
-import { type SegmentCoders, trainCoders } from "../../src/segment/coders.ts";
+import { learnCoders, type SegmentCoders } from "../../src/segment/coders.ts";
 import { HEADER_BYTES, Section } from "../../src/segment/format.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
 import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import type { SymbolTable } from "../../src/segment/symbols.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
@@ -111,8 +112,8 @@ test("codes that are copied are what coding would make", async () => {
         const runs = shapes.map(([seed, count]) => runOf(seed, count));
         const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
         const entries = runs.flat();
-        const sample = sampleOf(new ArrayCursor(entries), entries.length, options);
-        const coders = trainCoders(sample, { keyCount: 100_000 }, options);
+        const sample = atOnce(sampleOf(new ArrayCursor(entries), entries.length, options));
+        const coders = atOnce(learnCoders(sample, { keyCount: 100_000 }, options));
         seen.add(coders.valueEncoding);
         const { valueSymbols } = coders;
         if (valueSymbols === undefined) throw new Error("symbols were asked for");
@@ -154,8 +155,8 @@ test("tables that segments share are counted once", async () => {
   const files = new Files();
   const run = runOf(4, 3000);
   const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
-  const sample = sampleOf(new ArrayCursor(run), run.length, options);
-  const coders = trainCoders(sample, { keyCount: run.length }, options);
+  const sample = atOnce(sampleOf(new ArrayCursor(run), run.length, options));
+  const coders = atOnce(learnCoders(sample, { keyCount: run.length }, options));
   const writer = new RunWriter(files.output(SEGMENT_BYTES));
   await writer.writeAll(files.source(run), coders, false);
   const [first, second] = await files.openAll((await writer.finish()).run);
@@ -173,8 +174,8 @@ test("nothing is copied from other tables, or from blocks of another kind", asyn
   const files = new Files();
   const run = runOf(1, 300);
   const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
-  const sample = sampleOf(new ArrayCursor(run), run.length, options);
-  const coders = trainCoders(sample, { keyCount: run.length }, options);
+  const sample = atOnce(sampleOf(new ArrayCursor(run), run.length, options));
+  const coders = atOnce(learnCoders(sample, { keyCount: run.length }, options));
   expect(coders.valueEncoding).toBe(BlockEncoding.text);
   const { valueSymbols } = coders;
   if (valueSymbols === undefined) throw new Error("symbols were asked for");
@@ -184,8 +185,8 @@ test("nothing is copied from other tables, or from blocks of another kind", asyn
   files.symbolTables.add(valueSymbols);
 
   const others = runOf(2, 300);
-  const otherSample = sampleOf(new ArrayCursor(others), others.length, options);
-  const other = trainCoders(otherSample, { keyCount: 300 }, options);
+  const otherSample = atOnce(sampleOf(new ArrayCursor(others), others.length, options));
+  const other = atOnce(learnCoders(otherSample, { keyCount: 300 }, options));
   const asBytes = { ...coders, valueEncoding: BlockEncoding.symbols };
   for (const target of [other, asBytes]) {
     const output = await merge(files, [written, written], target);
@@ -197,8 +198,8 @@ test("damage of a block is noticed though its codes are copied", async () => {
   const files = new Files();
   const run = runOf(3, 300);
   const options = { compression: "symbols", largeValueBytes: LARGE_VALUE_BYTES } as const;
-  const sample = sampleOf(new ArrayCursor(run), run.length, options);
-  const coders = trainCoders(sample, { keyCount: run.length }, options);
+  const sample = atOnce(sampleOf(new ArrayCursor(run), run.length, options));
+  const coders = atOnce(learnCoders(sample, { keyCount: run.length }, options));
   if (coders.valueSymbols === undefined) throw new Error("symbols were asked for");
   const writer = new RunWriter(files.output(SEGMENT_BYTES));
   await writer.writeAll(files.source(run), coders, false);

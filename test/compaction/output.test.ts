@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import { RunWriter } from "../../src/compaction/output.ts";
 import { sampleOf } from "../../src/compaction/run.ts";
-import { type SegmentCoders, trainCoders } from "../../src/segment/coders.ts";
+import { learnCoders, type SegmentCoders } from "../../src/segment/coders.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
 import { ArrayCursor, type ArrayEntry } from "../cursor/array-cursor.ts";
 import { entryOf, Files, LARGE_VALUE_BYTES, tombstoneOf } from "./segments.ts";
@@ -17,7 +18,9 @@ const entries: ArrayEntry[] = Array.from({ length: 8000 }, (_, i) => entryOf(i, 
 function codersFor(list: readonly ArrayEntry[]): SegmentCoders {
   const options = { compression: "none", largeValueBytes: LARGE_VALUE_BYTES } as const;
   const keyCount = list.length;
-  return trainCoders(sampleOf(new ArrayCursor(list), keyCount, options), { keyCount }, options);
+  return atOnce(
+    learnCoders(atOnce(sampleOf(new ArrayCursor(list), keyCount, options)), { keyCount }, options),
+  );
 }
 
 describe("RunWriter", () => {

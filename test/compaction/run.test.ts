@@ -3,11 +3,11 @@ import { describe, expect, test } from "vitest";
 import { compareBytes, successor } from "../../src/bytes/compare.ts";
 import type { RunOutput } from "../../src/compaction/output.ts";
 import {
+  learnFrom,
   planOptionsOf,
   runCompaction,
   samplesOfSegments,
   splitSegment,
-  trainOn,
 } from "../../src/compaction/run.ts";
 import { nextStep, runsAfter } from "../../src/compaction/steps.ts";
 import { logsOf } from "../../src/compaction/value-logs.ts";
@@ -66,7 +66,8 @@ async function compactAll(
     runs: inputs,
     dropTombstones,
     time,
-    coders: async () => trainOn(inputs.flat(), { compression, largeValueBytes: 300, time }),
+    coders: async () =>
+      atOnce(learnFrom(inputs.flat(), { compression, largeValueBytes: 300, time })),
     output: files.output(SEGMENT_BYTES),
     valueLogs: logsOf(runs, { runs, valueLogs }),
     maxGarbageShare: 1 / 2,

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Database, type FileSystem, open, repair } from "../../src/index.ts";
@@ -530,6 +531,33 @@ describe("ingest", () => {
     await closing;
     expect((await fileSystem.list("/db")).filter((name) => name.endsWith(".seg"))).toEqual([]);
   });
+
+  test.each(["segments", "logs"])(
+    "ends with the database while it learns from %s",
+    async (kind) => {
+      // It learnt in one go: from one turn of the event loop to the next, in which nothing could end it.
+      const fileSystem = new MemoryFileSystem();
+      const options = { ...OPTIONS, fileSystem, memtableBytes: 2 ** 24 };
+      const source = await openFor<string, string>("/source", options);
+      for (let i = 0; i < 20_000; i++) {
+        const hash = createHash("sha1").update(`${i}`).digest("hex");
+        void source.put(`${hash.slice(0, 8)}/${i}`, `${hash.slice(0, i % 8)} is some text`);
+        if (kind === "segments" && i % 10_000 === 9_999) await source.flush();
+      }
+      await source.sync();
+      const db = await openFor<string, string>("/db", { ...options, compression: "auto" });
+      let progress = 0;
+      const ingest = db.ingest(["/source"], { onProgress: () => progress++ });
+      for (let turns = 0; turns < 50; turns++) await setImmediate();
+      expect(progress).toBe(0);
+      await Promise.all([
+        expect(ingest).rejects.toMatchObject({ code: "MEMKV_CLOSED" }),
+        db.close(),
+      ]);
+      expect(progress).toBe(0);
+      expect((await fileSystem.list("/db")).filter((name) => name.endsWith(".seg"))).toEqual([]);
+    },
+  );
 
   test("that fails at any operation happened or did not, and leaves no file behind", async () => {
     const memory = new MemoryFileSystem();

@@ -4,8 +4,8 @@ import { CoderMemory, type Samples } from "../../src/segment/coder-memory.ts";
 import {
   type CodingOptions,
   codingRates,
+  learnCoders,
   type SegmentCoders,
-  trainCoders,
 } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { atOnce, type Pieces } from "../../src/segment/pieces.ts";
@@ -111,7 +111,7 @@ describe("CoderMemory", () => {
     const after = codersFor(memory, all(sample, 2000), AUTO);
     expect(after === before).toBe(false);
     // As well as if there had been nothing before.
-    const fresh = trainCoders(sample, expected, AUTO);
+    const fresh = atOnce(learnCoders(sample, expected, AUTO));
     expect(codingRates(sample, expected, after)).toEqual(codingRates(sample, expected, fresh));
   });
 
@@ -133,7 +133,7 @@ describe("CoderMemory", () => {
     expect(before.valueEncoding).toBe(encoding);
     const sample = sampleOf(laterMake, 2);
     const after = codersFor(memory, all(sample, 2000), options);
-    const fresh = trainCoders(sample, { keyCount: 2000 }, options);
+    const fresh = atOnce(learnCoders(sample, { keyCount: 2000 }, options));
     expect(after.valueEncoding).toBe(fresh.valueEncoding);
     expect(after.valueEncoding).not.toBe(encoding);
   });

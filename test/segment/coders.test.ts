@@ -4,7 +4,6 @@ import { ByteWriter } from "../../src/bytes/writer.ts";
 import {
   learnCoders,
   type SegmentCoders,
-  trainCoders,
   type ValueCompression,
 } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
@@ -49,7 +48,7 @@ function sampleOf(entries: readonly Entry[]): EntrySample {
 }
 
 function encodingFor(entries: readonly Entry[], compression: ValueCompression = "auto"): number {
-  return trainCoders(sampleOf(entries), { keyCount: entries.length }, { compression })
+  return atOnce(learnCoders(sampleOf(entries), { keyCount: entries.length }, { compression }))
     .valueEncoding;
 }
 

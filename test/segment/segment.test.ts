@@ -6,12 +6,13 @@ import { EntryKind, MAX_KEY_BYTES } from "../../src/entry.ts";
 import { CorruptionError, DatabaseError } from "../../src/errors.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { trainCoders, type ValueCompression } from "../../src/segment/coders.ts";
+import { learnCoders, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { keyHash } from "../../src/segment/filter.ts";
 import { HEADER_BYTES, Section } from "../../src/segment/format.ts";
 import { KeyBatch } from "../../src/segment/key-batch.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
 import {
@@ -635,7 +636,7 @@ describe("the filter of a segment", () => {
 describe("SegmentWriter", () => {
   async function create(fileSystem: MemoryFileSystem): Promise<SegmentWriter> {
     await fileSystem.createDirectory("db");
-    const coders = trainCoders(new EntrySample(), { keyCount: 1 }, { compression: "auto" });
+    const coders = atOnce(learnCoders(new EntrySample(), { keyCount: 1 }, { compression: "auto" }));
     return await SegmentWriter.create({
       fileSystem,
       path: PATH,
@@ -675,7 +676,9 @@ describe("SegmentWriter", () => {
     const cursor = new EntryCursor(entries);
     cursor.seekToFirst();
     sample.takeWindow(cursor, entries.length);
-    const coders = trainCoders(sample, { keyCount: entries.length }, { compression: "auto" });
+    const coders = atOnce(
+      learnCoders(sample, { keyCount: entries.length }, { compression: "auto" }),
+    );
     const writer = await SegmentWriter.create({
       fileSystem,
       path: PATH,

@@ -13,8 +13,9 @@ import {
 } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { BlockCache } from "../../src/segment/block-cache.ts";
-import { trainCoders, UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
+import { learnCoders, UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
+import { atOnce } from "../../src/segment/pieces.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
 import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
@@ -158,7 +159,7 @@ export async function write(
   cursor.seekToFirst();
   sample.takeWindow(cursor, entries.length);
   const compression = options.compression ?? "auto";
-  const coders = trainCoders(sample, { keyCount: entries.length }, { compression });
+  const coders = atOnce(learnCoders(sample, { keyCount: entries.length }, { compression }));
   const filterBitsPerKey = options.filterBitsPerKey ?? 10;
   const writer = await SegmentWriter.create({
     fileSystem,
