@@ -446,23 +446,25 @@ export class Background {
     if (this.isAwaitingQuiet || !jobs.isApart || this.uncoded === undefined) return;
     this.isAwaitingQuiet = true;
     const { signal } = this.cancellation;
-    try {
-      for (let seen = -1; seen !== this.installCount; ) {
-        seen = this.installCount;
-        await this.host.delay(QUIET_MS, signal, false);
-        // What is under way looks again when it ends.
-        if (signal.aborted || this.flushing !== undefined || this.compacting !== undefined) return;
-      }
-    } finally {
-      this.isAwaitingQuiet = false;
+    for (let seen = -1; seen !== this.installCount; ) {
+      seen = this.installCount;
+      await this.host.delay(QUIET_MS, signal, false);
     }
-    if (!guard.isWritable) return;
-    await this.startCompaction(async () => {
-      // The write before it, which looked, may be long ago: a process may have slept since.
-      await guard.confirmLock();
-      const choice = this.uncoded;
-      if (choice !== undefined) await this.compact(choice);
-    });
+    const endTurn = await codingTurn();
+    this.isAwaitingQuiet = false;
+    try {
+      // What is under way looks again when it ends.
+      if (signal.aborted || this.flushing !== undefined || this.compacting !== undefined) return;
+      if (!guard.isWritable) return;
+      await this.startCompaction(async () => {
+        // The write before it, which looked, may be long ago: a process may have slept since.
+        await guard.confirmLock();
+        const choice = this.uncoded;
+        if (choice !== undefined) await this.compact(choice);
+      });
+    } finally {
+      endTurn();
+    }
   }
 
   /** Runs next to each other to code, or undefined where there are none. */
@@ -637,6 +639,24 @@ export class Background {
       throw error;
     }
   }
+}
+
+/** Resolves when the last coding of runs that are uncoded ends of those that have been asked for. */
+let lastCoding: Promise<void> = Promise.resolve();
+
+/**
+ * Resolves when it is a database's turn to code, to what ends the turn. One database of the process
+ * does so at a time: many that are opened together would all begin after a second, each with a thread
+ * and what learning takes.
+ */
+async function codingTurn(): Promise<() => void> {
+  const before = lastCoding;
+  let end = ignore;
+  lastCoding = new Promise((resolve) => {
+    end = resolve;
+  });
+  await before;
+  return end;
 }
 
 /** What the runs have within the bounds: whole segments, without runs that have none. */

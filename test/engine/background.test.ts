@@ -236,6 +236,90 @@ describe("what flushes leave uncoded", () => {
     expect(errors).toEqual(codes);
   });
 
+  test("is coded in one database after the other", async () => {
+    const asked = delays();
+    const held = gate();
+    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
+    onTestFinished(() => compact.mockRestore());
+    const { compact: merge } = WorkerRunner.prototype;
+    compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
+      await held.promise;
+      return merge.apply(this, args);
+    });
+    const open = (): Promise<TextDatabase> =>
+      openFor(temporaryDirectory(), { ...options, background: "worker" });
+    const databases = [await open(), await open(), await open()];
+    const coded: number[] = [];
+    for (const [i, database] of databases.entries()) {
+      database.on("compaction", () => coded.push(i));
+      await fill(database, i);
+    }
+    for (const { end } of asked) end();
+    await until(() => compact.mock.calls.length > 0);
+    await setImmediate();
+    expect(compact.mock.calls.length).toBe(1);
+    await databases[1].close();
+    held.resolve();
+    await until(() => coded.length === 2);
+    expect(coded).toEqual([0, 2]);
+  });
+
+  test("is not coded beside a flush, but after it", async () => {
+    const asked = delays();
+    const database: TextDatabase = await openFor(temporaryDirectory(), {
+      ...options,
+      background: "worker",
+    });
+    await fill(database, 1);
+    const held = gate();
+    const { flush } = WorkerRunner.prototype;
+    const flushing = vi.spyOn(WorkerRunner.prototype, "flush");
+    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
+    onTestFinished(() => flushing.mockRestore());
+    onTestFinished(() => compact.mockRestore());
+    flushing.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
+      await held.promise;
+      return flush.apply(this, args);
+    });
+    const filled = fill(database, 2);
+    await until(() => flushing.mock.calls.length > 0);
+    asked[0].end();
+    await setImmediate();
+    expect(compact.mock.calls.length).toBe(0);
+    held.resolve();
+    await filled;
+    await until(() => asked.length === 2);
+    asked[1].end();
+    await until(() => compact.mock.calls.length > 0);
+    expect(database.stats().background.compaction).toMatchObject({ runCount: 2 });
+  });
+
+  test("is not coded beside a merge", async () => {
+    const asked = delays();
+    const database: TextDatabase = await openFor(temporaryDirectory(), {
+      ...options,
+      background: "worker",
+    });
+    await fill(database, 1);
+    const held = gate();
+    const { compact: merge } = WorkerRunner.prototype;
+    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
+    onTestFinished(() => compact.mockRestore());
+    compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
+      await held.promise;
+      return merge.apply(this, args);
+    });
+    const compacted = database.compact();
+    await until(() => compact.mock.calls.length > 0);
+    asked[0].end();
+    await setImmediate();
+    expect(compact.mock.calls.length).toBe(1);
+    held.resolve();
+    await compacted;
+    expect(compact.mock.calls.length).toBe(1);
+    expect(asked).toHaveLength(1);
+  });
+
   test("is left to merges and compact() where jobs run on the calling thread", async () => {
     const asked = delays();
     const fileSystem = new MemoryFileSystem();
