@@ -456,12 +456,16 @@ export class Background {
       // What is under way looks again when it ends.
       if (signal.aborted || this.flushing !== undefined || this.compacting !== undefined) return;
       if (!guard.isWritable) return;
+      const { isReady } = jobs;
       await this.startCompaction(async () => {
         // The write before it, which looked, may be long ago: a process may have slept since.
         await guard.confirmLock();
         const choice = this.uncoded;
         if (choice !== undefined) await this.compact(choice);
       });
+      // Who does nothing but read has no use for a thread.
+      const isIdle = this.flushing === undefined && this.compacting === undefined;
+      if (!isReady && isIdle) await jobs.close();
     } finally {
       endTurn();
     }

@@ -105,9 +105,11 @@ export interface JobRunner {
   flush(memtable: Memtable, task: FlushTask, control: JobControl): Promise<JobOutput>;
   /** A step of a merge (steps.ts). */
   compact(inputs: StepInputs, task: CompactionTask, control: JobControl): Promise<JobOutput>;
+  /** Whether a job would begin at once; else it takes time, and memory that stays until `close`. */
+  readonly isReady: boolean;
   /** Is told that a memtable has begun to fill: who needs time to be ready for a job takes it now. */
   prepare(): void;
-  /** No job is running, and none follows. */
+  /** No job is running, and none follows soon. */
   close(): Promise<void>;
 }
 
@@ -242,6 +244,7 @@ export function outputOf(
 
 export class InlineRunner implements JobRunner {
   readonly isApart = false;
+  readonly isReady = true;
   private readonly context: JobContext;
 
   constructor(context: JobContext) {

@@ -2,9 +2,10 @@
  * WorkerRunner: runs jobs in a background thread (worker.ts).
  *
  * The thread is started by the first job, or while the first memtable fills, and kept until the
- * database is closed. If it dies, the jobs it had fail, which the background reports and tries again
- * when it is next woken, with a new thread; what they had written is removed first. Nothing is lost:
- * a job's sources stay until its result is installed.
+ * database is closed; one that was started to code what an open found uncoded, until that is done. If
+ * it dies, the jobs it had fail, which the background reports and tries again when it is next woken,
+ * with a new thread; what they had written is removed first. Nothing is lost: a job's sources stay
+ * until its result is installed.
  */
 import { Worker, type WorkerOptions } from "node:worker_threads";
 import { DatabaseError } from "../errors.ts";
@@ -52,6 +53,8 @@ export class WorkerRunner implements JobRunner {
   private readonly pending = new Map<number, PendingJob>();
   private worker: Worker | undefined;
   private nextId = 1;
+  /** Resolves when the thread that was let go last has ended. */
+  private ending: Promise<void> = Promise.resolve();
 
   constructor(context: JobContext, owner: FileOwner) {
     this.context = context;
@@ -74,6 +77,10 @@ export class WorkerRunner implements JobRunner {
     return this.run({ kind: "compact", id, runs, samples, task, control });
   }
 
+  get isReady(): boolean {
+    return this.worker !== undefined;
+  }
+
   prepare(): void {
     const worker = this.worker ?? this.start();
     if (this.pending.size === 0) worker.unref();
@@ -86,13 +93,14 @@ export class WorkerRunner implements JobRunner {
   async close(): Promise<void> {
     const { worker } = this;
     this.worker = undefined;
-    if (worker === undefined) return;
-    const ended = new Promise<void>((resolve) => {
-      worker.once("exit", () => resolve());
-    });
-    worker.ref();
-    worker.postMessage({ kind: "end" } satisfies WorkerRequest);
-    await ended;
+    if (worker !== undefined) {
+      this.ending = new Promise((resolve) => {
+        worker.once("exit", () => resolve());
+      });
+      worker.ref();
+      worker.postMessage({ kind: "end" } satisfies WorkerRequest);
+    }
+    await this.ending;
   }
 
   private run(request: JobRequest): Promise<JobOutput> {

@@ -175,6 +175,18 @@ describe("what flushes leave uncoded", () => {
     asked[1].end();
     expect(await coded).toMatchObject({ reason: "coding", runCount: 1 });
     expect(fileBytes(again)).toBeLessThan(before / 2);
+    // The thread that was started for it is let go, and another for what follows.
+    const { jobs }: Store = Reflect.get(again, "store");
+    await until(() => !jobs.isReady);
+    await fill(again, 2);
+    expect(jobs.isReady).toBe(true);
+    await until(() => asked.length === 3);
+    asked[2].end();
+    await until(() => again.stats().background.compaction !== undefined);
+    await until(() => again.stats().background.compaction === undefined);
+    await setImmediate();
+    expect(jobs.isReady).toBe(true);
+    expect(again.count()).toBe(4000);
   });
 
   test("is not coded before what has become due meanwhile is merged", async () => {
