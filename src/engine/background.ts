@@ -178,6 +178,8 @@ export class Background {
   /** Counts what is installed, to tell whether anything was since. */
   private installCount = 0;
   private isAwaitingQuiet = false;
+  /** Whether there may be work that came while a compaction was under way. */
+  private wasWokenMeanwhile = false;
   /** The stalls that have begun, as they were reported. */
   private readonly stalls = new Map<StallEvent["kind"], StallReason>();
   /** How fast the last flush was: bytes of its memtable, a millisecond. */
@@ -197,7 +199,8 @@ export class Background {
     if (this.cancellation.signal.aborted) return;
     // Both report their failures themselves, once, however many wait for them.
     if (this.sealedCount > 0) this.flushSealed().catch(ignore);
-    this.compactOrCode();
+    if (this.compacting === undefined) this.compactOrCode();
+    else this.wasWokenMeanwhile = true;
     this.reportSlowDown();
   }
 
@@ -502,8 +505,11 @@ export class Background {
     const { compacting } = this;
     compacting
       .then(() => {
-        // What has become due meanwhile. A manual one that waits goes first, and looks when it ends.
-        if (this.manualWaiting === 0) this.compactOrCode();
+        // A manual one that waits goes first, and looks when it ends.
+        if (this.manualWaiting > 0) return;
+        if (this.wasWokenMeanwhile) this.compactOrCode();
+        else this.codeWhenQuiet().catch(ignore);
+        this.wasWokenMeanwhile = false;
       })
       // What failed is not tried again before somebody asks for something.
       .catch(ignore);
