@@ -1,12 +1,21 @@
 /**
  * memkv inside a bundled application, as docs/tuning.md says: the background thread is an entry point
- * of its own, beside the application's. And what such a thread takes of the flags of the process, which
- * from sources it takes all.
+ * of its own, beside the application's. And what such a thread takes of the flags of the process: from
+ * sources it takes all.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -29,12 +38,17 @@ let directory: string;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "memkv-bundle-"));
-  const application = join(directory, "source.js");
-  writeFileSync(application, APPLICATION);
+  writeFileSync(join(directory, "source.js"), APPLICATION);
   writeFileSync(join(directory, "package.json"), '{ "type": "module" }');
+  await bundle("out", []);
+});
+
+/** Bundles the application and the thread, but for some packages. */
+async function bundle(name: string, external: string[]): Promise<void> {
   await build({
-    entryPoints: { app: application, worker: join(SOURCE, "engine/worker.ts") },
-    outdir: join(directory, "out"),
+    entryPoints: { app: join(directory, "source.js"), worker: join(SOURCE, "engine/worker.ts") },
+    outdir: join(directory, name),
+    external,
     bundle: true,
     platform: "node",
     format: "esm",
@@ -44,14 +58,14 @@ beforeAll(async () => {
     },
     logLevel: "error",
   });
-});
+}
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** What the application says, in a process with these flags. */
-function run(flags: readonly string[], nodeOptions = ""): unknown {
+function run(flags: readonly string[], nodeOptions = "", application = "out/app.js"): unknown {
   const data = mkdtempSync(join(directory, "data-"));
-  const output = execFileSync(process.execPath, [...flags, join(directory, "out/app.js"), data], {
+  const output = execFileSync(process.execPath, [...flags, join(directory, application), data], {
     encoding: "utf8",
     env: { ...process.env, NODE_OPTIONS: nodeOptions },
   });
@@ -86,4 +100,26 @@ test("a profile of the process has one of the background thread beside it", () =
   const profiles = join(directory, "profiles");
   expect(run(["--cpu-prof", `--cpu-prof-dir=${profiles}`])).toEqual(ANSWER);
   expect(readdirSync(profiles)).toHaveLength(2);
+});
+
+test("packages that only links lead to are found by the background thread, too", async () => {
+  // It was started without --preserve-symlinks, and died at its first import.
+  await bundle("store", ["xxhash-wasm"]);
+  mkdirSync(join(directory, "app/node_modules"), { recursive: true });
+  const installed = dirname(dirname(createRequire(import.meta.url).resolve("xxhash-wasm")));
+  for (const [target, name] of [
+    [resolve(installed, "."), "app/node_modules/xxhash-wasm"],
+    [join(directory, "store"), "app/linked"],
+  ]) {
+    symlinkSync(target, join(directory, name), "junction");
+  }
+  writeFileSync(join(directory, "app/main.js"), 'import "./linked/app.js";');
+  const flag = "--preserve-symlinks";
+  for (const [flags, nodeOptions] of [
+    [[flag], ""],
+    [[], flag],
+    [[flag, "--preserve-symlinks-main"], ""],
+  ] as const) {
+    expect(run(flags, nodeOptions, "app/main.js")).toEqual(ANSWER);
+  }
 });

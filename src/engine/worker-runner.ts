@@ -193,18 +193,21 @@ function startThread(workerData: WorkerSetup): Worker {
 }
 
 /** Flags that profile a thread. A value of its own goes with the flag before it: `--cpu-prof-dir=DIR`. */
-const PROFILING = /^--(cpu|heap)-prof($|-.*=)/;
+const PROFILING = /^--(cpu|heap)-prof($|-[^"]*=[^"]*$)/;
+/** Has packages found where links lie, not where they lead; of the file that a thread begins with the second has it. */
+const KEEPING_LINKS = ["--preserve-symlinks", "--preserve-symlinks-main"] as const;
 
 /**
- * Of the flags of the process the thread takes none but those that profile it. What the process
- * preloads (`--import`, `--require`, in NODE_OPTIONS too) is for the user's code, runs where nobody
- * expects it, and takes time before the first flush: 90 ms for tsx. Flags of V8 hold for all threads,
- * given or not. Only Yarn's Plug'n'Play preloads what the thread itself is found by.
+ * Of the flags of the process, those in NODE_OPTIONS included, the thread takes those that profile it
+ * and those that its files are found by, no others. What the process preloads (`--import`, `--require`)
+ * is for the user's code, runs where nobody expects it, and takes time before the first flush: 90 ms
+ * for tsx. Flags of V8 hold for all threads, given or not. Yarn's Plug'n'Play is a preload that the
+ * files are found by.
  */
 function threadFlags(): WorkerOptions {
   if (process.versions["pnp"] !== undefined) return {};
-  return {
-    execArgv: process.execArgv.filter((flag) => PROFILING.test(flag)),
-    env: { ...process.env, NODE_OPTIONS: "" },
-  };
+  const given = [...process.execArgv, ...(process.env["NODE_OPTIONS"] ?? "").split(" ")];
+  const execArgv = given.filter((flag) => PROFILING.test(flag));
+  if (given.includes(KEEPING_LINKS[0])) execArgv.push(...KEEPING_LINKS);
+  return { execArgv, env: { ...process.env, NODE_OPTIONS: "" } };
 }
