@@ -107,12 +107,19 @@ describe("writers beside flushes and compactions", () => {
 });
 
 describe("what flushes leave uncoded", () => {
+  interface Delay {
+    readonly milliseconds: number;
+    readonly isAwaited: boolean | undefined;
+    readonly end: () => void;
+  }
+
   /** Delays that are asked for, to be ended by the test. */
-  function delays(): { readonly milliseconds: number; readonly end: () => void }[] {
-    const asked: { readonly milliseconds: number; readonly end: () => void }[] = [];
-    const spy = vi.spyOn(Store.prototype, "delay").mockImplementation((milliseconds, signal) => {
+  function delays(): Delay[] {
+    const asked: Delay[] = [];
+    const spy = vi.spyOn(Store.prototype, "delay");
+    spy.mockImplementation((milliseconds, signal, isAwaited) => {
       const { promise, resolve } = gate();
-      asked.push({ milliseconds, end: resolve });
+      asked.push({ milliseconds, isAwaited, end: resolve });
       signal.addEventListener("abort", resolve);
       return promise;
     });
@@ -137,7 +144,7 @@ describe("what flushes leave uncoded", () => {
     const database: TextDatabase = await openFor(directory, { ...options, background: "worker" });
     const coded = new Promise<CompactionEvent>((resolve) => database.on("compaction", resolve));
     await fill(database, 1);
-    expect(asked).toMatchObject([{ milliseconds: 1000 }]);
+    expect(asked).toMatchObject([{ milliseconds: 1000, isAwaited: false }]);
     await fill(database, 2);
     expect(asked).toHaveLength(1);
     const before = fileBytes(database);
@@ -342,6 +349,50 @@ describe("what flushes leave uncoded", () => {
     expect(fileBytes(database)).toBeLessThan(before / 2);
     expect(asked).toEqual([]);
   });
+});
+
+test.each([
+  ["unless told otherwise", undefined, 1],
+  ["not where nobody awaits it", false, 0],
+])("the process stays alive for a delay, %s", async (_, isAwaited, timers) => {
+  const database = await openText({ fileSystem: new MemoryFileSystem() });
+  const store: Store = Reflect.get(database, "store");
+  const timerCount = (): number =>
+    process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+  const before = timerCount();
+  const controller = new AbortController();
+  const delayed = store.delay(60_000, controller.signal, isAwaited);
+  expect(timerCount() - before).toBe(timers);
+  controller.abort();
+  await delayed;
+});
+
+test("compact() goes on where a merge that became due before it took a step", async () => {
+  const held = gate();
+  const compact = vi.spyOn(WorkerRunner.prototype, "compact");
+  onTestFinished(() => compact.mockRestore());
+  const { compact: merge } = WorkerRunner.prototype;
+  compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
+    await held.promise;
+    return merge.apply(this, args);
+  });
+  const database: TextDatabase = await openFor(temporaryDirectory(), {
+    ...SMALL,
+    background: "worker",
+    maxCompactionBytes: 2 ** 14,
+  });
+  const reasons: string[] = [];
+  database.on("compaction", ({ reason }) => reasons.push(reason));
+  for (let round = 0; round < 4; round++) {
+    for (let i = 0; i < 20; i++) await database.put(`key ${round} ${i}`, noise(1000, i));
+    await database.flush();
+  }
+  await until(() => compact.mock.calls.length > 0);
+  const compacted = database.compact();
+  held.resolve();
+  await compacted;
+  expect(reasons.length).toBeGreaterThan(2);
+  expect(reasons).toEqual(["space", ...reasons.slice(1).fill("manual")]);
 });
 
 describe("a flush that fails", () => {
