@@ -196,6 +196,34 @@ describe("what flushes leave uncoded", () => {
     expect(again.count()).toBe(4000);
   });
 
+  test("is coded to its end after the next open, if a close came between two steps", async () => {
+    const asked = delays();
+    const directory = temporaryDirectory();
+    const small = { ...options, segmentBytes: 2 ** 16, maxCompactionBytes: 2 ** 16 };
+    const database: TextDatabase = await openFor(directory, { ...small, background: "worker" });
+    const urlOf = (i: number): string => `https://example.com/${i}/repository/`.repeat(2);
+    await database.batch(
+      Array.from({ length: 6000 }, (_, i) => ({ type: "put", key: `key ${i}`, value: urlOf(i) })),
+    );
+    await database.flush();
+    const first = new Promise<CompactionEvent>((resolve) => database.on("compaction", resolve));
+    asked[0].end();
+    expect((await first).remainingBytes).toBeGreaterThan(0);
+    await database.close();
+    const again: TextDatabase = await openFor(directory, { ...small, background: "worker" });
+    const before = fileBytes(again);
+    const steps: CompactionEvent[] = [];
+    again.on("compaction", (step) => steps.push(step));
+    await until(() => asked.length === 2);
+    asked[1].end();
+    await until(() => steps.at(-1)?.remainingBytes === 0);
+    expect(steps[0]).toMatchObject({ reason: "coding", runCount: 1 });
+    // What was coded before the close is carried over.
+    expect(steps[0].inputBytes).toBeGreaterThan(steps[0].rewrittenBytes);
+    expect(fileBytes(again)).toBeLessThan(before / 2);
+    expect(again.count()).toBe(6000);
+  });
+
   test("is not coded before what has become due meanwhile is merged", async () => {
     const asked = delays();
     const held = gate();
