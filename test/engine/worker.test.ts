@@ -148,7 +148,9 @@ test("the thread is started once, when an eighth of the first memtable is full",
   const write = (i: number): Promise<void> => database.put(`key ${i}`, value);
   for (let i = 0; i < 50; i++) await write(i);
   expect(prepare).not.toHaveBeenCalled();
-  for (let i = 50; i < 3000; i++) await write(i);
+  for (let i = 50; i < 200; i++) await write(i);
+  expect(prepare).toHaveBeenCalledOnce();
+  for (let i = 200; i < 3000; i++) await write(i);
   await database.flush();
   expect(prepare).toHaveBeenCalledOnce();
   expect(database.get("key 2999")).toBe(value);
