@@ -49,9 +49,12 @@ export function paidBytes(reason: StallReason | undefined, bytes: number): numbe
   return reason === "memtables" ? Math.min(bytes, MAX_PAID_BYTES) : bytes;
 }
 
-/** Whether there are so many runs that their merge cannot wait for flushes. */
+/**
+ * Whether there are so many runs that their merge cannot wait for flushes: so many that writes are slowed
+ * down. Before that a merge that waits gains by it: it takes more runs at once when its turn comes.
+ */
 export function isCompactionUrgent(runCount: number, compactionTrigger: number): boolean {
-  return runCount > maxRunCount(compactionTrigger) / 2;
+  return runCount > maxRunCount(compactionTrigger);
 }
 
 /** Why no memtable may be sealed, so that writes stop once the one being written is full. */

@@ -59,8 +59,8 @@ describe("writes", () => {
     [3, 99, "runs", "memtables"],
   ];
 
-  test("make the merge of many runs urgent, long before they are slowed down", () => {
-    expect([1, 6, 7, 24].map((runs) => isCompactionUrgent(runs, 4))).toEqual([
+  test("make the merge of runs urgent once they are slowed down for these", () => {
+    expect([1, 12, 13, 24].map((runs) => isCompactionUrgent(runs, 4))).toEqual([
       ...[false, false, true, true],
     ]);
   });
