@@ -36,6 +36,12 @@ async function open(
   return { database, stalls };
 }
 
+/** Resolves when a file is created: the segment of a compaction that has learnt how to code it. */
+async function createdAnother(fileSystem: FaultFileSystem): Promise<void> {
+  const before = fileSystem.operationCount("create");
+  await until(() => fileSystem.operationCount("create") > before);
+}
+
 async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await setImmediate();
 }
@@ -182,6 +188,7 @@ describe("writes", () => {
     for (let i = 0; i < 2 * maxRunCount(2); i++) {
       await database.put(`key ${i}`, "value");
       await database.flush();
+      if (i === 1) await createdAnother(fileSystem);
       if (i < maxRunCount(2)) expect(stalls).toEqual([]);
     }
     expect(runs()).toBe(2 * maxRunCount(2));
@@ -218,6 +225,7 @@ describe("writes", () => {
     for (let i = 0; i < 2 * maxRunCount(2); i++) {
       await database.put(`key ${i}`, "value");
       await database.flush();
+      if (i === 1) await createdAnother(fileSystem);
     }
     await database.put("one more", "value");
     const fail = { kind: "fail", code: "ENOSPC" } as const;

@@ -115,7 +115,6 @@ const TASK = {
   boundaries: { keys: [], minBytes: 0 },
   time: BEFORE_EXPIRY,
   dropTombstones: true,
-  recodeQuick: false,
   valueLogs: [],
   maxGarbageShare: 1,
 };
