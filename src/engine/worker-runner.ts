@@ -194,7 +194,10 @@ function startThread(workerData: WorkerSetup): Worker {
 
 /** Flags that profile a thread. A value of its own goes with the flag before it: `--cpu-prof-dir=DIR`. */
 const PROFILING = /^--(cpu|heap)-prof($|-[^"]*=[^"]*$)/;
-/** Has packages found where links lie, not where they lead; of the file that a thread begins with the second has it. */
+/**
+ * They have packages found where links lie, not where these lead; the second, those of the file that
+ * a thread begins with.
+ */
 const KEEPING_LINKS = ["--preserve-symlinks", "--preserve-symlinks-main"] as const;
 
 /**

@@ -60,7 +60,7 @@ const RATE_BYTES = 64 << 10;
  * also chosen where they leave less than SHORT_PART. Where values are long, it is 5 times faster;
  * they are parsed greedily, since the shortest parse takes 50 us for 1 KB.
  */
-export const LONG_MEAN_BYTES = 256;
+const LONG_MEAN_BYTES = 256;
 const SHORT_FACTOR = 1.5;
 const SHORT_PART = 0.3;
 const LONG_FACTOR = 1.1;

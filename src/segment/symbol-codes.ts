@@ -39,6 +39,13 @@ export interface SymbolList {
   readonly lengths: Uint8Array;
 }
 
+/** All single bytes, in their order. */
+export function singleBytes(): SymbolList {
+  const bytes = new Uint8Array(MIN_SYMBOLS * MAX_SYMBOL_BYTES);
+  for (let byte = 0; byte < MIN_SYMBOLS; byte++) bytes[byte * MAX_SYMBOL_BYTES] = byte;
+  return { count: MIN_SYMBOLS, bytes, lengths: new Uint8Array(MIN_SYMBOLS).fill(1) };
+}
+
 /** Writes a token at `pos` and returns the position after it. */
 export function writeToken(target: Uint8Array, pos: number, offset: number, tail: number): number {
   target[pos++] = KEY_TOKEN;

@@ -2,9 +2,10 @@
  * SymbolTables: the symbol tables that a database uses, each of them once.
  *
  * Segments are often coded by the same table, since flushes all have the same one and what was
- * learnt for one merge serves those after it. So a table that is read is compared with those in use, by all of its stored bytes,
- * and who has the same bytes gets the same table: that saves a third of a megabyte and the time to
- * unpack it. And who writes a segment sees at once that the codes of another are its own.
+ * learnt for one merge serves those after it. So a table that is read is compared with those in use,
+ * by all of its stored bytes, and who has the same bytes gets the same table: that saves a third of a
+ * megabyte and the time to unpack it. And who writes a segment sees at once that the codes of another
+ * are its own.
  *
  * A table is here as long as somebody uses it, with a copy of its stored bytes.
  */

@@ -24,6 +24,7 @@ import {
   MIN_SYMBOLS,
   ONE_BYTE_CODES,
   type SymbolList,
+  singleBytes,
 } from "./symbol-codes.ts";
 import type { Parse } from "./symbol-encoder.ts";
 import {
@@ -444,12 +445,6 @@ class CandidateSet {
 /** What a symbol saves, in half bytes: a code takes about 1.5 bytes. */
 function gainOf(count: number, length: number): number {
   return count * (2 * length - 3);
-}
-
-function singleBytes(): SymbolList {
-  const bytes = new Uint8Array(MIN_SYMBOLS * MAX_SYMBOL_BYTES);
-  for (let byte = 0; byte < MIN_SYMBOLS; byte++) bytes[byte * MAX_SYMBOL_BYTES] = byte;
-  return { count: MIN_SYMBOLS, bytes, lengths: new Uint8Array(MIN_SYMBOLS).fill(1) };
 }
 
 /** Marks the symbols with the highest counts, as many as there are one-byte codes. */

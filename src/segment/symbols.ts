@@ -39,6 +39,7 @@ import {
   MIN_SYMBOLS,
   ONE_BYTE_CODES,
   type SymbolList,
+  singleBytes,
 } from "./symbol-codes.ts";
 import { type Parse, SymbolEncoder } from "./symbol-encoder.ts";
 
@@ -488,10 +489,7 @@ function writeLongerSymbols(
 
 /** The table of nothing but single bytes, where the code of a byte is its number. */
 export function singleByteTable(): SymbolTable {
-  const bytes = new Uint8Array(MIN_SYMBOLS * MAX_SYMBOL_BYTES);
-  for (let byte = 0; byte < MIN_SYMBOLS; byte++) bytes[byte * MAX_SYMBOL_BYTES] = byte;
-  const lengths = new Uint8Array(MIN_SYMBOLS).fill(1);
-  return new SymbolTable({ count: MIN_SYMBOLS, bytes, lengths }, "bytes");
+  return new SymbolTable(singleBytes(), "bytes");
 }
 
 /** Symbols that one call reads: V8 compiles what is called again and again sooner than a long loop. */
