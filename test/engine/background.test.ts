@@ -52,6 +52,19 @@ async function segmentsIn(fileSystem: FileSystem): Promise<string[]> {
   return withoutLock(await fileSystem.list("store")).filter((name) => name.endsWith(".seg"));
 }
 
+/** Holds back the next compaction in a worker until `held` is resolved; `compact` sees all of them. */
+function holdCompaction() {
+  const held = gate();
+  const { compact: merge } = WorkerRunner.prototype;
+  const compact = vi.spyOn(WorkerRunner.prototype, "compact");
+  onTestFinished(() => compact.mockRestore());
+  compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
+    await held.promise;
+    return merge.apply(this, args);
+  });
+  return { held, compact };
+}
+
 async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isTrue())) await setImmediate();
 }
@@ -226,14 +239,7 @@ describe("what flushes leave uncoded", () => {
 
   test("is not coded before what has become due meanwhile is merged", async () => {
     const asked = delays();
-    const held = gate();
-    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
-    onTestFinished(() => compact.mockRestore());
-    const { compact: merge } = WorkerRunner.prototype;
-    compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
-      await held.promise;
-      return merge.apply(this, args);
-    });
+    const { held, compact } = holdCompaction();
     // Each step of a merge takes one run's keys.
     const database: TextDatabase = await openFor(temporaryDirectory(), {
       ...options,
@@ -285,14 +291,7 @@ describe("what flushes leave uncoded", () => {
 
   test("is coded in one database after the other", async () => {
     const asked = delays();
-    const held = gate();
-    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
-    onTestFinished(() => compact.mockRestore());
-    const { compact: merge } = WorkerRunner.prototype;
-    compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
-      await held.promise;
-      return merge.apply(this, args);
-    });
+    const { held, compact } = holdCompaction();
     const open = (): Promise<TextDatabase> =>
       openFor(temporaryDirectory(), { ...options, background: "worker" });
     const databases = [await open(), await open(), await open()];
@@ -348,14 +347,7 @@ describe("what flushes leave uncoded", () => {
       background: "worker",
     });
     await fill(database, 1);
-    const held = gate();
-    const { compact: merge } = WorkerRunner.prototype;
-    const compact = vi.spyOn(WorkerRunner.prototype, "compact");
-    onTestFinished(() => compact.mockRestore());
-    compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
-      await held.promise;
-      return merge.apply(this, args);
-    });
+    const { held, compact } = holdCompaction();
     const compacted = database.compact();
     await until(() => compact.mock.calls.length > 0);
     asked[0].end();
@@ -396,14 +388,7 @@ test.each([
 });
 
 test("compact() goes on where a merge that became due before it took a step", async () => {
-  const held = gate();
-  const compact = vi.spyOn(WorkerRunner.prototype, "compact");
-  onTestFinished(() => compact.mockRestore());
-  const { compact: merge } = WorkerRunner.prototype;
-  compact.mockImplementationOnce(async function (this: WorkerRunner, ...args) {
-    await held.promise;
-    return merge.apply(this, args);
-  });
+  const { held, compact } = holdCompaction();
   const database: TextDatabase = await openFor(temporaryDirectory(), {
     ...SMALL,
     background: "worker",
