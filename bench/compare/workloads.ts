@@ -493,6 +493,7 @@ function openWorkload(name: string, row: string, start: Start, atMost: number): 
     rows: [{ name: row, unit: "ms", bar: { atMost } }],
     async run(context) {
       const { keys, values } = context.pairs;
+      collectGarbage();
       const before = performance.now();
       const store = await context.open();
       const value = store.get(keys[0]);
