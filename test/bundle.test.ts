@@ -102,6 +102,16 @@ test("a profile of the process has one of the background thread beside it", () =
   expect(readdirSync(profiles)).toHaveLength(2);
 });
 
+test("a profile of the process that is given a name is not written over by the thread's", () => {
+  const profiles = join(directory, "named");
+  const name = "main.cpuprofile";
+  expect(run(["--cpu-prof", `--cpu-prof-dir=${profiles}`, `--cpu-prof-name=${name}`])).toEqual(
+    ANSWER,
+  );
+  expect(readdirSync(profiles)).toHaveLength(2);
+  expect(readFileSync(join(profiles, name), "utf8")).toContain("app.js");
+});
+
 test("packages that only links lead to are found by the background thread, too", async () => {
   // It was started without --preserve-symlinks, and died at its first import.
   await bundle("store", ["xxhash-wasm"]);

@@ -192,8 +192,11 @@ function startThread(workerData: WorkerSetup): Worker {
   );
 }
 
-/** Flags that profile a thread. A value of its own goes with the flag before it: `--cpu-prof-dir=DIR`. */
-const PROFILING = /^--(cpu|heap)-prof($|-[^"]*=[^"]*$)/;
+/**
+ * Flags that profile a thread. A value of its own goes with the flag before it: `--cpu-prof-dir=DIR`.
+ * The name of a profile is the process's: two threads would write the same file.
+ */
+const PROFILING = /^--(cpu|heap)-prof($|-(?!name=)[^"]*=[^"]*$)/;
 /**
  * They have packages found where links lie, not where these lead; the second, those of the file that
  * a thread begins with.
