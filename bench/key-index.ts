@@ -17,20 +17,20 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadChecksum } from "../src/bytes/checksum.ts";
+import { BlockCache } from "../src/cache/block-cache.ts";
 import { ValueView } from "../src/cursor/value-view.ts";
 import { EntryKind } from "../src/entry.ts";
 import { NodeFileSystem } from "../src/io/node.ts";
-import { BlockCache } from "../src/segment/block-cache.ts";
+import { atOnce } from "../src/pieces.ts";
 import { Filter, FilterBuilder, keyHash } from "../src/segment/filter.ts";
 import { KeyBatch } from "../src/segment/key-batch.ts";
 import { KeyBuffer } from "../src/segment/key-buffer.ts";
 import { KeyIndex, KeyIndexBuilder } from "../src/segment/keys.ts";
-import { atOnce } from "../src/segment/pieces.ts";
 import { Segment } from "../src/segment/reader.ts";
-import { learnSymbols, SymbolSampler, symbolCountFor } from "../src/segment/symbol-training.ts";
-import type { SymbolTable } from "../src/segment/symbols.ts";
 import { BlockEncoding } from "../src/segment/value-block.ts";
 import { DEFAULT_FILTER_BITS_PER_KEY, SegmentWriter } from "../src/segment/writer.ts";
+import type { SymbolTable } from "../src/symbols/table.ts";
+import { learnSymbols, SymbolSampler, symbolCountFor } from "../src/symbols/training.ts";
 import {
   cpuMicros,
   type DataSet,

@@ -49,7 +49,7 @@ const packageManifest = JSON.parse(readFileSync(join(root, "package.json"), "utf
   exports: Record<string, string | { default: string }>;
   bin: Record<string, string>;
 };
-const WORKER = join(dist, "engine/worker.js");
+const WORKER = join(dist, "jobs/worker.js");
 const entryPoints = [
   ...Object.values(packageManifest.exports).flatMap((entry) =>
     typeof entry === "string" ? [] : [entry.default],

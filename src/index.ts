@@ -1,6 +1,11 @@
 /**
  * Everything a user of `memkv` may import. Exports only.
  */
+
+export type { KeyEncoding, KeyEncodingOption } from "./encoding/key-codec.ts";
+export type { OrderedKey } from "./encoding/ordered-keys.ts";
+export type { IterationRange, KeyRange } from "./encoding/range.ts";
+export type { ValueEncoding, ValueEncodingOption } from "./encoding/value-codec.ts";
 export type { CompactionEvent, FlushEvent, StallEvent } from "./engine/background.ts";
 export type { CheckpointProgress, CheckpointReport } from "./engine/checkpoint.ts";
 export {
@@ -13,7 +18,6 @@ export {
 } from "./engine/database.ts";
 export type { IngestReport } from "./engine/ingest.ts";
 export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";
-export type { KeyEncoding, KeyEncodingOption } from "./engine/key-codec.ts";
 export type {
   AttachOptions,
   Durability,
@@ -30,17 +34,12 @@ export type {
   TtlOption,
   WriteOptions,
 } from "./engine/options.ts";
-export type { OrderedKey } from "./engine/ordered-keys.ts";
 export type { PinKind, PinStats, WarningEvent } from "./engine/pins.ts";
-export type { IterationRange, KeyRange } from "./engine/range.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
-export { type RepairOptions, type RepairProgress, repair } from "./engine/repair.ts";
-export type { IgnoredFile, RepairLoss, RepairReport } from "./engine/repair-report.ts";
 export { attach, type SharedSnapshot } from "./engine/shared-snapshot.ts";
 export { Snapshot } from "./engine/snapshot.ts";
 export type { DatabaseStats, RunStats } from "./engine/stats.ts";
 export type { Transaction } from "./engine/transaction.ts";
-export type { ValueEncoding, ValueEncodingOption } from "./engine/value-codec.ts";
 export type { VerifyProgress, VerifyReport } from "./engine/verify.ts";
 export {
   ClosedError,
@@ -55,6 +54,8 @@ export {
   UnsupportedVersionError,
 } from "./errors.ts";
 export type { DirectoryLock, File, FileSystem, OpenMode } from "./io/file-system.ts";
+export { type RepairOptions, type RepairProgress, repair } from "./repair/repair.ts";
+export type { IgnoredFile, RepairLoss, RepairReport } from "./repair/report.ts";
 export type { Automaton } from "./search/automaton.ts";
 export { fuzzy } from "./search/fuzzy.ts";
 export { glob } from "./search/glob.ts";

@@ -20,23 +20,40 @@ const LAYERS: Record<string, readonly string[]> = {
   io: ["."],
   // 2: data structures over bytes: no files, no promises
   cursor: [".", "bytes"],
+  encoding: [".", "bytes", "cursor"],
   search: [".", "bytes", "cursor/cursor.ts"],
   art: [".", "bytes", "cursor/cursor.ts"],
   fst: [".", "bytes", "cursor/cursor.ts", "search/automaton.ts"],
   "fst/index.ts": [".", "fst", "search"],
+  symbols: [".", "bytes"],
+  cache: [".", "bytes"],
   // 3: the three kinds of file
-  wal: [".", "bytes", "io", "cursor", "search", "art", "fst"],
-  segment: [".", "bytes", "io", "cursor", "search", "art", "fst"],
-  manifest: [".", "bytes", "io", "cursor", "search", "art", "fst", "wal"],
-  // 4: which runs to merge, and the merge
-  compaction: [".", "bytes", "io", "cursor", "search", "art", "fst", "wal", "segment", "manifest"],
-  // 5: the database
-  engine: [
-    ...[".", "bytes", "io", "cursor", "search", "art", "fst", "wal", "segment", "manifest"],
-    "compaction",
+  wal: [".", "bytes", "io", "cursor"],
+  segment: [".", "bytes", "io", "cursor", "symbols", "cache"],
+  manifest: [".", "bytes", "io", "wal"],
+  // 4: the newest writes; which runs to merge, and the merge
+  memtable: [
+    ...[".", "bytes", "cursor", "art"],
+    ...["encoding/range.ts", "segment/filter.ts", "wal/batch.ts"],
   ],
-  // 6: the surfaces users touch
-  "index.ts": [".", "engine", "io", "search", "segment/coders.ts"],
+  compaction: [".", "bytes", "io", "cursor", "segment", "manifest"],
+  // 5: flush and compaction, on whichever thread
+  jobs: [
+    ...[".", "bytes", "io", "cursor", "symbols", "cache", "segment", "manifest"],
+    ...["memtable", "compaction"],
+  ],
+  // 6: the database
+  engine: [
+    ...[".", "bytes", "io", "cursor", "encoding", "search", "symbols", "cache"],
+    ...["wal", "segment", "manifest", "memtable", "compaction", "jobs"],
+  ],
+  // 7: a new database out of a damaged one
+  repair: [
+    ...[".", "bytes", "io", "cursor", "encoding", "cache", "wal", "segment", "manifest"],
+    "engine",
+  ],
+  // 8: the surfaces users touch
+  "index.ts": [".", "engine", "encoding", "io", "repair", "search", "segment/coders.ts"],
   level: [".", "index.ts"],
   cli: [".", "index.ts", "fst/index.ts", "wal", "segment", "manifest", "testing/random.ts"],
   testing: [".", "index.ts", "io"],
@@ -44,7 +61,7 @@ const LAYERS: Record<string, readonly string[]> = {
 
 /** Where each package may be imported: one file, or one folder. */
 const PACKAGES: Record<string, string> = {
-  msgpackr: "engine/value-codec.ts",
+  msgpackr: "encoding/value-codec.ts",
   "proper-lockfile": "io/lock.ts",
   "xxhash-wasm": "bytes/checksum.ts",
   "abstract-level": "level",
@@ -61,10 +78,10 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:fs/promises": ["io/node.ts", "io/lock.ts", "cli"],
   "node:path": ["io/node.ts", "io/lock.ts", "cli"],
   "node:os": ["io/node.ts", "io/lock.ts", "cli"],
-  "node:buffer": ["cli", "engine/key-codec.ts"],
+  "node:buffer": ["cli", "encoding/key-codec.ts"],
   "node:util": ["io/node.ts", "io/lock.ts", "cli"],
   // For yielding the thread; the timers among it are caught below.
-  "node:timers/promises": ["segment", "compaction", "engine", "level"],
+  "node:timers/promises": ["segment", "jobs", "engine", "level"],
   "node:stream": ["cli"],
   "node:stream/promises": ["cli"],
   "node:readline": ["cli"],
@@ -76,7 +93,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:url": ["cli/import.ts"],
   "node:async_hooks": ["engine/transaction.ts"],
   "node:diagnostics_channel": ["engine/diagnostics.ts"],
-  "node:worker_threads": ["compaction/worker.ts", "engine"],
+  "node:worker_threads": ["jobs/worker.ts", "jobs/worker-runner.ts"],
 };
 
 /**
@@ -285,7 +302,7 @@ const PLANTED: readonly (readonly [string, string, string, string])[] = [
     "a dependency outside its file",
     "engine/bad.ts",
     'import { Packr } from "msgpackr/pack";',
-    "only engine/value-codec.ts may import msgpackr",
+    "only encoding/value-codec.ts may import msgpackr",
   ],
   [
     "an undeclared dependency",

@@ -46,7 +46,7 @@ beforeAll(async () => {
 /** Bundles the application and the thread, but for some packages. */
 async function bundle(name: string, external: string[]): Promise<void> {
   await build({
-    entryPoints: { app: join(directory, "source.js"), worker: join(SOURCE, "engine/worker.ts") },
+    entryPoints: { app: join(directory, "source.js"), worker: join(SOURCE, "jobs/worker.ts") },
     outdir: join(directory, name),
     external,
     bundle: true,

@@ -28,7 +28,12 @@ import {
   MAX_GARBAGE_SHARE,
   MAX_GARBAGE_SHARE_MANUAL,
 } from "../compaction/value-logs.ts";
+import { type Bounds, isEmptyRange, overlaps } from "../encoding/range.ts";
 import { ClosedError } from "../errors.ts";
+import { JobControl } from "../jobs/job-control.ts";
+import type { JobOutput, JobRunner } from "../jobs/jobs.ts";
+import { Merge } from "../jobs/merge.ts";
+import { boundariesOf, filesOf, flushBoundaries, samplesOf } from "../jobs/step-inputs.ts";
 import {
   type Run,
   type SegmentMeta,
@@ -37,6 +42,7 @@ import {
   type ValueLogMeta,
   versionOf,
 } from "../manifest/version.ts";
+import type { Memtable } from "../memtable/memtable.ts";
 import {
   isCompactionUrgent,
   paidBytes,
@@ -45,13 +51,7 @@ import {
   slowReason,
   stopReason,
 } from "./back-pressure.ts";
-import { JobControl } from "./job-control.ts";
-import type { JobOutput, JobRunner } from "./jobs.ts";
-import type { Memtable } from "./memtable.ts";
-import { Merge } from "./merge.ts";
-import { type Bounds, isEmptyRange, overlaps } from "./range.ts";
 import type { Sources } from "./sources.ts";
-import { boundariesOf, filesOf, flushBoundaries, samplesOf } from "./step-inputs.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
 import type { WriteGuard } from "./write-guard.ts";
 

@@ -14,8 +14,8 @@
  */
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { type DirectoryLock, type File, type FileSystem, joinPath } from "../io/file-system.ts";
+import { walFileName } from "../manifest/files.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
-import { walFileName } from "./files.ts";
 import { foundDatabase, namesIn, strangersIn } from "./recovery.ts";
 import type { Store } from "./store.ts";
 

@@ -2,22 +2,23 @@
  * The encodings of keys and values together: what a user may name, which types follow from it, and
  * the codecs that the engine reads and writes with.
  */
-import { InvalidArgumentError } from "../errors.ts";
+
 import {
   createKeyCodec,
   describe,
   type KeyCodec,
   type KeyEncoding,
   type KeyEncodingOption,
-} from "./key-codec.ts";
-import { resolveOptions } from "./options.ts";
-import { type OrderedKey, OrderedKeyCodec } from "./ordered-keys.ts";
+} from "../encoding/key-codec.ts";
+import { type OrderedKey, OrderedKeyCodec } from "../encoding/ordered-keys.ts";
 import {
   createValueCodec,
   type ValueCodec,
   type ValueEncoding,
   type ValueEncodingOption,
-} from "./value-codec.ts";
+} from "../encoding/value-codec.ts";
+import { InvalidArgumentError } from "../errors.ts";
+import { resolveOptions } from "./options.ts";
 
 /** The encodings of a database. */
 export interface Codecs<K, V> {

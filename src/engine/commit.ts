@@ -22,7 +22,7 @@
 import { setImmediate } from "node:timers/promises";
 import { assert } from "../assert.ts";
 import { type DatabaseError, InvalidArgumentError } from "../errors.ts";
-import { RecordBuilder, type RecordMark } from "./batch.ts";
+import { RecordBuilder, type RecordMark } from "../wal/batch.ts";
 import { type Condition, ConditionalWrite, decide } from "./group-writes.ts";
 import { toUserError } from "./io-error.ts";
 import type { Durability } from "./options.ts";

@@ -7,12 +7,15 @@
 import { EventEmitter } from "node:events";
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import { ValueView } from "../cursor/value-view.ts";
+import { describe, type KeyEncodingOption } from "../encoding/key-codec.ts";
+import { type KeyRange, toBounds, toDeletedSpan } from "../encoding/range.ts";
+import type { ValueEncodingOption } from "../encoding/value-codec.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import { keyHash } from "../segment/filter.ts";
+import type { RecordBuilder } from "../wal/batch.ts";
 import type { CompactionEvent, FlushEvent, StallEvent } from "./background.ts";
-import type { RecordBuilder } from "./batch.ts";
 import { type CheckpointProgress, type CheckpointReport, checkpointStore } from "./checkpoint.ts";
 import { type Codecs, createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import { publish } from "./diagnostics.ts";
@@ -20,7 +23,6 @@ import { type Condition, toMapKey } from "./group-writes.ts";
 import { type IngestReport, ingestInto } from "./ingest.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Pin } from "./iteration.ts";
-import { describe, type KeyEncodingOption } from "./key-codec.ts";
 import { openStore } from "./open-store.ts";
 import {
   checkIngest,
@@ -42,7 +44,6 @@ import {
   type WriteOptions,
 } from "./options.ts";
 import type { PinKind, WarningEvent } from "./pins.ts";
-import { type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import { Found, findValue, hasKey } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
@@ -51,7 +52,6 @@ import { Snapshot } from "./snapshot.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
 import type { Store } from "./store.ts";
 import { runTransaction, Transaction } from "./transaction.ts";
-import type { ValueEncodingOption } from "./value-codec.ts";
 import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts";
 
 /** One operation of a batch. */

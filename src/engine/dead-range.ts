@@ -20,7 +20,7 @@
 import { compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { EntryKind } from "../entry.ts";
-import type { OperationTarget } from "./batch.ts";
+import type { OperationTarget } from "../wal/batch.ts";
 
 export class DeadRange implements OperationTarget {
   /** Whether there is a stretch. */

@@ -13,10 +13,10 @@
  */
 import type { Cursor } from "../cursor/cursor.ts";
 import { EntryRun } from "../cursor/entry-run.ts";
+import { decodeUtf8, type KeyCodec } from "../encoding/key-codec.ts";
+import type { Bound } from "../encoding/range.ts";
+import type { ValueCodec } from "../encoding/value-codec.ts";
 import type { Codecs } from "./codecs.ts";
-import { decodeUtf8, type KeyCodec } from "./key-codec.ts";
-import type { Bound } from "./range.ts";
-import type { ValueCodec } from "./value-codec.ts";
 
 /** Most entries of a batch. */
 const MAX_BATCH_ENTRIES = 32;

@@ -10,9 +10,9 @@
  */
 import { compareBytes } from "../bytes/compare.ts";
 import { contains, type Span } from "../cursor/spans.ts";
+import { type Bounds, overlaps } from "../encoding/range.ts";
 import { EntryKind } from "../entry.ts";
-import type { OperationTarget, RecordBuilder, RecordMark } from "./batch.ts";
-import { type Bounds, overlaps } from "./range.ts";
+import type { OperationTarget, RecordBuilder, RecordMark } from "../wal/batch.ts";
 
 /** Whether a write happens, by what is committed and what stands before it in its group. */
 export type Condition = (earlier: GroupWrites) => boolean;

@@ -2,18 +2,19 @@
  * What `ingest` reads: a database, or a segment file of one, in parts that follow each other in key
  * order. Nothing is locked, and nothing is changed.
  */
+
+import { BlockCache } from "../cache/block-cache.ts";
 import { learnFrom, sampleOf, type TrainingOptions } from "../compaction/run.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import type { FileIdentity } from "../entry.ts";
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { directoryOf, joinPath } from "../io/file-system.ts";
-import { BlockCache } from "../segment/block-cache.ts";
+import { valueLogFileName } from "../manifest/files.ts";
+import type { Pieces } from "../pieces.ts";
 import { learnCoders, type SegmentCoders } from "../segment/coders.ts";
 import { HEADER_BYTES, identityOf, readWhole } from "../segment/format.ts";
-import type { Pieces } from "../segment/pieces.ts";
 import { Segment } from "../segment/reader.ts";
 import { ValueLog, type ValueLogSource } from "../segment/value-log.ts";
-import { valueLogFileName } from "./files.ts";
 import { openStore } from "./open-store.ts";
 import { cursorOver } from "./reads.ts";
 import { NO_EVENTS, type Store } from "./store.ts";

@@ -18,6 +18,16 @@
  */
 import { compareRanges } from "../bytes/compare.ts";
 import type { Cursor } from "../cursor/cursor.ts";
+import { describe } from "../encoding/key-codec.ts";
+import {
+  type Bounds,
+  type Iteration,
+  isEmptyRange,
+  isWithinLower,
+  isWithinUpper,
+  seekToLower,
+  seekToUpper,
+} from "../encoding/range.ts";
 import { EntryKind } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
@@ -32,16 +42,6 @@ import {
   takeBatch,
 } from "./entry-batch.ts";
 import { toUserError } from "./io-error.ts";
-import { describe } from "./key-codec.ts";
-import {
-  type Bounds,
-  type Iteration,
-  isEmptyRange,
-  isWithinLower,
-  isWithinUpper,
-  seekToLower,
-  seekToUpper,
-} from "./range.ts";
 import { cursorOver } from "./reads.ts";
 import type { ReadSources } from "./sources.ts";
 

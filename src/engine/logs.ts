@@ -20,9 +20,9 @@
  */
 import { assert } from "../assert.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
+import type { FileNumbers } from "../manifest/file-numbers.ts";
+import { walFileName } from "../manifest/files.ts";
 import { WalWriter, type WalWriterOptions } from "../wal/writer.ts";
-import type { FileNumbers } from "./file-numbers.ts";
-import { walFileName } from "./files.ts";
 import type { WriteGuard } from "./write-guard.ts";
 
 /** A log, and where its records end. */

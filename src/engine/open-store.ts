@@ -11,13 +11,13 @@
  */
 import { randomBytes } from "node:crypto";
 import { loadChecksum } from "../bytes/checksum.ts";
+import { BlockCache } from "../cache/block-cache.ts";
 import { CorruptionError, DatabaseError, ReadOnlyError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
+import { FileNumbers } from "../manifest/file-numbers.ts";
 import { hasManifest } from "../manifest/manifest.ts";
-import { BlockCache } from "../segment/block-cache.ts";
-import { SymbolTables } from "../segment/symbol-tables.ts";
+import { SymbolTables } from "../symbols/tables.ts";
 import { checkEncoding } from "./codecs.ts";
-import { FileNumbers } from "./file-numbers.ts";
 import { findManifest, notFound, recover } from "./recovery.ts";
 import { reportLeftover, Store, type StoreEvents, type StoreOptions } from "./store.ts";
 import { VersionStore } from "./versions.ts";

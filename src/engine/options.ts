@@ -3,14 +3,14 @@
  */
 import { setTimeout } from "node:timers/promises";
 import { STEP_SEGMENTS } from "../compaction/steps.ts";
+import { describe, type KeyEncodingOption } from "../encoding/key-codec.ts";
+import { VALUE_ENCODINGS, type ValueEncodingOption } from "../encoding/value-codec.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
 import { MAX_ENCODING_NAME_BYTES } from "../manifest/format.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import { VALUE_LIMIT_BYTES } from "../segment/value-block.ts";
 import type { RecoveryMode as LogRecoveryMode } from "../wal/reader.ts";
-import { describe, type KeyEncodingOption } from "./key-codec.ts";
-import { VALUE_ENCODINGS, type ValueEncodingOption } from "./value-codec.ts";
 
 /**
  * When a write's promise resolves.

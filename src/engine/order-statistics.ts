@@ -38,11 +38,11 @@ import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import { firstPartEndingAt } from "../cursor/concat.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { eachSpan, endsAfter, Mask, type Span, type Spans, unionOf } from "../cursor/spans.ts";
+import { type Bounds, isEmptyRange } from "../encoding/range.ts";
 import { ALWAYS, EntryKind, type Period } from "../entry.ts";
 import { isWithin } from "../segment/expiries.ts";
 import { KeyBuffer } from "../segment/key-buffer.ts";
 import type { Segment } from "../segment/reader.ts";
-import { type Bounds, isEmptyRange } from "./range.ts";
 import { hasKey, mergedCursor, type Runs } from "./reads.ts";
 import { type OpenVersion, type ReadSources, segmentFor } from "./sources.ts";
 

@@ -11,9 +11,10 @@
  * microtask after the pin was taken, for those still held then; one that is let go at once is taken
  * off the end of those that wait for it.
  */
+
+import type { Memtable } from "../memtable/memtable.ts";
 import type { DeadRange } from "./dead-range.ts";
 import type { Pin } from "./iteration.ts";
-import type { Memtable } from "./memtable.ts";
 import type { ReadSources, Sources } from "./sources.ts";
 
 /** Who holds on to a moment. */

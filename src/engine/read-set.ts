@@ -6,9 +6,10 @@
  * all of its range once it found the end. A range that was read includes the keys that were not
  * there, so that a key which appears in it is a conflict too (no phantoms).
  */
+
+import type { Bounds } from "../encoding/range.ts";
+import type { Memtable } from "../memtable/memtable.ts";
 import { fromMapKey, type GroupWrites, toMapKey } from "./group-writes.ts";
-import type { Memtable } from "./memtable.ts";
-import type { Bounds } from "./range.ts";
 
 /** What was read of a range so far; undefined for nothing. */
 export type Observation = () => Bounds | undefined;

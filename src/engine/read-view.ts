@@ -5,13 +5,14 @@
  * when reading ends, is all that differs, and is what the two abstract members say.
  */
 import { ValueView } from "../cursor/value-view.ts";
+import { describe } from "../encoding/key-codec.ts";
+import { type IterationRange, type KeyRange, toBounds, toIteration } from "../encoding/range.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { Codecs } from "./codecs.ts";
 import { toUserError } from "./io-error.ts";
 import { EntryIterable, type Pin, type Projection } from "./iteration.ts";
-import { describe } from "./key-codec.ts";
 import { resolveRandom, type SampleOptions } from "./options.ts";
 import {
   countWithin,
@@ -22,7 +23,6 @@ import {
   type TimedOrder,
 } from "./order-statistics.ts";
 import type { PinKind } from "./pins.ts";
-import { type IterationRange, type KeyRange, toBounds, toIteration } from "./range.ts";
 import { Found, findStoredValue, findValue, hasKey } from "./reads.ts";
 import type { RowCache } from "./row-cache.ts";
 import type { ReadSources } from "./sources.ts";

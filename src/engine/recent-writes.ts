@@ -9,7 +9,7 @@
  * So that a forgotten transaction does not keep everything in memory, only a few flushed memtables
  * are kept: a transaction that began before the others can no longer be judged, and must fail.
  */
-import type { Memtable } from "./memtable.ts";
+import type { Memtable } from "../memtable/memtable.ts";
 
 /** A transaction under way: the newest write that it sees. */
 export interface Beginning {

@@ -18,11 +18,11 @@
  * and of which `canCommitNow` says whether it need not wait. One record at a time, in either form.
  */
 import { DatabaseError } from "../errors.ts";
+import type { Memtable } from "../memtable/memtable.ts";
+import type { RecordBuilder } from "../wal/batch.ts";
 import type { WalWriter } from "../wal/writer.ts";
-import type { RecordBuilder } from "./batch.ts";
 import type { DeadRange } from "./dead-range.ts";
 import type { Logs } from "./logs.ts";
-import type { Memtable } from "./memtable.ts";
 import type { Rotation } from "./rotation.ts";
 import type { RowCache } from "./row-cache.ts";
 import { SyncPace } from "./sync-pace.ts";

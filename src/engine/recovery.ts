@@ -22,21 +22,21 @@ import type { SeqnoRange } from "../entry.ts";
 import { CorruptionError, DatabaseError } from "../errors.ts";
 import { type FileSystem, joinPath, LOCK_NAME } from "../io/file-system.ts";
 import { TEMPORARY_SUFFIX } from "../io/replace.ts";
-import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
-import { HEADER_BYTES, type PreviousLog } from "../wal/format.ts";
-import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/reader.ts";
-import { WalWriter } from "../wal/writer.ts";
-import { RecordReader } from "./batch.ts";
 import {
   type NumberedFile,
   parseFileName,
   segmentFileName,
   valueLogFileName,
   walFileName,
-} from "./files.ts";
+} from "../manifest/files.ts";
+import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
+import { MemtableLoad } from "../memtable/load.ts";
+import { createMemtable, type Memtable } from "../memtable/memtable.ts";
+import { RecordReader } from "../wal/batch.ts";
+import { HEADER_BYTES, type PreviousLog } from "../wal/format.ts";
+import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/reader.ts";
+import { WalWriter } from "../wal/writer.ts";
 import type { LogExtent } from "./logs.ts";
-import { createMemtable, type Memtable } from "./memtable.ts";
-import { MemtableLoad } from "./memtable-load.ts";
 import type { ResolvedOptions } from "./options.ts";
 
 /**

@@ -12,10 +12,10 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { assert } from "../assert.ts";
+import { createMemtable, type Memtable } from "../memtable/memtable.ts";
+import type { RecordBuilder } from "../wal/batch.ts";
 import type { Background } from "./background.ts";
-import type { RecordBuilder } from "./batch.ts";
 import type { Logs } from "./logs.ts";
-import { createMemtable, type Memtable } from "./memtable.ts";
 import type { RecoveredMemtable } from "./recovery.ts";
 import type { Sources } from "./sources.ts";
 import type { SpareBuffers } from "./spare-buffers.ts";

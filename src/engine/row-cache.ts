@@ -15,8 +15,6 @@
  * each file; here writes change rows or take them out, so that a row answers for all sources.
  */
 import { checksum } from "../bytes/checksum.ts";
-import type { ValueView } from "../cursor/value-view.ts";
-import { EntryKind, NEVER } from "../entry.ts";
 import {
   type CacheRing,
   FOUND,
@@ -26,9 +24,11 @@ import {
   rowUnitsOf,
   UNIT_BYTES,
   valueLengthOf,
-} from "../segment/cache-ring.ts";
-import { NOWHERE, SLOT_WORDS, SLOTS_WORDS } from "../segment/cache-table.ts";
-import type { OperationTarget } from "./batch.ts";
+} from "../cache/ring.ts";
+import { NOWHERE, SLOT_WORDS, SLOTS_WORDS } from "../cache/table.ts";
+import type { ValueView } from "../cursor/value-view.ts";
+import { EntryKind, NEVER } from "../entry.ts";
+import type { OperationTarget } from "../wal/batch.ts";
 
 /** Rows up to this size are taken. */
 const MAX_SMALL_ROW_BYTES = 4096;

@@ -17,14 +17,17 @@
  * Blocks and rows are cached by each thread for itself.
  */
 import { loadChecksum } from "../bytes/checksum.ts";
+import { BlockCache } from "../cache/block-cache.ts";
+import { describe, type KeyEncodingOption } from "../encoding/key-codec.ts";
+import type { ValueEncodingOption } from "../encoding/value-codec.ts";
 import { ClosedError, InvalidArgumentError } from "../errors.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import type { Version } from "../manifest/version.ts";
-import { BlockCache } from "../segment/block-cache.ts";
+import { Memtable, type SharedMemtable } from "../memtable/memtable.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
-import { SymbolTables } from "../segment/symbol-tables.ts";
 import type { ValueLog } from "../segment/value-log.ts";
+import { SymbolTables } from "../symbols/tables.ts";
 import {
   type Codecs,
   checkEncoding,
@@ -35,15 +38,12 @@ import {
 } from "./codecs.ts";
 import { DeadRange } from "./dead-range.ts";
 import { withUserErrors } from "./io-error.ts";
-import { describe, type KeyEncodingOption } from "./key-codec.ts";
-import { Memtable, type SharedMemtable } from "./memtable.ts";
 import { type AttachOptions, type ResolvedAttachOptions, resolveAttach } from "./options.ts";
 import { Pins } from "./pins.ts";
 import { RowCache } from "./row-cache.ts";
 import { Snapshot } from "./snapshot.ts";
 import { OpenFiles, OpenVersion, type Sources } from "./sources.ts";
 import type { Store } from "./store.ts";
-import type { ValueEncodingOption } from "./value-codec.ts";
 import { type FilePlace, openSegment, openValueLog } from "./version-files.ts";
 
 /** Told apart by both threads, which may have loaded different releases. */

@@ -7,16 +7,17 @@
  * closed. So a snapshot costs nothing to take, and space while it is kept. Other threads may read the
  * same moment (shared-snapshot.ts).
  */
+
+import type { KeyEncodingOption } from "../encoding/key-codec.ts";
+import type { ValueEncodingOption } from "../encoding/value-codec.ts";
 import { ClosedError } from "../errors.ts";
 import { type Codecs, createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
 import { withUserErrors } from "./io-error.ts";
 import type { Pin } from "./iteration.ts";
-import type { KeyEncodingOption } from "./key-codec.ts";
 import type { PinKind } from "./pins.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import type { RowCache } from "./row-cache.ts";
 import type { SharedSnapshot } from "./shared-snapshot.ts";
-import type { ValueEncodingOption } from "./value-codec.ts";
 
 /** Where a snapshot reads. */
 export interface SnapshotSource {

@@ -19,10 +19,10 @@ import type { Spans } from "../cursor/spans.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import type { EntryKind, Period } from "../entry.ts";
 import type { Version } from "../manifest/version.ts";
+import type { Memtable } from "../memtable/memtable.ts";
 import type { RangeTombstones } from "../segment/range-tombstones.ts";
 import type { Segment } from "../segment/reader.ts";
 import type { ValueLog } from "../segment/value-log.ts";
-import type { Memtable } from "./memtable.ts";
 import { estimateRangeDeleted } from "./range-deleted.ts";
 import type { FileMeta } from "./version-files.ts";
 

@@ -13,8 +13,8 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { verify } from "../assert.ts";
+import type { Memtable, MemtableBuffers } from "../memtable/memtable.ts";
 import { MAX_SEALED_MEMTABLES } from "./back-pressure.ts";
-import type { Memtable, MemtableBuffers } from "./memtable.ts";
 
 /** With the memtable being written there are no more than there may be with sealed ones. */
 const MAX_SPARES: number = MAX_SEALED_MEMTABLES;

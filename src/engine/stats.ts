@@ -6,7 +6,7 @@
 import { estimateSpace } from "../compaction/pick.ts";
 import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
-import type { SymbolTable } from "../segment/symbols.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import type { CompactionProgress, JobProgress } from "./background.ts";
 import type { PinStats } from "./pins.ts";
 import type { OpenVersion } from "./sources.ts";

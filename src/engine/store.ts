@@ -12,26 +12,27 @@
  * 3. `visibleSeqno` is the newest write that readers see; it never goes back.
  */
 import { setImmediate, setTimeout } from "node:timers/promises";
+import type { BlockCache } from "../cache/block-cache.ts";
 import type { PickOptions } from "../compaction/pick.ts";
+import type { Bounds } from "../encoding/range.ts";
 import { BEFORE_EXPIRY, NEVER } from "../entry.ts";
 import { ClosedError, InvalidArgumentError, ReadOnlyError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
+import { InlineRunner, type JobContext, type JobRunner } from "../jobs/jobs.ts";
+import { MergeCoders } from "../jobs/merge-coders.ts";
+import { WorkerRunner } from "../jobs/worker-runner.ts";
+import type { FileNumbers } from "../manifest/file-numbers.ts";
 import type { Run, ValueLogMeta } from "../manifest/version.ts";
-import type { BlockCache } from "../segment/block-cache.ts";
-import type { SymbolTables } from "../segment/symbol-tables.ts";
+import { createMemtable, type Memtable } from "../memtable/memtable.ts";
+import type { SymbolTables } from "../symbols/tables.ts";
 import type { WalWriter } from "../wal/writer.ts";
 import { Background, type BackgroundEvents, type BackgroundHost } from "./background.ts";
 import { type CommitHost, Committer } from "./commit.ts";
 import { DeadRange } from "./dead-range.ts";
 import { writeChannel } from "./diagnostics.ts";
-import type { FileNumbers } from "./file-numbers.ts";
-import { InlineRunner, type JobContext, type JobRunner } from "./jobs.ts";
 import { Logs } from "./logs.ts";
-import { createMemtable, type Memtable } from "./memtable.ts";
-import { MergeCoders } from "./merge-coders.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Pins, type WarningEvent } from "./pins.ts";
-import type { Bounds } from "./range.ts";
 import { RecentWrites } from "./recent-writes.ts";
 import type { Recovered, RecoveryReport } from "./recovery.ts";
 import { Rotation, type RotationHost } from "./rotation.ts";
@@ -39,7 +40,6 @@ import { RowCache } from "./row-cache.ts";
 import type { Sources } from "./sources.ts";
 import { SpareBuffers } from "./spare-buffers.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
-import { WorkerRunner } from "./worker-runner.ts";
 import { WriteGuard } from "./write-guard.ts";
 
 /** What the store tells of. */

@@ -17,6 +17,7 @@
  * one that is first in the log commits, so some transaction always gets on.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import { EVERYTHING, type KeyRange, toBounds, toDeletedSpan } from "../encoding/range.ts";
 import { ClosedError, ConflictError, InvalidArgumentError } from "../errors.ts";
 import type { Codecs } from "./codecs.ts";
 import type { Pin } from "./iteration.ts";
@@ -28,7 +29,6 @@ import {
   type TtlOption,
 } from "./options.ts";
 import type { PinKind } from "./pins.ts";
-import { EVERYTHING, type KeyRange, toBounds, toDeletedSpan } from "./range.ts";
 import { ReadSet } from "./read-set.ts";
 import { type Moment, ReadView } from "./read-view.ts";
 import type { Beginning } from "./recent-writes.ts";

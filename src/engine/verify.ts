@@ -16,12 +16,12 @@ import { setImmediate } from "node:timers/promises";
 import { compareBytes } from "../bytes/compare.ts";
 import { CorruptionError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
+import { walFileName } from "../manifest/files.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import type { Segment } from "../segment/reader.ts";
+import { RecordReader } from "../wal/batch.ts";
 import { replayWal } from "../wal/reader.ts";
-import { RecordReader } from "./batch.ts";
-import { walFileName } from "./files.ts";
 import type { Store } from "./store.ts";
 
 /** How far `verify` has come. */

@@ -3,14 +3,14 @@
  * does when it is opened and when a change is installed, and another thread that reads a snapshot does.
  */
 import { compareBytes } from "../bytes/compare.ts";
+import type { BlockCache } from "../cache/block-cache.ts";
 import { CorruptionError } from "../errors.ts";
 import { type FileSystem, joinPath } from "../io/file-system.ts";
+import { segmentFileName, valueLogFileName } from "../manifest/files.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
-import type { BlockCache } from "../segment/block-cache.ts";
 import { Segment, type SegmentOpenOptions } from "../segment/reader.ts";
-import type { SymbolTables } from "../segment/symbol-tables.ts";
 import { ValueLog, type ValueLogSource } from "../segment/value-log.ts";
-import { segmentFileName, valueLogFileName } from "./files.ts";
+import type { SymbolTables } from "../symbols/tables.ts";
 
 /** Where the files are, and what those that are opened have in common. */
 export interface FilePlace {

@@ -10,16 +10,17 @@
  * The manifest also records the next file number, so that none is used twice (file-numbers.ts), and
  * the newest log with its durable end, so that a log that is missing or cut short is noticed.
  */
+
+import type { BlockCache } from "../cache/block-cache.ts";
 import { DatabaseError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
+import type { FileNumbers } from "../manifest/file-numbers.ts";
 import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
 import type { SegmentMeta, ValueLogMeta } from "../manifest/version.ts";
-import type { BlockCache } from "../segment/block-cache.ts";
 import type { Segment, SegmentOpenOptions } from "../segment/reader.ts";
 import type { SharedSections } from "../segment/resident-sections.ts";
-import type { SymbolTables } from "../segment/symbol-tables.ts";
 import type { ValueLog } from "../segment/value-log.ts";
-import type { FileNumbers } from "./file-numbers.ts";
+import type { SymbolTables } from "../symbols/tables.ts";
 import type { LogExtent } from "./logs.ts";
 import { OpenFiles, OpenVersion } from "./sources.ts";
 import {

@@ -13,11 +13,11 @@ import type { Cursor } from "../cursor/cursor.ts";
 import { contains, eachSpan, isCovered, type Span, type Spans } from "../cursor/spans.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import { ALWAYS, EntryKind, NEVER, type Period } from "../entry.ts";
-import type { RecordBuilder } from "./batch.ts";
+import { RangeTombstones } from "../memtable/range-tombstones.ts";
+import { NO_VERSION } from "../memtable/version-heap.ts";
+import type { RecordBuilder } from "../wal/batch.ts";
 import { fromMapKey, toMapKey } from "./group-writes.ts";
-import { RangeTombstones } from "./range-tombstones.ts";
 import type { NewestEntries } from "./sources.ts";
-import { NO_VERSION } from "./version-heap.ts";
 
 interface Write {
   readonly key: Uint8Array;

@@ -5,7 +5,7 @@
  * state: the ends of keys that nothing shares. While the states are built each such byte takes one
  * element, because any of them may turn out to be where another state leads. Once all are built it
  * is known which places are led to, and between two of them a stretch can be written as symbols
- * (symbols.ts): URLs take a fifth fewer bytes, and a reader takes fewer steps.
+ * (symbols/table.ts): URLs take a fifth fewer bytes, and a reader takes fewer steps.
  *
  * Two passes, each linear in the bytes, by marks that were set while the states were written: of
  * elements that are led to, and of those that are more than one byte of a key (state-marks.ts).

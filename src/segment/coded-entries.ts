@@ -9,9 +9,9 @@
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
+import { MAX_SYMBOL_BYTES } from "../symbols/codes.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
-import { MAX_SYMBOL_BYTES } from "./symbol-codes.ts";
-import type { SymbolTable } from "./symbols.ts";
 
 export class CodedEntries {
   /** Bytes that entry i shares with the one before it, and where its codes are. */

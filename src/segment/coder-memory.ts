@@ -8,6 +8,8 @@
  * half of 480,000 codes the other half in 0.5% more bytes than what is learnt from it, and both
  * together in 0.5% more; from a quarter, 4%.
  */
+
+import type { Pieces } from "../pieces.ts";
 import {
   type CodingOptions,
   type CodingRates,
@@ -16,7 +18,6 @@ import {
   type SegmentCoders,
 } from "./coders.ts";
 import type { EntrySample } from "./entry-sample.ts";
-import type { Pieces } from "./pieces.ts";
 import { BlockEncoding } from "./value-block.ts";
 
 /**

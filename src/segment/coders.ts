@@ -13,20 +13,20 @@
  */
 import { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
-import { MAX_DICTIONARY_BYTES } from "./deflate.ts";
-import { writeDictionary } from "./dictionary.ts";
-import type { EntrySample } from "./entry-sample.ts";
-import { KeyStretches } from "./key-stretches.ts";
-import { integerOf } from "./packed-integers.ts";
-import type { Pieces } from "./pieces.ts";
-import { stringHeaderBytes } from "./string-header.ts";
+import type { Pieces } from "../pieces.ts";
+import { KeyStretches } from "../symbols/key-stretches.ts";
+import { type SymbolTable, singleByteTable } from "../symbols/table.ts";
 import {
   learnSymbols,
   MAX_SAMPLE_BYTES,
   SymbolSampler,
   symbolCountFor,
-} from "./symbol-training.ts";
-import { type SymbolTable, singleByteTable } from "./symbols.ts";
+} from "../symbols/training.ts";
+import { MAX_DICTIONARY_BYTES } from "./deflate.ts";
+import { writeDictionary } from "./dictionary.ts";
+import type { EntrySample } from "./entry-sample.ts";
+import { integerOf } from "./packed-integers.ts";
+import { stringHeaderBytes } from "./string-header.ts";
 import { BlockEncoding, type ValueCoders } from "./value-block.ts";
 import { ValueBlockBuilder } from "./value-block-builder.ts";
 

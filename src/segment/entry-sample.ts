@@ -18,8 +18,8 @@ import { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
 import { ValueView } from "../cursor/value-view.ts";
 import { EntryKind, MAX_KEY_BYTES } from "../entry.ts";
+import { MAX_SAMPLE_BYTES } from "../symbols/training.ts";
 import { KeyBuffer } from "./key-buffer.ts";
-import { MAX_SAMPLE_BYTES } from "./symbol-training.ts";
 import { VALUE_LIMIT_BYTES } from "./value-block.ts";
 
 /** Bytes of entries: twice as many make values hardly any smaller. */

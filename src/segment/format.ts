@@ -83,7 +83,7 @@
  *
  * The other sections are drawn where they are written: value blocks in value-block.ts, the block
  * index in block-index.ts, the filter in filter.ts, the key index in keys.ts, the symbols in
- * symbols.ts, range tombstones in range-tombstones.ts and expiries in expiries.ts.
+ * symbols/table.ts, range tombstones in range-tombstones.ts and expiries in expiries.ts.
  */
 import { checksum } from "../bytes/checksum.ts";
 import { compareBytes } from "../bytes/compare.ts";

@@ -9,10 +9,10 @@
  * Only a step back needs the whole block.
  */
 import type { ByteWriter } from "../bytes/writer.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 import { BLOCK_KEYS, PAGE_BLOCKS, PAGE_KEYS } from "./key-page.ts";
 import { KeyPageReader } from "./key-page-reader.ts";
-import type { SymbolTable } from "./symbols.ts";
 
 /** What a block needs of its index. */
 export interface KeyPages {

@@ -7,10 +7,10 @@
  */
 import type { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
-import { IS_LITTLE_ENDIAN, MAX_SYMBOL_BYTES, ONE_BYTE_CODES } from "./symbol-codes.ts";
-import type { SymbolTable } from "./symbols.ts";
+import { IS_LITTLE_ENDIAN, MAX_SYMBOL_BYTES, ONE_BYTE_CODES } from "../symbols/codes.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 
-/** Constants of this module, which V8 need not load: see symbols.ts. */
+/** Constants of this module, which V8 need not load: see symbols/table.ts. */
 const IS_LITTLE: boolean = IS_LITTLE_ENDIAN;
 const TWO_BYTE_START: number = ONE_BYTE_CODES;
 const LAST_ONE_BYTE: number = ONE_BYTE_CODES - 1;

@@ -4,6 +4,7 @@
 import { checksum } from "../bytes/checksum.ts";
 import { writeU32 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import {
   BLOCK_KEYS,
   HEADER_ESCAPE,
@@ -15,7 +16,6 @@ import {
   RECORD_ESCAPE_U16,
   RECORDS_OFFSET,
 } from "./key-page.ts";
-import type { SymbolTable } from "./symbols.ts";
 
 export class KeyPageBuilder {
   /** Keys in the page so far. */

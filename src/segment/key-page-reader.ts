@@ -18,6 +18,8 @@
 
 import { readU16, readU32 } from "../bytes/fixed.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
+import { ONE_BYTE_CODES } from "../symbols/codes.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import { CodedEntries } from "./coded-entries.ts";
 import {
   BLOCK_KEYS,
@@ -33,8 +35,6 @@ import {
   RECORDS_OFFSET,
   SEPARATOR_LENGTH_OFFSET,
 } from "./key-page.ts";
-import { ONE_BYTE_CODES } from "./symbol-codes.ts";
-import type { SymbolTable } from "./symbols.ts";
 
 /** No entry of the block. */
 const BEHIND_BLOCK = -1;
@@ -42,7 +42,7 @@ const BEHIND_BLOCK = -1;
 /** A byte below all others, for the key's end: what goes on is above it. */
 const END = -1;
 
-/** Constants of this module, which V8 need not load in its loops: see symbols.ts. */
+/** Constants of this module, which V8 need not load in its loops: see symbols/table.ts. */
 const ESCAPE: number = HEADER_ESCAPE;
 const TWO_BYTE_START: number = ONE_BYTE_CODES;
 const RECORD_LENGTH: number = RECORD_BYTES;

@@ -21,7 +21,7 @@
  *                  255, 65,535) is an escape. (The byte, though the codes have it too, decides most
  *                  comparisons, without another cache line.)
  * separators       for each block: varint shared, varint bytes of codes, varint bytes of the block,
- *                  each only where its record has an escape; then the codes (symbol-codes.ts) of the
+ *                  each only where its record has an escape; then the codes (symbols/codes.ts) of the
  *                  bytes of its separator that are not shared
  * separator        of block 0, as it is
  *

@@ -35,6 +35,8 @@ import { readU32, writeU32 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
+import type { SymbolTable } from "../symbols/table.ts";
+import { SymbolTables } from "../symbols/tables.ts";
 import type { KeyBatch } from "./key-batch.ts";
 import { KeyBlock } from "./key-block.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
@@ -43,8 +45,6 @@ import { BLOCK_KEYS, PAGE_BLOCKS, PAGE_KEYS, PAGE_SUM_BYTES } from "./key-page.t
 import { KeyPageBuilder } from "./key-page-builder.ts";
 import { KeyPageReader } from "./key-page-reader.ts";
 import { SeparatorFst, SeparatorList } from "./separator-fst.ts";
-import { SymbolTables } from "./symbol-tables.ts";
-import type { SymbolTable } from "./symbols.ts";
 
 const HEAD_BYTES_OFFSET = 4;
 const TOTAL_BYTES_OFFSET = HEAD_BYTES_OFFSET + 4;

@@ -9,6 +9,7 @@
  * Look-ups are synchronous and not re-entrant; the views that they return say how long they live.
  */
 import { assert } from "../assert.ts";
+import { BlockCache } from "../cache/block-cache.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import {
   ALWAYS,
@@ -21,7 +22,8 @@ import {
 } from "../entry.ts";
 import type { CorruptionError } from "../errors.ts";
 import type { File, FileSystem } from "../io/file-system.ts";
-import { BlockCache } from "./block-cache.ts";
+import type { SymbolTable } from "../symbols/table.ts";
+import { SymbolTables } from "../symbols/tables.ts";
 import { BlockIndex } from "./block-index.ts";
 import { type CopyTarget, copySegment } from "./copy.ts";
 import { SegmentCursor } from "./cursor.ts";
@@ -41,8 +43,6 @@ import { KeyIndex, type KeyIndexSizes, readKeyIndexHead } from "./keys.ts";
 import { OrdinalSet } from "./ordinal-set.ts";
 import { RangeTombstones } from "./range-tombstones.ts";
 import { ResidentSections, type SharedSections } from "./resident-sections.ts";
-import { SymbolTables } from "./symbol-tables.ts";
-import type { SymbolTable } from "./symbols.ts";
 import type { ChunkReader, ValueLogSource } from "./value-log.ts";
 import { ValueReader } from "./value-reader.ts";
 import { type VerifiedSegment, verifyEntries } from "./verify.ts";

@@ -12,10 +12,10 @@ import { writeU16, writeU32 } from "../bytes/fixed.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import { deflate } from "./deflate.ts";
 import { appendPacked, integerOf } from "./packed-integers.ts";
 import { stringHeaderBytes } from "./string-header.ts";
-import type { SymbolTable } from "./symbols.ts";
 import {
   BlockEncoding,
   GROUP_MASK,

@@ -27,7 +27,7 @@
  *                               bytes of the value, u32 LE bytes of its chunks
  *
  * What the stored bytes of a value are is up to the encoding: themselves; or symbol codes and key
- * tokens (symbols.ts), decoded with the entry's key; or, in a text block, the codes of a msgpack
+ * tokens (symbols/table.ts), decoded with the entry's key; or, in a text block, the codes of a msgpack
  * string without its header. A deflate block's body is u32 LE inflated bytes, at most
  * MAX_BLOCK_BYTES, then the raw deflate stream, with the segment's dictionary, of such a body with
  * the values themselves.
@@ -47,9 +47,9 @@
  */
 import { readU16, readU32, readU53, writeU32, writeU53 } from "../bytes/fixed.ts";
 import type { ValuePlace } from "../entry.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import { inflateInto } from "./deflate.ts";
 import { expectAtMost, expectChecksum, expectNumber } from "./format.ts";
-import type { SymbolTable } from "./symbols.ts";
 
 /** How a block's values are stored. On disk: never change or reuse a number; 0 is never written. */
 export const BlockEncoding = {

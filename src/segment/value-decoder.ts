@@ -10,10 +10,10 @@ import type { EntryRun } from "../cursor/entry-run.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
+import { MAX_SYMBOL_BYTES } from "../symbols/codes.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import { MAX_INTEGER_BYTES, packedAt, writeInteger } from "./packed-integers.ts";
 import { MAX_STRING_HEADER_BYTES, writeStringHeader } from "./string-header.ts";
-import { MAX_SYMBOL_BYTES } from "./symbol-codes.ts";
-import type { SymbolTable } from "./symbols.ts";
 import {
   BlockEncoding,
   isPlain,

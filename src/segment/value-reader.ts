@@ -4,14 +4,15 @@
  * A read finds the block's image in the cache, or reads, checks and inflates it into there, then
  * decodes the one value. A value in a value log is read exactly, and shown where it was read to.
  */
+
+import type { BlockCache } from "../cache/block-cache.ts";
 import { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import type { File } from "../io/file-system.ts";
-import type { BlockCache } from "./block-cache.ts";
+import type { SymbolTable } from "../symbols/table.ts";
 import type { BlockIndex } from "./block-index.ts";
 import { expectNumber } from "./format.ts";
-import type { SymbolTable } from "./symbols.ts";
 import { blockImage, imageCount } from "./value-block.ts";
 import { ValueDecoder } from "./value-decoder.ts";
 import type { ChunkReader, ValueLog, ValueLogSource } from "./value-log.ts";

@@ -1,5 +1,6 @@
 /** Segments for tests of compaction: written and read for real, over the file system in memory. */
 
+import { BlockCache } from "../../src/cache/block-cache.ts";
 import {
   type OutputOptions,
   type RunOutput,
@@ -12,14 +13,13 @@ import { eachSpan, type Span } from "../../src/cursor/spans.ts";
 import { BEFORE_EXPIRY } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import type { SegmentMeta } from "../../src/manifest/version.ts";
-import { BlockCache } from "../../src/segment/block-cache.ts";
+import { atOnce } from "../../src/pieces.ts";
 import { learnCoders, UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
-import { atOnce } from "../../src/segment/pieces.ts";
 import { Segment } from "../../src/segment/reader.ts";
-import { SymbolTables } from "../../src/segment/symbol-tables.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
 import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
+import { SymbolTables } from "../../src/symbols/tables.ts";
 import { ArrayCursor, type ArrayEntry, read } from "../cursor/array-cursor.ts";
 
 const databaseId = Uint8Array.from({ length: 16 }, (_, i) => i);

@@ -54,7 +54,7 @@ async function bundle(scratch: string): Promise<string> {
   await build({
     entryPoints: {
       writer: join(root, "test/crash/kill-writer.ts"),
-      worker: join(root, "src/engine/worker.ts"),
+      worker: join(root, "src/jobs/worker.ts"),
     },
     bundle: true,
     format: "esm",

@@ -5,10 +5,10 @@
  */
 
 import { describe, expect, test } from "vitest";
-import { walFileName } from "../../src/engine/files.ts";
 import { CorruptionError } from "../../src/errors.ts";
 import { joinPath } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { walFileName } from "../../src/manifest/files.ts";
 import { readManifest } from "../../src/manifest/manifest.ts";
 import { HEADER_BYTES } from "../../src/wal/format.ts";
 import { contentOf, DIRECTORY, openTest, type TestDatabase } from "./check.ts";

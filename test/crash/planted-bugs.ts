@@ -205,7 +205,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     "tombstones are dropped while older runs have the key",
     "crash",
-    "engine/merge.ts",
+    "jobs/merge.ts",
     "choice.end === runs.length",
     "choice.end > 0",
   ),
@@ -219,14 +219,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     "a replay forgets when entries expire",
     "crash",
-    "engine/batch.ts",
+    "wal/batch.ts",
     "bytes, reader.pos, pos, expiry);",
     "bytes, reader.pos, pos, NEVER);",
   ),
   bug(
     "a flush forgets the ranges that were deleted",
     "crash",
-    "engine/jobs.ts",
+    "jobs/jobs.ts",
     "await writer.writeRangeTombstones([...eachSpan(deleted)], memtable);",
     "",
   ),

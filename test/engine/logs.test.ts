@@ -1,10 +1,10 @@
 import { setImmediate } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
-import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { Logs, type LogsOptions } from "../../src/engine/logs.ts";
 import { WriteGuard } from "../../src/engine/write-guard.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { FileNumbers } from "../../src/manifest/file-numbers.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
 import { HEADER_BYTES } from "../../src/wal/format.ts";
 import { recordOf, text } from "../wal/wal.ts";

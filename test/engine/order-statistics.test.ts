@@ -1,13 +1,13 @@
 /** count, rank, at and sample against a sorted array, over runs and memtables that overlap. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createMemtable } from "../../src/engine/memtable.ts";
 import { orderOver } from "../../src/engine/order-statistics.ts";
 import { OpenFiles, OpenVersion } from "../../src/engine/sources.ts";
 import { EntryKind, MAX_SEQNO, NEVER } from "../../src/entry.ts";
 import { type Database, InvalidArgumentError, type Snapshot } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { versionOf } from "../../src/manifest/version.ts";
+import { createMemtable } from "../../src/memtable/memtable.ts";
 import type { Segment } from "../../src/segment/reader.ts";
 import type { ValueLog } from "../../src/segment/value-log.ts";
 import { Random } from "../../src/testing/random.ts";

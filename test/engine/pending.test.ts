@@ -1,11 +1,11 @@
 /**
  * What is done with a database right after it was recovered, while the keys of its memtables are not in
- * their trees yet (memtable-load.ts).
+ * their trees yet (memtable/load.ts).
  */
 import { setImmediate } from "node:timers/promises";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { MemtableLoad } from "../../src/engine/memtable-load.ts";
 import { type Database, open } from "../../src/index.ts";
+import { MemtableLoad } from "../../src/memtable/load.ts";
 import { CrashFileSystem, type CrashPoint } from "../../src/testing/index.ts";
 
 /** Above what one step puts into a tree. */

@@ -4,11 +4,11 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { DeadRange } from "../../src/engine/dead-range.ts";
-import { Memtable } from "../../src/engine/memtable.ts";
 import { Pins } from "../../src/engine/pins.ts";
 import type { OpenVersion } from "../../src/engine/sources.ts";
 import type { Database, WarningEvent } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { Memtable } from "../../src/memtable/memtable.ts";
 import { openFor } from "./harness.ts";
 
 setFlagsFromString("--expose-gc");

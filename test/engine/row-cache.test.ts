@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { BlockCache } from "../../src/cache/block-cache.ts";
+import { CacheRing, LAST_POSITION } from "../../src/cache/ring.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import { RowCache } from "../../src/engine/row-cache.ts";
 import { EntryKind, NEVER } from "../../src/entry.ts";
@@ -12,8 +14,6 @@ import {
   open,
 } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
-import { BlockCache } from "../../src/segment/block-cache.ts";
-import { CacheRing, LAST_POSITION } from "../../src/segment/cache-ring.ts";
 import { keyHash } from "../../src/segment/filter.ts";
 import { Random } from "../../src/testing/random.ts";
 import { parameters } from "../model/parameters.ts";

@@ -1,9 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
-import { createMemtable, type Memtable } from "../../src/engine/memtable.ts";
 import { SpareBuffers } from "../../src/engine/spare-buffers.ts";
 import { EntryKind } from "../../src/entry.ts";
 import { type Database, open } from "../../src/index.ts";
+import { createMemtable, type Memtable } from "../../src/memtable/memtable.ts";
 import { MemoryFileSystem } from "../../src/testing/index.ts";
 
 const CAPACITY = 2 ** 17;

@@ -6,8 +6,8 @@ import { readdirSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { WorkerRunner } from "../../src/engine/worker-runner.ts";
 import type { Database, DatabaseStats } from "../../src/index.ts";
+import { WorkerRunner } from "../../src/jobs/worker-runner.ts";
 import { openFiles, openFor, temporaryDirectory, withoutLock } from "./harness.ts";
 
 type TextDatabase = Database<string, string>;

@@ -1,17 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { loadChecksum } from "../../src/bytes/checksum.ts";
-import type { RecordBuilder } from "../../src/engine/batch.ts";
 import { type CommitHost, Committer } from "../../src/engine/commit.ts";
 import { DeadRange } from "../../src/engine/dead-range.ts";
-import { FileNumbers } from "../../src/engine/file-numbers.ts";
 import { Logs } from "../../src/engine/logs.ts";
-import { createMemtable } from "../../src/engine/memtable.ts";
 import { SyncPace } from "../../src/engine/sync-pace.ts";
 import { WriteGuard } from "../../src/engine/write-guard.ts";
 import { WritePace } from "../../src/engine/write-pace.ts";
 import { NEVER } from "../../src/entry.ts";
 import type { File } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { FileNumbers } from "../../src/manifest/file-numbers.ts";
+import { createMemtable } from "../../src/memtable/memtable.ts";
+import type { RecordBuilder } from "../../src/wal/batch.ts";
 
 describe("WritePace", () => {
   /** Writes that take no time, one a millisecond. */

@@ -1,5 +1,6 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
+import { atOnce, type Pieces } from "../../src/pieces.ts";
 import { CoderMemory, type Samples } from "../../src/segment/coder-memory.ts";
 import {
   type CodingOptions,
@@ -8,7 +9,6 @@ import {
   type SegmentCoders,
 } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
-import { atOnce, type Pieces } from "../../src/segment/pieces.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
 import { Random } from "../../src/testing/random.ts";
 import { bytesOf, EntryCursor } from "./segments.ts";

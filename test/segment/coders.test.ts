@@ -1,6 +1,7 @@
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
 import { ByteWriter } from "../../src/bytes/writer.ts";
+import { atOnce, type Pieces } from "../../src/pieces.ts";
 import {
   learnCoders,
   type SegmentCoders,
@@ -8,7 +9,6 @@ import {
 } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { Section } from "../../src/segment/format.ts";
-import { atOnce, type Pieces } from "../../src/segment/pieces.ts";
 import { BlockEncoding } from "../../src/segment/value-block.ts";
 import { build, bytesOf, type Entry, EntryCursor } from "./segments.ts";
 

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, test } from "vitest";
+import { BlockCache } from "../../src/cache/block-cache.ts";
 import { eachSpan } from "../../src/cursor/spans.ts";
 import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
 import type { MemoryFileSystem } from "../../src/io/memory.ts";
-import { BlockCache } from "../../src/segment/block-cache.ts";
 import type { ValueCompression } from "../../src/segment/coders.ts";
 import { FOOTER_BYTES, FORMAT_VERSION } from "../../src/segment/format.ts";
 import { Segment } from "../../src/segment/reader.ts";

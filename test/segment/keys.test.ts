@@ -5,13 +5,13 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import { readU32, writeU32 } from "../../src/bytes/fixed.ts";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError, DatabaseError } from "../../src/errors.ts";
+import { atOnce } from "../../src/pieces.ts";
 import { KeyBatch } from "../../src/segment/key-batch.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
 import type { KeyCursor } from "../../src/segment/key-cursor.ts";
 import { KeyIndex, KeyIndexBuilder } from "../../src/segment/keys.ts";
-import { atOnce } from "../../src/segment/pieces.ts";
-import { learnSymbols, SymbolSampler, symbolCountFor } from "../../src/segment/symbol-training.ts";
-import type { SymbolTable } from "../../src/segment/symbols.ts";
+import type { SymbolTable } from "../../src/symbols/table.ts";
+import { learnSymbols, SymbolSampler, symbolCountFor } from "../../src/symbols/training.ts";
 import { keyShapes, seededRandom, sortedUnique } from "./key-shapes.ts";
 
 /** Where the head has these fields: see keys.ts. */

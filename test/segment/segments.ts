@@ -1,6 +1,7 @@
 /** Segments built in memory from lists of entries, for the tests of this folder. */
 import { compareBytes } from "../../src/bytes/compare.ts";
 import { ByteWriter } from "../../src/bytes/writer.ts";
+import { BlockCache } from "../../src/cache/block-cache.ts";
 import type { Cursor } from "../../src/cursor/cursor.ts";
 import type { Span } from "../../src/cursor/spans.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
@@ -12,10 +13,9 @@ import {
   type SeqnoRange,
 } from "../../src/entry.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
-import { BlockCache } from "../../src/segment/block-cache.ts";
+import { atOnce } from "../../src/pieces.ts";
 import { learnCoders, UNCODED, type ValueCompression } from "../../src/segment/coders.ts";
 import { EntrySample } from "../../src/segment/entry-sample.ts";
-import { atOnce } from "../../src/segment/pieces.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
 import { ValueLogWriter } from "../../src/segment/value-log-writer.ts";

@@ -6,9 +6,7 @@ import { EntryRun } from "../../src/cursor/entry-run.ts";
 import { ValueView } from "../../src/cursor/value-view.ts";
 import type { ValuePlace } from "../../src/entry.ts";
 import { CorruptionError } from "../../src/errors.ts";
-import { atOnce } from "../../src/segment/pieces.ts";
-import { learnSymbols, SymbolSampler } from "../../src/segment/symbol-training.ts";
-import type { SymbolTable } from "../../src/segment/symbols.ts";
+import { atOnce } from "../../src/pieces.ts";
 import {
   BlockEncoding,
   blockImage,
@@ -18,6 +16,8 @@ import {
 } from "../../src/segment/value-block.ts";
 import { ValueBlockBuilder } from "../../src/segment/value-block-builder.ts";
 import { ValueDecoder } from "../../src/segment/value-decoder.ts";
+import type { SymbolTable } from "../../src/symbols/table.ts";
+import { learnSymbols, SymbolSampler } from "../../src/symbols/training.ts";
 
 type Entry = readonly [key: string, value: Uint8Array | ValuePlace];
 

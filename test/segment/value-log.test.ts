@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import { BlockCache } from "../../src/cache/block-cache.ts";
 import type { FileIdentity, ValuePlace } from "../../src/entry.ts";
 import { CorruptionError, UnsupportedVersionError } from "../../src/errors.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
-import { BlockCache } from "../../src/segment/block-cache.ts";
 import { HEADER_BYTES } from "../../src/segment/format.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { ValueLog } from "../../src/segment/value-log.ts";
