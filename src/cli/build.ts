@@ -11,6 +11,7 @@ import type { Database } from "../index.ts";
 import { type Context, DataError, type Outcome } from "./context.ts";
 import { Fill } from "./fill.ts";
 import { FORMATS, type Format, formatOf, openSource, type Source } from "./input.ts";
+import { SIGNAL_EXIT_CODES, type Signal } from "./interrupt.ts";
 import type { Key } from "./notation.ts";
 import { announce, startProgress } from "./progress.ts";
 import {
@@ -28,10 +29,6 @@ interface BuildOptions extends EncodingOptions {
   readonly json?: true;
   readonly quiet?: true;
 }
-
-/** What a shell reports of a process that a signal ended: 128 and the signal's number. */
-const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
-type Signal = keyof typeof SIGNAL_EXIT_CODES;
 
 export function addBuild(program: Command, context: Context, outcome: Outcome): void {
   const command = addStoreCommand(

@@ -11,9 +11,10 @@ import { type Command, Option } from "commander";
 import type { Database } from "../index.ts";
 import { type Context, DataError } from "./context.ts";
 import { FORMATS, type Format, formatOf } from "./input.ts";
+import { interruptible } from "./interrupt.ts";
 import { type Key, type Notation, toJson } from "./notation.ts";
 import { Output } from "./output.ts";
-import { type Progress, startProgress } from "./progress.ts";
+import { startProgress } from "./progress.ts";
 import {
   addExamples,
   addRangeOptions,
@@ -31,8 +32,8 @@ interface ExportOptions extends EncodingOptions, RangeOptions {
   readonly quiet?: true;
 }
 
-/** Entries between two updates of the progress bar. */
-const PROGRESS_STEP = 1000;
+/** Entries between two moves of the progress bar. */
+const STEP = 1000;
 
 export function addExport(program: Command, context: Context): void {
   const command = addRangeOptions(
@@ -79,9 +80,19 @@ async function exportStore(
     const total = store.count(range);
     const output = isFile ? Output.toFile(path, encoding) : Output.to(context.stdout, encoding);
     const progress = startProgress(context, total, "keys", isFile && options.quiet !== true);
-    try {
-      await output.lines(exportLines(store.entries(range), format, notation, progress));
+    const write = async (check: () => void): Promise<void> => {
+      const onStep = (keyCount: number): void => {
+        progress.update(keyCount, keyCount);
+        check();
+      };
+      await output.lines(exportLines(store.entries(range), format, notation, onStep));
       await output.finish();
+    };
+    try {
+      await (isFile ? interruptible(write) : write(() => undefined));
+    } catch (error) {
+      if (isFile) output.discard();
+      throw error;
     } finally {
       progress.stop();
     }
@@ -100,14 +111,14 @@ function* exportLines(
   entries: ReturnType<Database<Key, unknown>["entries"]>,
   format: Format,
   notation: Notation,
-  progress: Progress,
+  onStep: (keyCount: number) => void,
 ): Generator<string> {
   let keyCount = 0;
   for (const [key, value] of entries) {
     yield formatLine(key, value, format, notation);
-    if (++keyCount % PROGRESS_STEP === 0) progress.update(keyCount, keyCount);
+    if (++keyCount % STEP === 0) onStep(keyCount);
   }
-  progress.update(keyCount, keyCount);
+  onStep(keyCount);
 }
 
 function formatLine(key: Key, value: unknown, format: Format, notation: Notation): string {

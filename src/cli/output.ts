@@ -1,14 +1,33 @@
 /**
  * Writes lines to standard output or to a file, many at a time, at the pace of the reader.
  *
+ * A file is written under another name beside it, which becomes its own once all is in it and on the
+ * disk: whoever finds the file finds it whole, and a failure leaves the one that was there.
+ *
  * When the reader of a pipe goes away (`memkv scan store | head`), that is no error: `isClosed`
  * turns true, and whoever produces lines stops.
  */
-import { createWriteStream } from "node:fs";
+import {
+  createWriteStream,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+} from "node:fs";
 import type { Writable } from "node:stream";
 import { finished, pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { systemError } from "./context.ts";
+
+/** A file that is written to. */
+interface Target {
+  readonly path: string;
+  /** Under which the content gathers; undefined for a device or a pipe. */
+  readonly temporaryPath: string | undefined;
+  readonly whenWritten: Promise<void>;
+}
 
 /** Characters gathered before a write: enough that the system call costs little beside them. */
 const BATCH_CHARACTERS = 2 ** 16;
@@ -19,7 +38,7 @@ export class Output {
   private readonly stream: Writable;
   private readonly encoding: "utf8" | "latin1";
   private readonly name: string;
-  private readonly whenDone: Promise<void> | undefined;
+  private readonly target: Target | undefined;
   private batch = "";
   private failure: unknown;
   private wake: (() => void) | undefined;
@@ -29,25 +48,41 @@ export class Output {
     return new Output(stream, encoding, "standard output", undefined);
   }
 
-  /** To a file, which is replaced; gzipped if its name ends in .gz. */
+  /** To a file, which is replaced by `finish`; gzipped if its name ends in .gz. */
   static toFile(path: string, encoding: "utf8" | "latin1"): Output {
-    const file = createWriteStream(path);
-    if (!path.endsWith(".gz")) return new Output(file, encoding, path, finished(file));
-    const gzip = createGzip();
-    return new Output(gzip, encoding, path, pipeline(gzip, file));
+    const { path: realPath, stats } = look(path);
+    let temporaryPath: string | undefined;
+    let file: Writable;
+    if (stats !== undefined && !stats.isFile()) {
+      // A device or a pipe has nothing to keep, and no file may take its place.
+      file = createWriteStream(path);
+    } else {
+      temporaryPath = `${realPath}.${process.pid}.tmp`;
+      try {
+        // Not by the stream, which might create it after `discard`.
+        const fd = openSync(temporaryPath, "w", stats?.mode);
+        // To the disk before it is closed; Node before 20.10 does not know it.
+        file = createWriteStream(temporaryPath, { fd, flush: true });
+      } catch (error) {
+        throw systemError(`write ${path}`, error);
+      }
+    }
+    const gzip = path.endsWith(".gz") ? createGzip() : undefined;
+    const whenWritten = gzip === undefined ? finished(file) : pipeline(gzip, file);
+    return new Output(gzip ?? file, encoding, path, { path: realPath, temporaryPath, whenWritten });
   }
 
   private constructor(
     stream: Writable,
     encoding: "utf8" | "latin1",
     name: string,
-    whenDone: Promise<void> | undefined,
+    target: Target | undefined,
   ) {
     this.stream = stream;
     this.encoding = encoding;
     this.name = name;
-    this.whenDone = whenDone;
-    whenDone?.catch((error: unknown) => this.fail(error));
+    this.target = target;
+    target?.whenWritten.catch((error: unknown) => this.fail(error));
     stream.on("error", (error) => this.fail(error));
   }
 
@@ -67,14 +102,25 @@ export class Output {
     }
   }
 
-  /** Writes what is left, and closes the file if it is one. */
+  /** Writes what is left; if it goes to a file, that is now what was written. */
   async finish(): Promise<void> {
     await this.drain();
-    if (this.whenDone === undefined || this.isClosed) return;
+    if (this.target === undefined || this.isClosed) return;
+    const { path, temporaryPath, whenWritten } = this.target;
     this.stream.end();
-    await this.whenDone.catch((error: unknown) => {
+    try {
+      await whenWritten;
+      if (temporaryPath !== undefined) renameSync(temporaryPath, path);
+    } catch (error) {
       throw systemError(`write ${this.name}`, error);
-    });
+    }
+  }
+
+  /** Ends without `finish`: the file stays as it was. */
+  discard(): void {
+    this.stream.destroy();
+    const temporaryPath = this.target?.temporaryPath;
+    if (temporaryPath !== undefined) rmSync(temporaryPath, { force: true });
   }
 
   private async drain(): Promise<void> {
@@ -95,4 +141,10 @@ export class Output {
     else this.failure = error;
     this.wake?.();
   }
+}
+
+/** What is at `path`, and where that is: what replaces a file that a link leads to goes beside that. */
+function look(path: string): { path: string; stats: Stats | undefined } {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return { path: stats === undefined ? path : realpathSync(path), stats };
 }

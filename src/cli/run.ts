@@ -26,6 +26,7 @@ import { addFst } from "./fst.ts";
 import { addGet } from "./get.ts";
 import { addImport } from "./import.ts";
 import { addIngest } from "./ingest.ts";
+import { Interrupted } from "./interrupt.ts";
 import { addPut } from "./put.ts";
 import { addRepair } from "./repair.ts";
 import { addScan } from "./scan.ts";
@@ -47,6 +48,7 @@ export async function run(
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
     context.stderr.write(`memkv: ${describe(error)}\n`);
+    if (error instanceof Interrupted) return error.exitCode;
     return error instanceof UsageError ? EXIT_USAGE : EXIT_DATA;
   }
 }
@@ -95,7 +97,8 @@ function describe(error: unknown): string {
 
 function isForeseen(error: Error): boolean {
   if (error instanceof DatabaseError) return error.code !== "MEMKV_ASSERTION";
-  return error instanceof DataError || error instanceof UsageError || isSystems(error);
+  if (error instanceof DataError || error instanceof UsageError) return true;
+  return error instanceof Interrupted || isSystems(error);
 }
 
 /** Whether the operating system gave the error. */

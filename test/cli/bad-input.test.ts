@@ -3,7 +3,16 @@
  * data and 2 for the usage, and never a stack trace.
  */
 import { once } from "node:events";
-import { mkdirSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
@@ -192,6 +201,43 @@ describe("output of export", () => {
   });
 });
 
+describe("export to a file that it does not finish", () => {
+  /** A store of two entries, the second of which TSV cannot hold. */
+  async function unsuitedStore(): Promise<string> {
+    const directory = join(temporaryDirectory(), "store");
+    const entries = '{"key":"a","value":"1"}\n{"key":"b","value":2}\n';
+    await output(["build", "-", directory, "--format", "jsonl"], entries);
+    return directory;
+  }
+
+  test.each(["copy.tsv", "copy.tsv.gz"])("leaves none: %s", async (name) => {
+    const target = temporaryDirectory();
+    const { exitCode } = await memkv(["export", await unsuitedStore(), join(target, name)]);
+    expect({ exitCode, left: readdirSync(target) }).toEqual({ exitCode: 1, left: [] });
+  });
+
+  test("leaves the one that was there", async () => {
+    const target = temporaryDirectory();
+    const path = join(target, "copy.tsv");
+    writeFileSync(path, "an older export");
+    const { exitCode } = await memkv(["export", await unsuitedStore(), path]);
+    expect({ exitCode, left: readdirSync(target) }).toEqual({ exitCode: 1, left: ["copy.tsv"] });
+    expect(readFileSync(path, "utf8")).toBe("an older export");
+  });
+
+  test.skipIf(process.platform === "win32")("replaces the file that a link leads to", async () => {
+    const directory = temporaryDirectory();
+    const store = join(directory, "store");
+    await output(["put", store, "a", "1"]);
+    writeFileSync(join(directory, "file.tsv"), "an older export", { mode: 0o600 });
+    symlinkSync("file.tsv", join(directory, "link.tsv"));
+    await output(["export", store, join(directory, "link.tsv")]);
+    expect(lstatSync(join(directory, "link.tsv")).isSymbolicLink()).toBe(true);
+    expect(readFileSync(join(directory, "file.tsv"), "utf8")).toBe("a\t1\n");
+    expect(statSync(join(directory, "file.tsv")).mode & 0o777).toBe(0o600);
+  });
+});
+
 describe("as a process", () => {
   async function largeStore(): Promise<string> {
     const directory = join(temporaryDirectory(), "store");
@@ -237,6 +283,32 @@ describe("as a process", () => {
       expect(await complaints).toMatch(/^memkv: interrupted; [\d,]+ entries are in /);
       expect(Number(await output(["count", directory]))).toBeGreaterThan(0);
       await output(["verify", directory]);
+    },
+  );
+
+  test.skipIf(process.platform === "win32")(
+    "export that is interrupted leaves all of a file or none",
+    async () => {
+      const store = await largeStore();
+      const target = temporaryDirectory();
+      const watcher = watch(target);
+      const begun = once(watcher, "change");
+      const child = start(["export", store, join(target, "copy.jsonl")]);
+      const exit = once(child, "exit");
+      await begun;
+      watcher.close();
+      child.kill("SIGINT");
+      const [exitCode] = (await exit) as [number | null];
+      const left = readdirSync(target).map((name) => [
+        name,
+        readFileSync(join(target, name), "utf8").split("\n").length - 1,
+      ]);
+      // It may have been done when the signal came.
+      expect({ exitCode, left }).toEqual(
+        exitCode === 0
+          ? { exitCode: 0, left: [["copy.jsonl", 50_000]] }
+          : { exitCode: 130, left: [] },
+      );
     },
   );
 });
