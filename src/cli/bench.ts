@@ -7,10 +7,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { type Command, Option } from "commander";
 import { type Database, open } from "../index.ts";
 import { Random } from "../testing/random.ts";
 import { type Context, DataError, UsageError } from "./context.ts";
+import { interruptible } from "./interrupt.ts";
 import type { Key } from "./notation.ts";
 import { startProgress } from "./progress.ts";
 import { addExamples, wholeNumber, withStore } from "./store.ts";
@@ -65,16 +67,18 @@ export function addBench(program: Command, context: Context): void {
     .action(async (directory: string | undefined, options: BenchOptions) => {
       if (options.keys === 0) throw new UsageError("--keys must be at least 1");
       if (options.batch === 0) throw new UsageError("--batch must be at least 1");
-      const temporary =
-        directory === undefined ? mkdtempSync(join(tmpdir(), "memkv-bench-")) : undefined;
-      try {
-        const place = directory ?? join(temporary ?? "", "store");
-        const bench = new Bench(place, options, context);
-        await bench.run();
-        context.stdout.write(options.json === true ? bench.json() : bench.words());
-      } finally {
-        if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
-      }
+      await interruptible(async (check) => {
+        const temporary =
+          directory === undefined ? mkdtempSync(join(tmpdir(), "memkv-bench-")) : undefined;
+        try {
+          const place = directory ?? join(temporary ?? "", "store");
+          const bench = new Bench(place, options, context, check);
+          await bench.run();
+          context.stdout.write(options.json === true ? bench.json() : bench.words());
+        } finally {
+          if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
+        }
+      });
     });
   addExamples(command, [
     ["memkv bench", "in a temporary directory, which is removed"],
@@ -87,16 +91,19 @@ class Bench {
   private readonly directory: string;
   private readonly options: BenchOptions;
   private readonly context: Context;
+  /** Throws when it is to end. */
+  private readonly check: () => void;
   private readonly results: Result[] = [];
   private diskBytes = 0;
   /** Which key comes when. */
   private readonly order: Uint32Array;
   private readonly values: readonly string[];
 
-  constructor(directory: string, options: BenchOptions, context: Context) {
+  constructor(directory: string, options: BenchOptions, context: Context, check: () => void) {
     this.directory = directory;
     this.options = options;
     this.context = context;
+    this.check = check;
     const random = new Random(options.seed);
     this.order = permutation(options.keys, random);
     this.values = Array.from({ length: VALUE_COUNT }, () => makeValue(options.valueBytes, random));
@@ -180,6 +187,9 @@ class Bench {
       for (let i = 0; i < count; i += step) {
         await work(i, Math.min(count, i + step));
         progress.update(i, i);
+        // Reads wait for nothing, and signals are heard between two turns of the event loop.
+        await setImmediate();
+        this.check();
       }
     } finally {
       progress.stop();

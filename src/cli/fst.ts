@@ -4,13 +4,14 @@
  * Keys are lines of text; with `--map`, each line is a key, a tab and a whole number. The file is
  * read whole and used in place.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { FrozenLayer, FrozenLayerBuilder, type FrozenRange } from "../fst/index.ts";
 import { InvalidArgumentError } from "../index.ts";
 import { type Context, DataError, EXIT_DATA, type Outcome, systemError } from "./context.ts";
 import { openSource, readBlocks } from "./input.ts";
-import { Output } from "./output.ts";
+import { Output, replaceFile } from "./output.ts";
 import { startProgress } from "./progress.ts";
 import { addPatternOptions, type PatternOptions, patternOf } from "./search.ts";
 import { addExamples, addRangeOptions, type RangeOptions, wholeNumber } from "./store.ts";
@@ -30,6 +31,9 @@ interface ListOptions extends RangeOptions {
   readonly keys?: true;
   readonly json?: true;
 }
+
+/** Keys inserted without waiting. */
+const STEP = 2 ** 16;
 
 export function addFst(program: Command, context: Context, outcome: Outcome): void {
   const fst = program
@@ -142,17 +146,18 @@ async function buildFile(
       keyCount += lines.length;
       progress.update(source.readBytes, keyCount);
     }
-    for (const [key, value] of sorted(unsorted)) insert(key, value);
+    let insertedCount = 0;
+    for (const [key, value] of sorted(unsorted)) {
+      insert(key, value);
+      // Ctrl-C is heard between two turns of the event loop.
+      if (++insertedCount % STEP === 0) await setImmediate();
+    }
   } finally {
     progress.stop();
     source.stream.destroy();
   }
   const bytes = builder.finish();
-  try {
-    writeFileSync(file, bytes);
-  } catch (error) {
-    throw systemError(`write ${file}`, error);
-  }
+  replaceFile(file, bytes);
   const { size } = new FrozenLayer(bytes, { file });
   context.stdout.write(
     options.json === true

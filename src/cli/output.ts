@@ -13,19 +13,23 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  type Stats,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import type { Writable } from "node:stream";
 import { finished, pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { systemError } from "./context.ts";
 
-/** A file that is written to. */
-interface Target {
-  readonly path: string;
-  /** Under which the content gathers; undefined for a device or a pipe. */
+/** Where the content of a file goes. */
+interface Place {
+  /** What replaces a file that a link leads to goes where that is. */
+  readonly realPath: string;
+  /** Undefined for a device or a pipe: it has nothing to keep, and no file may take its place. */
   readonly temporaryPath: string | undefined;
+}
+
+interface Target extends Place {
   readonly whenWritten: Promise<void>;
 }
 
@@ -50,26 +54,23 @@ export class Output {
 
   /** To a file, which is replaced by `finish`; gzipped if its name ends in .gz. */
   static toFile(path: string, encoding: "utf8" | "latin1"): Output {
-    const { path: realPath, stats } = look(path);
-    let temporaryPath: string | undefined;
+    const { realPath, temporaryPath, mode } = placeOf(path);
     let file: Writable;
-    if (stats !== undefined && !stats.isFile()) {
-      // A device or a pipe has nothing to keep, and no file may take its place.
-      file = createWriteStream(path);
-    } else {
-      temporaryPath = `${realPath}.${process.pid}.tmp`;
-      try {
-        // Not by the stream, which might create it after `discard`.
-        const fd = openSync(temporaryPath, "w", stats?.mode);
-        // To the disk before it is closed; Node before 20.10 does not know it.
-        file = createWriteStream(temporaryPath, { fd, flush: true });
-      } catch (error) {
-        throw systemError(`write ${path}`, error);
-      }
+    try {
+      // Not by the stream, which might create it after `discard`.
+      file =
+        temporaryPath === undefined
+          ? createWriteStream(path)
+          : createWriteStream(temporaryPath, {
+              fd: openSync(temporaryPath, "w", mode),
+              flush: true,
+            });
+    } catch (error) {
+      throw systemError(`write ${path}`, error);
     }
     const gzip = path.endsWith(".gz") ? createGzip() : undefined;
     const whenWritten = gzip === undefined ? finished(file) : pipeline(gzip, file);
-    return new Output(gzip ?? file, encoding, path, { path: realPath, temporaryPath, whenWritten });
+    return new Output(gzip ?? file, encoding, path, { realPath, temporaryPath, whenWritten });
   }
 
   private constructor(
@@ -106,11 +107,11 @@ export class Output {
   async finish(): Promise<void> {
     await this.drain();
     if (this.target === undefined || this.isClosed) return;
-    const { path, temporaryPath, whenWritten } = this.target;
+    const { realPath, temporaryPath, whenWritten } = this.target;
     this.stream.end();
     try {
       await whenWritten;
-      if (temporaryPath !== undefined) renameSync(temporaryPath, path);
+      if (temporaryPath !== undefined) renameSync(temporaryPath, realPath);
     } catch (error) {
       throw systemError(`write ${this.name}`, error);
     }
@@ -143,8 +144,31 @@ export class Output {
   }
 }
 
-/** What is at `path`, and where that is: what replaces a file that a link leads to goes beside that. */
-function look(path: string): { path: string; stats: Stats | undefined } {
+/** Makes `path` a file that holds these bytes and no others. */
+export function replaceFile(path: string, bytes: Uint8Array): void {
+  try {
+    const { realPath, temporaryPath, mode } = placeOf(path);
+    if (temporaryPath === undefined) {
+      writeFileSync(path, bytes);
+      return;
+    }
+    try {
+      writeFileSync(temporaryPath, bytes, { flush: true, mode });
+      renameSync(temporaryPath, realPath);
+    } catch (error) {
+      rmSync(temporaryPath, { force: true });
+      throw error;
+    }
+  } catch (error) {
+    throw systemError(`write ${path}`, error);
+  }
+}
+
+/** Where to write what is to be at `path`, with the mode of the file that is there. */
+function placeOf(path: string): Place & { readonly mode: number | undefined } {
   const stats = statSync(path, { throwIfNoEntry: false });
-  return { path: stats === undefined ? path : realpathSync(path), stats };
+  const realPath = stats === undefined ? path : realpathSync(path);
+  const isFile = stats === undefined || stats.isFile();
+  const temporaryPath = isFile ? `${realPath}.${process.pid}.tmp` : undefined;
+  return { realPath, temporaryPath, mode: stats?.mode };
 }

@@ -1,8 +1,8 @@
-import { existsSync, readdirSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { once } from "node:events";
+import { existsSync, readdirSync, watch } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
-import { memkv, output, temporaryDirectory } from "./harness.ts";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { memkv, output, start, temporaryDirectory } from "./harness.ts";
 
 const SMALL = ["--keys", "2500", "--value-bytes", "20", "--batch", "300"];
 const WORKLOADS = [
@@ -14,16 +14,41 @@ const WORKLOADS = [
   "readreverse",
 ];
 
-const temporaryStores = (): string[] =>
-  readdirSync(tmpdir()).filter((name) => /^memkv-bench-/.test(name));
+/** Makes this directory the system's for temporary files, in this process and those it starts. */
+function useTemporary(directory: string): void {
+  for (const name of ["TMPDIR", "TEMP", "TMP"]) vi.stubEnv(name, directory);
+}
+
+afterEach(() => vi.unstubAllEnvs());
 
 describe("bench", () => {
   test("measures each workload, and leaves nothing behind", async () => {
-    const before = temporaryStores();
+    const temporary = temporaryDirectory();
+    useTemporary(temporary);
     const printed = await output(["bench", ...SMALL]);
     for (const workload of WORKLOADS) expect(printed).toMatch(new RegExp(`^${workload} `, "m"));
     expect(printed).toContain("on disk, for 90.0 kB of keys and values");
-    expect(temporaryStores()).toEqual(before);
+    expect(readdirSync(temporary)).toEqual([]);
+  });
+
+  test.skipIf(process.platform === "win32")("leaves nothing behind when interrupted", async () => {
+    const temporary = temporaryDirectory();
+    useTemporary(temporary);
+    const watcher = watch(temporary);
+    // tsx, which the process runs on, keeps its own things there.
+    const begun = new Promise<void>((resolve) => {
+      watcher.on("change", (_, name) => {
+        if (String(name).startsWith("memkv-bench-")) resolve();
+      });
+    });
+    const child = start(["bench", "--keys", "10000000"]);
+    const exit = once(child, "exit");
+    await begun;
+    watcher.close();
+    child.kill("SIGINT");
+    const [exitCode] = (await exit) as [number | null];
+    const left = readdirSync(temporary).filter((name) => name.startsWith("memkv-bench-"));
+    expect({ exitCode, left }).toEqual({ exitCode: 130, left: [] });
   });
 
   test("prints JSON, and leaves the store in the directory it is given", async () => {

@@ -1,5 +1,5 @@
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { memkv, output, temporaryDirectory } from "./harness.ts";
 
@@ -36,6 +36,18 @@ describe("fst", () => {
   ])("%j", async (args, expected) => {
     const [verb = "", ...options] = args;
     expect(await output(["fst", verb, set, ...options])).toBe(expected);
+  });
+
+  test("build replaces a file, which whoever reads it has to its end", async () => {
+    const file = join(temporaryDirectory(), "words.fst");
+    await output(["fst", "build", "-", file], "old\n");
+    const before = readFileSync(file);
+    const reader = openSync(file, "r");
+    await output(["fst", "build", "-", file], "new\nnewer\n");
+    expect(readFileSync(reader)).toEqual(before);
+    closeSync(reader);
+    expect(await output(["fst", "range", file, "--keys"])).toBe("new\nnewer\n");
+    expect(readdirSync(dirname(file))).toEqual(["words.fst"]);
   });
 
   test("stats and verify read the file", async () => {
