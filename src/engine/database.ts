@@ -440,6 +440,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    *
    * @throws InvalidArgumentError for a bad option.
    * @throws CorruptionError for the first damage found, with file, offset, expected and found.
+   * @throws DatabaseError MEMKV_POISONED where it is unknown which manifest a crash would find.
    */
   async verify(
     options: { readonly onProgress?: ((progress: VerifyProgress) => void) | undefined } = {},

@@ -320,7 +320,9 @@ async function replayLogs(
     isStopped = report.isStopped;
     recordsReplayed += report.records;
     bytesReplayed += report.bytes;
-    logs.push({ fileNumber, end: report.endOffset });
+    // Nobody writes the header that a read-only open misses: its log has nothing, as the writer leaves
+    // one that it is just creating.
+    if (!mode.readOnly || !report.isHeaderLost) logs.push({ fileNumber, end: report.endOffset });
     if (report.reason !== undefined) dropped.push(describeDropped(path, report, afterSeqno));
     if (isNewest && !isDurable(manifest, fileNumber, report)) ends.push({ path, report });
   }

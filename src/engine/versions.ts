@@ -124,10 +124,16 @@ export class VersionStore {
     for (const fileNumber of fileNumbers) this.arriving.delete(fileNumber);
   }
 
-  /** The manifest as it is on disk, read between two edits. */
+  /**
+   * The manifest as it is on disk, read between two edits. Rejects with MEMKV_POISONED where it is
+   * unknown which one that should be.
+   */
   readAgain(): Promise<Manifest | undefined> {
     const { fileSystem, directory } = this.options;
-    return this.enqueue(() => readManifest(fileSystem, directory));
+    return this.enqueue(async () => {
+      if (this.uncertainty !== undefined) throw this.uncertainty;
+      return await readManifest(fileSystem, directory);
+    });
   }
 
   /** Path of a segment's file. */

@@ -1,13 +1,15 @@
 import { describe, expect, test } from "vitest";
 import { assert } from "../../src/assert.ts";
-import { CorruptionError, type Database, open } from "../../src/index.ts";
+import { CorruptionError, type Database, type FileSystem, open } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { readManifest, writeManifest } from "../../src/manifest/manifest.ts";
+import { FaultFileSystem } from "../../src/testing/fault-file-system.ts";
+import { gate } from "./harness.ts";
 
 const DIRECTORY = "db";
 
 /** A database with two runs and writes that are only in its log. */
-async function fill(fileSystem: MemoryFileSystem): Promise<Database> {
+async function fill(fileSystem: FileSystem): Promise<Database> {
   const database = await open(DIRECTORY, { fileSystem, compactionTrigger: 8 });
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < 50; i++) await database.put(`key ${i * 3 + round}`, `value ${i}`);
@@ -72,6 +74,31 @@ describe("verify", () => {
     for (const name of names) await fileSystem.remove(`${DIRECTORY}/${name}`);
     await expect(after.verify()).rejects.toMatchObject({ code: "MEMKV_IO" });
     for (const opened of [before, after, database]) await opened.close();
+  });
+
+  test("of a read-only open passes the log that its writer is creating", async () => {
+    const fileSystem = new FaultFileSystem(new MemoryFileSystem());
+    const database = await fill(fileSystem);
+    const written = gate();
+    const effect = { kind: "delay", until: written.promise } as const;
+    fileSystem.inject({ kinds: ["write"], path: /wal$/, effect });
+    const flushed = database.flush();
+    await expect.poll(() => fileSystem.struck.length).toBe(1);
+    const reader = await open(DIRECTORY, { fileSystem, readOnly: true });
+    expect(await reader.verify()).toMatchObject({ segments: 2, keys: 100, logs: 1, logWrites: 50 });
+    written.resolve();
+    await flushed;
+    for (const opened of [reader, database]) await opened.close();
+  });
+
+  test("calls it no damage that a manifest is there of which nobody knows", async () => {
+    const fileSystem = new FaultFileSystem(new MemoryFileSystem());
+    const database = await fill(fileSystem);
+    const effect = { kind: "failAfter", code: "EIO" } as const;
+    fileSystem.inject({ kinds: ["rename"], path: /MANIFEST$/, effect });
+    await expect(database.flush()).rejects.toMatchObject({ code: "MEMKV_POISONED" });
+    await expect(database.verify()).rejects.toMatchObject({ code: "MEMKV_POISONED" });
+    await database.close();
   });
 
   test("notices runs that are not in the order of their writes", async () => {
