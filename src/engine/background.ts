@@ -626,6 +626,9 @@ export class Background {
   ): Promise<void> {
     const { host } = this;
     const added = { segments: run, valueLogs, sections };
+    // From here on, since a thread that dies has what it wrote and nobody is going to use removed.
+    const fileNumbers = [...run, ...valueLogs].map((meta) => meta.fileNumber);
+    for (const fileNumber of fileNumbers) host.versions.announce(fileNumber);
     try {
       if (progress.oldestWal !== undefined) await host.logFounded();
       await host.versions.edit(
@@ -647,6 +650,8 @@ export class Background {
       if (isPoisoning(error)) host.poison(error);
       else await host.versions.removeFiles(added);
       throw error;
+    } finally {
+      host.versions.release(fileNumbers);
     }
   }
 }

@@ -62,7 +62,7 @@ export class VersionStore {
   private readonly fileNumbers: FileNumbers;
   /** Resolves when the last edit asked for has settled. */
   private lastTask: Promise<void> = Promise.resolve();
-  /** File numbers of segments and value logs that an edit is about to make live. */
+  /** File numbers of segments and value logs that were announced. */
   private readonly arriving = new Set<number>();
   /** Files being closed and removed. */
   private readonly removals = new Set<Promise<void>>();
@@ -108,13 +108,13 @@ export class VersionStore {
     return this.manifestNow;
   }
 
-  /** Whether some Version that is in use names the segment or value log, or an edit is about to. */
+  /** Whether some Version that is in use names the segment or value log, or an edit is going to. */
   isLive(fileNumber: number): boolean {
     const { segments, valueLogs, arriving } = this;
     return segments.has(fileNumber) || valueLogs.has(fileNumber) || arriving.has(fileNumber);
   }
 
-  /** Makes `isLive` true of a file that is being written, until `release`. */
+  /** Makes `isLive` true of a file that is being written, or was for an edit, until `release`. */
   announce(fileNumber: number): void {
     this.arriving.add(fileNumber);
   }
@@ -157,7 +157,8 @@ export class VersionStore {
   }
 
   /**
-   * Installs a change. `swap` is called with the new Version in the step that makes it current.
+   * Installs a change, the files of which were announced. `swap` is called with the new Version in the
+   * step that makes it current.
    *
    * If it rejects with MEMKV_POISONED it is unknown which manifest a crash would find; otherwise
    * nothing changed, and the caller may remove the added files and try again.
@@ -167,11 +168,7 @@ export class VersionStore {
     change: (manifest: Manifest) => Manifest,
     swap: (version: OpenVersion) => void,
   ): Promise<void> {
-    const metas = [...added.segments, ...added.valueLogs];
-    for (const { fileNumber } of metas) this.arriving.add(fileNumber);
-    return this.enqueue(() => this.runEdit(added, change, swap)).finally(() => {
-      for (const { fileNumber } of metas) this.arriving.delete(fileNumber);
-    });
+    return this.enqueue(() => this.runEdit(added, change, swap));
   }
 
   /**

@@ -6,9 +6,10 @@ import { readdirSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { Store } from "../../src/engine/store.ts";
 import type { Database, DatabaseStats } from "../../src/index.ts";
 import { WorkerRunner } from "../../src/jobs/worker-runner.ts";
-import { openFiles, openFor, temporaryDirectory, withoutLock } from "./harness.ts";
+import { gate, openFiles, openFor, temporaryDirectory, withoutLock } from "./harness.ts";
 
 type TextDatabase = Database<string, string>;
 
@@ -120,6 +121,39 @@ describe("a background thread that dies", () => {
     const again = await openFor<string, string>(directory);
     expect(again.recovery.orphansRemoved).toEqual([]);
     expect([...again.entries()]).toEqual(expected);
+  });
+
+  test("in a compaction leaves what a flush wrote that waits for its log", async () => {
+    const database = await openFor<string, string>(temporaryDirectory(), { background: "worker" });
+    for (const key of ["a", "b"]) {
+      await database.put(key, "1");
+      await database.flush();
+    }
+    // The thread dies before the first answer arrives, which is that of the compaction.
+    const runner = WorkerRunner.prototype as unknown as { settle(): void };
+    const settle = vi.spyOn(runner, "settle").mockImplementationOnce(() => {});
+    const logFounded = vi.spyOn(Store.prototype, "logFounded");
+    onTestFinished(() => {
+      settle.mockRestore();
+      logFounded.mockRestore();
+    });
+    const compacted = expect(database.compact()).rejects.toMatchObject({ code: "MEMKV_IO" });
+    while (settle.mock.calls.length === 0) await setImmediate();
+    const waiting = gate();
+    const founded = gate();
+    logFounded.mockImplementationOnce(() => {
+      waiting.resolve();
+      return founded.promise;
+    });
+    await database.put("c", "1");
+    const flushed = database.flush();
+    await waiting.promise;
+    await kill(database);
+    await compacted;
+    founded.resolve();
+    await flushed;
+    expect(database.stats().runs).toHaveLength(3);
+    await database.verify();
   });
 
   test("while it has nothing to do is not missed", async () => {
