@@ -17,7 +17,7 @@ import { readU32 } from "../bytes/fixed.ts";
 import { VarintReader } from "../bytes/varint.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import { CorruptionError } from "../errors.ts";
-import { expectAtMost, expectNumber, HEADER_BYTES } from "./format.ts";
+import { expectNumber, HEADER_BYTES } from "./format.ts";
 import { BLOCK_HEADER_BYTES, MAX_BLOCK_BYTES } from "./value-block.ts";
 
 /** The least that a block takes in the index: two varints. */
@@ -81,7 +81,6 @@ export class BlockIndex {
       this.lengths[block] = length;
       ordinal += count;
       offset += length;
-      expectAtMost(ordinal, keyCount, "ordinals in blocks", file, fileOffset);
     }
     this.firstOrdinals[blockCount] = ordinal;
     expectNumber(reader.pos, end, "end of the block index", file, fileOffset);
