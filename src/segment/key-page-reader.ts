@@ -225,6 +225,10 @@ export class KeyPageReader {
           code = TWO_BYTE_START + ((code - TWO_BYTE_START) << 8) + bytes[pos++];
         }
         const head = heads[code];
+        if (head === 0) {
+          this.symbols.unpack(code);
+          return this.findKey(keyCount, key, length);
+        }
         order = (head & 255) - wanted;
         if (order !== 0) break;
         matched++;
@@ -418,11 +422,16 @@ export class KeyPageReader {
     const codes = this.bytes;
     const { bytes, heads } = this.symbols;
     while (pos < end) {
+      const codeStart = pos;
       let code = codes[pos++];
       if (code >= TWO_BYTE_START) {
         code = TWO_BYTE_START + ((code - TWO_BYTE_START) << 8) + codes[pos++];
       }
       const head = heads[code];
+      if (head === 0) {
+        this.symbols.unpack(code);
+        return this.compareCodes(codeStart, end, key, length, matched);
+      }
       const symbolLength = head >> 24;
       if (symbolLength <= 3 && matched + 3 <= length) {
         const word = key[matched] | (key[matched + 1] << 8) | (key[matched + 2] << 16);

@@ -27,7 +27,7 @@
  */
 import { checksum } from "../bytes/checksum.ts";
 import { compareRanges } from "../bytes/compare.ts";
-import { readU16, readU32, writeU32 } from "../bytes/fixed.ts";
+import { readU32, writeU32 } from "../bytes/fixed.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import { CorruptionError } from "../errors.ts";
 import {
@@ -35,13 +35,13 @@ import {
   KEY_TOKEN,
   MAX_SYMBOL_BYTES,
   MAX_SYMBOLS,
-  MIN_SYMBOLS,
   ONE_BYTE_CODES,
   type SymbolList,
   singleBytes,
 } from "./codes.ts";
 import { type Parse, SymbolEncoder } from "./encoder.ts";
 import { KeyToken } from "./key-token.ts";
+import { StoredSymbols } from "./stored.ts";
 
 /**
  * What decoding loops compare with. V8 knows the constants of a loop's own module, but loads those of
@@ -57,6 +57,12 @@ const MAX_PAIR_BYTES = 4;
 /** Fewer codes are decoded one by one: to begin in pairs and go on singly takes longer for 100 B values. */
 const MIN_PAIRED_BYTES = 128;
 
+/**
+ * Symbols of a stored table that are unpacked one by one before all are: about what three first gets
+ * need. One takes some microseconds in new code, all of them three milliseconds.
+ */
+const SINGLE_UNPACKS = 128;
+
 const LENGTH_OFFSET = 4;
 const COUNT_OFFSET = LENGTH_OFFSET + 4;
 const SINGLES_OFFSET = COUNT_OFFSET + 2;
@@ -66,16 +72,18 @@ const MAX_STORED_BYTES = SYMBOLS_OFFSET + MAX_SYMBOLS * (MAX_SYMBOL_BYTES + 1);
 export class SymbolTable implements SymbolList {
   /** Number of symbols, MIN_SYMBOLS to MAX_SYMBOLS; codes are below it. */
   readonly count: number;
-  /** Symbol c is bytes[c * 16, c * 16 + lengths[c]). */
+  /** Symbol c is bytes[c * 16, c * 16 + lengths[c]); zeros where it is not unpacked. */
   readonly bytes: Uint8Array;
   readonly lengths: Uint8Array;
-  /** The same bytes as words: symbol c is words[c * 4, c * 4 + 4), zeros behind its end. */
-  readonly words: Int32Array;
+  private readonly integers: Int32Array;
   /**
    * The same bytes as floats: symbol c is floats[c * 2, c * 2 + 2). Undefined where one of them is no
-   * number, of which there are many that JavaScript need not tell apart.
+   * number, of which there are many that JavaScript need not tell apart, or not all are unpacked.
    */
-  private readonly floats: Float64Array | undefined;
+  private floats: Float64Array | undefined;
+  /** The symbols as they are stored, until all are unpacked; and how often one was unpacked. */
+  private packed: StoredSymbols | undefined;
+  private unpackedCount: number;
   private headsMade: Int32Array | undefined;
   private readonly parse: Parse;
   /** What only encoding needs, made at the first encoding. */
@@ -87,14 +95,17 @@ export class SymbolTable implements SymbolList {
   /**
    * Takes symbols in code order, in bytes that are aligned to floats. The caller vouches that all 256
    * single bytes are among them. `parse` is how `encodeInto` and `encodeWithKeyInto` do their work.
+   * `packed` are the same symbols where they are not unpacked.
    */
-  constructor(symbols: SymbolList, parse: Parse = "shortest") {
+  constructor(symbols: SymbolList, parse: Parse = "shortest", packed?: StoredSymbols) {
     this.parse = parse;
     this.count = symbols.count;
     this.bytes = symbols.bytes;
     this.lengths = symbols.lengths;
-    this.words = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, symbols.count * 4);
-    this.floats = floatsOf(symbols);
+    this.integers = new Int32Array(this.bytes.buffer, this.bytes.byteOffset, symbols.count * 4);
+    this.floats = packed === undefined ? floatsOf(symbols) : undefined;
+    this.packed = packed;
+    this.unpackedCount = 0;
     this.headsMade = undefined;
     this.encoder = undefined;
     this.codesEnd = 0;
@@ -105,20 +116,47 @@ export class SymbolTable implements SymbolList {
     return this.count;
   }
 
+  /** The same bytes as words: symbol c is words[c * 4, c * 4 + 4), zeros behind its end. All are unpacked. */
+  get words(): Int32Array {
+    if (this.packed !== undefined) this.unpackAll();
+    return this.integers;
+  }
+
   /**
    * The first bytes of each symbol, low to high, and its length, in one word: symbols of up to three
-   * bytes are compared by this alone, in a quarter of the cache lines. Made at first use, since values
-   * have none.
+   * bytes are compared by this alone, in a quarter of the cache lines. 0 where `unpack` is to be called
+   * first. Made at first use, since values have none.
    */
   get heads(): Int32Array {
-    this.headsMade ??= makeHeads(this);
+    this.headsMade ??= this.packed === undefined ? makeHeads(this) : new Int32Array(this.count);
     return this.headsMade;
+  }
+
+  /** Unpacks the symbol of a code, and its head; after some calls, all of them. */
+  unpack(code: number): void {
+    const { packed, headsMade } = this;
+    if (packed === undefined || ++this.unpackedCount > SINGLE_UNPACKS) {
+      this.unpackAll();
+      return;
+    }
+    packed.unpack(code);
+    if (headsMade !== undefined) headsMade[code] = headOf(this, code);
+  }
+
+  private unpackAll(): void {
+    const { packed } = this;
+    if (packed === undefined) return;
+    packed.unpackAll();
+    this.packed = undefined;
+    this.floats = floatsOf(packed);
+    if (this.headsMade !== undefined) this.headsMade = makeHeads(this);
   }
 
   /** Bytes held in memory for decoding. Encoding holds about 1.5 MB more at 16,320 symbols. */
   get byteLength(): number {
     const headBytes = this.headsMade?.byteLength ?? 0;
-    return this.bytes.byteLength + this.lengths.byteLength + headBytes;
+    const packedBytes = this.packed?.byteLength ?? 0;
+    return this.bytes.byteLength + this.lengths.byteLength + headBytes + packedBytes;
   }
 
   /**
@@ -132,7 +170,7 @@ export class SymbolTable implements SymbolList {
     target: Uint8Array,
     targetPos: number,
   ): number {
-    this.encoder ??= new SymbolEncoder(this, this.parse);
+    this.encoder ??= this.makeEncoder();
     return this.encoder.encodeInto(source, start, end, target, targetPos);
   }
 
@@ -149,7 +187,7 @@ export class SymbolTable implements SymbolList {
     target: Uint8Array,
     targetPos: number,
   ): number {
-    this.encoder ??= new SymbolEncoder(this, this.parse);
+    this.encoder ??= this.makeEncoder();
     return this.encoder.encodeWithKeyInto(source, start, end, key, keyLength, target, targetPos);
   }
 
@@ -269,7 +307,7 @@ export class SymbolTable implements SymbolList {
     return targetPos;
   }
 
-  /** As `decodeWords`, where not all symbols are floats. */
+  /** As `decodeWords`, where not all symbols are floats, or unpacked. */
   private decodeIntegers(
     codes: Uint8Array,
     pos: number,
@@ -277,7 +315,8 @@ export class SymbolTable implements SymbolList {
     target: DataView,
     targetPos: number,
   ): number {
-    const { words, lengths, count } = this;
+    if (this.packed !== undefined) return this.decodeBytes(codes, pos, end, target, targetPos);
+    const { integers: words, lengths, count } = this;
     while (pos < end) {
       const first = codes[pos];
       if (first === TOKEN_START) break;
@@ -313,6 +352,7 @@ export class SymbolTable implements SymbolList {
         code = TWO_BYTE_START + ((code - TWO_BYTE_START) << 8) + codes[pos++];
       }
       if (code >= count) return -1;
+      if (lengths[code] === 0) this.unpack(code);
       const len = lengths[code];
       if (targetPos + len > target.byteLength) return -1;
       const from = code << 4;
@@ -351,6 +391,7 @@ export class SymbolTable implements SymbolList {
 
   /** Appends the stored table. */
   serialize(writer: ByteWriter): void {
+    this.unpackAll();
     const start = writer.length;
     const { count, bytes, lengths } = this;
     writer.u32(0);
@@ -368,10 +409,15 @@ export class SymbolTable implements SymbolList {
     writeU32(writer.buffer, start, checksum(writer.buffer, start + LENGTH_OFFSET, writer.length));
   }
 
+  private makeEncoder(): SymbolEncoder {
+    this.unpackAll();
+    return new SymbolEncoder(this, this.parse);
+  }
+
   /**
    * Reads the table that begins at bytes[pos] and ends at or before `end`. `storedSymbolTableBytes`
-   * says where it ended. Throws CorruptionError, naming `file` and `fileOffset`, where the
-   * bytes are not what `serialize` wrote.
+   * says where it ended. The bytes are kept, and must not change. Throws CorruptionError, naming `file`
+   * and `fileOffset`, where they are not what `serialize` wrote.
    */
   static deserialize(
     bytes: Uint8Array,
@@ -396,9 +442,15 @@ export class SymbolTable implements SymbolList {
     const sum = checksum(bytes, pos + LENGTH_OFFSET, pos + length);
     const stored = readU32(bytes, pos);
     if (sum !== stored) damaged(`checksum ${stored}`, `${sum}`);
-    const symbols = readSymbols(bytes, pos, pos + length);
+    const symbols = StoredSymbols.find(
+      bytes,
+      pos + COUNT_OFFSET,
+      pos + SINGLES_OFFSET,
+      pos + SYMBOLS_OFFSET,
+      pos + length,
+    );
     if (symbols === undefined) return damaged("256 single bytes and sorted symbols", "other bytes");
-    return symbols;
+    return new SymbolTable(symbols, "shortest", symbols);
   }
 }
 
@@ -418,12 +470,15 @@ function floatsOf({ count, bytes, lengths }: SymbolList): Float64Array | undefin
   return floats;
 }
 
-function makeHeads({ count, bytes, lengths }: SymbolTable): Int32Array {
-  const heads = new Int32Array(count);
-  for (let c = 0, at = 0; c < count; c++, at += MAX_SYMBOL_BYTES) {
-    heads[c] = bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (lengths[c] << 24);
-  }
+function makeHeads(symbols: SymbolList): Int32Array {
+  const heads = new Int32Array(symbols.count);
+  for (let c = 0; c < heads.length; c++) heads[c] = headOf(symbols, c);
   return heads;
+}
+
+function headOf({ bytes, lengths }: SymbolList, code: number): number {
+  const at = code * MAX_SYMBOL_BYTES;
+  return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (lengths[code] << 24);
 }
 
 /** Bytes of the stored table that begins at bytes[pos], unchecked: for who has just read it. */
@@ -490,67 +545,4 @@ function writeLongerSymbols(
 /** The table of nothing but single bytes, where the code of a byte is its number. */
 export function singleByteTable(): SymbolTable {
   return new SymbolTable(singleBytes(), "bytes");
-}
-
-/** Symbols that one call reads: V8 compiles what is called again and again sooner than a long loop. */
-const STEP_SYMBOLS = 64;
-
-/** The symbols of a stored table whose checksum holds, or undefined if they break a rule. */
-function readSymbols(source: Uint8Array, start: number, end: number): SymbolTable | undefined {
-  const count = readU16(source, start + COUNT_OFFSET);
-  if (count < MIN_SYMBOLS || count > MAX_SYMBOLS) return undefined;
-  const bytes = new Uint8Array(count * MAX_SYMBOL_BYTES);
-  const lengths = new Uint8Array(count);
-  let pos = start + SYMBOLS_OFFSET;
-  let code = 0;
-  for (const isOneByte of [true, false]) {
-    const groupEnd = isOneByte ? ONE_BYTE_CODES : count;
-    for (let byte = 0; byte < 256; byte++) {
-      const hasOneByte = ((source[start + SINGLES_OFFSET + (byte >> 3)] >> (byte & 7)) & 1) === 1;
-      if (hasOneByte !== isOneByte) continue;
-      if (code === groupEnd) return undefined;
-      bytes[code * MAX_SYMBOL_BYTES] = byte;
-      lengths[code++] = 1;
-    }
-    for (let previousLength = 0; code < groupEnd; previousLength = lengths[code - 1]) {
-      const stepEnd = Math.min(code + STEP_SYMBOLS, groupEnd);
-      pos = readLongerSymbols(source, pos, end, bytes, lengths, code, stepEnd, previousLength);
-      if (pos < 0) return undefined;
-      code = stepEnd;
-    }
-  }
-  return pos === end ? new SymbolTable({ count, bytes, lengths }) : undefined;
-}
-
-/**
- * Reads the symbols of the codes [code, endCode), the first after one of `previousLength`; returns where
- * they end, or -1. Tables are among the first things that a process reads: byte by byte is faster then
- * than calls that copy a few bytes.
- */
-function readLongerSymbols(
-  source: Uint8Array,
-  pos: number,
-  end: number,
-  bytes: Uint8Array,
-  lengths: Uint8Array,
-  code: number,
-  endCode: number,
-  previousLength: number,
-): number {
-  for (; code < endCode; code++) {
-    if (pos >= end) return -1;
-    const header = source[pos++];
-    const shared = header >> 4;
-    const len = (header & 15) + 1;
-    if (shared >= len || len === 1 || shared > previousLength || pos + len - shared > end)
-      return -1;
-    let to = code * MAX_SYMBOL_BYTES;
-    const tail = to + shared;
-    const toEnd = to + len;
-    for (; to < tail; to++) bytes[to] = bytes[to - MAX_SYMBOL_BYTES];
-    for (; to < toEnd; to++) bytes[to] = source[pos++];
-    lengths[code] = len;
-    previousLength = len;
-  }
-  return pos;
 }

@@ -34,8 +34,9 @@ export class SymbolTables {
   read(bytes: Uint8Array, pos: number, end: number, file: string, fileOffset: number): SymbolTable {
     const found = this.find(bytes, pos, end);
     if (found !== undefined) return found;
-    const table = SymbolTable.deserialize(bytes, pos, end, file, fileOffset);
-    this.keep(table, bytes.slice(pos, pos + storedSymbolTableBytes(bytes, pos)));
+    const stored = bytes.slice(pos, end);
+    const table = SymbolTable.deserialize(stored, 0, stored.length, file, fileOffset);
+    this.keep(table, stored.subarray(0, storedSymbolTableBytes(stored, 0)));
     return table;
   }
 

@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { checksum } from "../../src/bytes/checksum.ts";
+import { readU16, writeU16, writeU32 } from "../../src/bytes/fixed.ts";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError } from "../../src/errors.ts";
 import { atOnce } from "../../src/pieces.ts";
-import { MAX_SYMBOLS, MIN_SYMBOLS } from "../../src/symbols/codes.ts";
+import { MAX_SYMBOL_BYTES, MAX_SYMBOLS, MIN_SYMBOLS } from "../../src/symbols/codes.ts";
 import type { Parse } from "../../src/symbols/encoder.ts";
 import { SymbolTable, singleByteTable, storedSymbolTableBytes } from "../../src/symbols/table.ts";
 import { learnSymbols, SymbolSampler, symbolCountFor } from "../../src/symbols/training.ts";
@@ -390,10 +392,57 @@ describe("SymbolTable", () => {
       shared.set(stored, 3);
       const back = SymbolTable.deserialize(shared, 3, shared.length, "x");
       expect(back.count).toBe(symbols.count);
-      expect(back.bytes).toEqual(symbols.bytes);
+      expect(back.words).toEqual(symbols.words);
       expect(back.lengths).toEqual(symbols.lengths);
       expect(serialized(back)).toEqual(stored);
     }
+  });
+
+  it("unpacks symbols that were stored in any order, one by one and then all", () => {
+    const symbols = trained(20_000, MAX_SYMBOLS);
+    const stored = serialized(symbols);
+    const codes = Array.from({ length: symbols.count }, (_, code) => code);
+    const order = fc.shuffledSubarray(codes, { minLength: 1, maxLength: 300 });
+    fc.assert(
+      fc.property(order, (order) => {
+        const back = SymbolTable.deserialize(stored, 0, stored.length, "x");
+        const { heads } = symbols;
+        for (const code of order) {
+          if (back.heads[code] === 0) back.unpack(code);
+          expect(back.heads[code]).toBe(heads[code]);
+          const at = code * MAX_SYMBOL_BYTES;
+          expect(back.lengths[code]).toBe(symbols.lengths[code]);
+          const end = at + MAX_SYMBOL_BYTES;
+          expect(back.bytes.slice(at, end)).toEqual(symbols.bytes.slice(at, end));
+        }
+      }),
+    );
+  });
+
+  it("refuses a stored table whose symbols break a rule, though its checksum holds", () => {
+    const stored = serialized(trained(50, 300));
+    const refuse = (count: number, at: number, values: number[], length = stored.length): void => {
+      const bytes = new Uint8Array(stored.length + 1);
+      bytes.set(stored);
+      bytes.set(values, at);
+      writeU16(bytes, 8, count);
+      writeU32(bytes, 4, length);
+      writeU32(bytes, 0, checksum(bytes, 4, length));
+      expect(() => SymbolTable.deserialize(bytes, 0, length, "x")).toThrow("damaged symbol table");
+    };
+    const count = readU16(stored, 8);
+    const singles = 10;
+    const longer = singles + 32;
+    // Too few symbols, or not as many as are there, or too many singles with one byte.
+    refuse(MIN_SYMBOLS - 1, 0, []);
+    refuse(count + 1, 0, []);
+    refuse(count, 0, [], stored.length - 1);
+    refuse(count, 0, [], stored.length + 1);
+    refuse(count, singles, new Array(32).fill(255));
+    // The first shares bytes with none, or all it has, or has one byte.
+    refuse(count, longer, [stored[longer] | 0x10]);
+    refuse(count, longer, [0x11]);
+    refuse(count, longer, [0]);
   });
 
   it("refuses every stored table with a byte changed or missing", () => {
