@@ -91,15 +91,19 @@ export function pickCompaction(
 }
 
 /**
- * The oldest runs next to each other that are not coded, to merge and thereby code them, or undefined
- * where there are none. `areUncoded`: of each run, newest first, whether any of it is not. Not a rule
+ * The oldest runs next to each other that are not coded, as many as one merge takes, to merge and thereby
+ * code them, or undefined where there are none. `areUncoded`: of each run, newest first, whether any of it is not. Not a rule
  * of the policy: nothing has to be done about them, so that it waits until there is nothing else to do.
  */
-export function pickUncoded(areUncoded: readonly boolean[]): Choice | undefined {
+export function pickUncoded(
+  areUncoded: readonly boolean[],
+  { maxMergeWidth }: Pick<PickOptions, "maxMergeWidth">,
+): Choice | undefined {
   const last = areUncoded.lastIndexOf(true);
   if (last < 0) return undefined;
   const start = areUncoded.lastIndexOf(false, last) + 1;
-  return { start, end: last + 1, reason: "coding" };
+  const end = last + 1;
+  return { start: Math.max(start, end - maxMergeWidth), end, reason: "coding" };
 }
 
 /**

@@ -43,6 +43,7 @@ import {
   versionOf,
 } from "../manifest/version.ts";
 import type { Memtable } from "../memtable/memtable.ts";
+import type { Segment } from "../segment/reader.ts";
 import {
   isCompactionUrgent,
   paidBytes,
@@ -476,8 +477,12 @@ export class Background {
 
   /** Runs next to each other to code, or undefined where there are none. */
   private get uncoded(): Choice | undefined {
-    const { files } = this.host.versions.current;
-    return pickUncoded(files.map((run) => run.some(({ properties }) => properties.isUncoded)));
+    const { versions, policy } = this.host;
+    const isUncoded = ({ properties }: Segment): boolean => properties.isUncoded;
+    return pickUncoded(
+      versions.current.files.map((run) => run.some(isUncoded)),
+      policy,
+    );
   }
 
   private compactDue(): Promise<void> {

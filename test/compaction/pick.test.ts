@@ -305,10 +305,11 @@ test.each<[string, string, [number, number] | undefined]>([
   ["one between coded ones", "cuc", [1, 2]],
   ["of several stretches the oldest", "ucuuc", [2, 4]],
   ["of several stretches the oldest, up to the last run", "uucuu", [3, 5]],
+  ["of more than a merge takes the oldest", "uuuuuuc", [2, 6]],
 ])("to code, pickUncoded chooses %s", (_, runs, chosen) => {
   const areUncoded = [...runs].map((run) => run === "u");
   const choice = chosen && { start: chosen[0], end: chosen[1], reason: "coding" };
-  expect(pickUncoded(areUncoded)).toEqual(choice);
+  expect(pickUncoded(areUncoded, { maxMergeWidth: 4 })).toEqual(choice);
 });
 
 describe("withPartners", () => {
