@@ -167,6 +167,19 @@ test.each<[string, boolean, (database: Database<string, string>) => Promise<void
   },
 );
 
+test("an ingest brings the keys of its source in order in turns of the event loop", async () => {
+  const { crash, content } = await killed();
+  const [fileSystem] = crash.states({ seed: 1, count: 1 });
+  const database = await open<string, string>("other", { fileSystem, compression: "none" });
+  onTestFinished(() => database.close());
+  const turns = watchSteps();
+  await database.ingest(["db"]);
+  const steps = turns.filter((count) => count > 0);
+  expect(steps.length).toBeGreaterThan(1);
+  expect(Math.max(...steps)).toBe(1);
+  expect([...database.entries()]).toEqual(sorted(content));
+});
+
 test("a database that is only read answers, and closes, as soon as it is open", async () => {
   const { crash, content } = await killed();
   const [fileSystem] = crash.states({ seed: 1, count: 1 });
