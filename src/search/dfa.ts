@@ -22,6 +22,12 @@ import { utf8Sequences } from "./utf8.ts";
 /** States of the nondeterministic automaton. */
 const MAX_NFA_STATES = 50_000;
 
+/**
+ * Parts of the pattern that become states, each as often as it is repeated. What matches only the empty
+ * text becomes none: without this bound `(((){1000}){1000}){1000}` would be repeated for hours.
+ */
+const MAX_ADDITIONS = 1_000_000;
+
 /** States of the table, which takes 512 bytes for each. */
 const MAX_DFA_STATES = 10_000;
 
@@ -73,11 +79,13 @@ class Nfa {
   readonly transitions: number[][];
   /** By state: the states that being in it is being in as well. */
   readonly jumps: number[][];
+  private additions: number;
 
   constructor(source: string) {
     this.source = source;
     this.transitions = [];
     this.jumps = [];
+    this.additions = 0;
   }
 
   addState(): number {
@@ -89,6 +97,7 @@ class Nfa {
 
   /** Adds `pattern` before the state `next`, and returns the state to begin it from. */
   add(pattern: Pattern, next: number): number {
+    if (++this.additions > MAX_ADDITIONS) throw tooLarge(this.source);
     switch (pattern.kind) {
       case "characters":
         return this.addCharacters(pattern.ranges, next);

@@ -153,6 +153,8 @@ describe("regex", () => {
     "(.{1,1000}){50}",
     "((a?){100}){100}b",
     "(.*a){1,300}.{12}",
+    "((((){1000}){1000}){1000}){1000}",
+    "((a?(){1000}){1000}){10}",
   ])("refuses %j, whose automaton would be too large, without making it", (source) => {
     expect(() => regex(source)).toThrow(/more than 10000 states/);
   });
