@@ -118,7 +118,8 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
   }
 
   override getMany(keys: readonly K[]): (V | undefined)[] {
-    for (const key of keys) this.readKey(key);
+    // What is no array is refused below.
+    if (Array.isArray(keys)) for (const key of keys) this.readKey(key);
     return super.getMany(keys);
   }
 

@@ -479,6 +479,7 @@ describe("bad use", () => {
       expect(() => transaction.put("a", undefined as never)).toThrow(InvalidArgumentError);
       expect(() => transaction.put(1 as never, 1)).toThrow(InvalidArgumentError);
       expect(() => transaction.get(null as never)).toThrow(InvalidArgumentError);
+      expect(() => transaction.getMany(undefined as never)).toThrow(InvalidArgumentError);
       expect(() => transaction.delete("x".repeat(70_000))).toThrow(InvalidArgumentError);
       transaction.put("b", 2);
     });
