@@ -352,8 +352,9 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     this.jobs.prepare();
   }
 
-  /** Moves every write accepted so far from memory into runs. */
+  /** Moves every write accepted so far from memory into runs. Rejects with ClosedError after `close`. */
   async flush(): Promise<void> {
+    this.checkOpen();
     await this.committer.exclusive(async () => {
       if (!this.memtable.isEmpty) await this.rotation.rotate();
     });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type FileSystem, open } from "../../src/index.ts";
 import { CrashFileSystem, FaultFileSystem, MemoryFileSystem } from "../../src/testing/index.ts";
-import { openFor, temporaryDirectory } from "./harness.ts";
+import { gate, openFor, temporaryDirectory } from "./harness.ts";
 
 const LARGE = "large ".repeat(2000);
 
@@ -141,6 +141,28 @@ describe("checkpoint", () => {
       await copy.close();
     }
     expect(failures).toBeGreaterThan(10);
+  });
+
+  test.each([
+    ["before its lock is there", "lock"],
+    ["while it looks whether the directory is empty", "list"],
+  ] as const)("makes nothing, here or there, if the database is closed %s", async (_, kind) => {
+    const fileSystem = new FaultFileSystem(new MemoryFileSystem());
+    const errors: unknown[] = [];
+    const db = await filled("/db", fileSystem);
+    db.on("error", (error) => errors.push(error));
+    const held = gate();
+    const effect = { kind: "delay", until: held.promise } as const;
+    fileSystem.inject({ kinds: [kind], path: /copy$/, effect });
+    const made = db.checkpoint("/copy");
+    await expect.poll(() => fileSystem.struck.length).toBe(1);
+    await db.close();
+    const before = await fileSystem.list("/db");
+    held.resolve();
+    await expect(made).rejects.toMatchObject({ code: "MEMKV_CLOSED" });
+    expect(await fileSystem.list("/db")).toEqual(before);
+    expect(await fileSystem.list("/copy")).toEqual([]);
+    expect(errors).toEqual([]);
   });
 
   test("is durable, whole, once it has resolved", async () => {
