@@ -14,6 +14,7 @@
  */
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { type DirectoryLock, type File, type FileSystem, joinPath } from "../io/file-system.ts";
+import { isWithin } from "../io/within.ts";
 import { walFileName } from "../manifest/files.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import { foundDatabase, namesIn, strangersIn } from "./recovery.ts";
@@ -39,8 +40,8 @@ export interface CheckpointReport {
 const COPY_BYTES = 2 ** 20;
 
 /**
- * Throws InvalidArgumentError for a target that is the store itself, MEMKV_EXISTS for one that is not
- * empty, LockedError for one in use.
+ * Throws InvalidArgumentError for a target that is the store itself or lies in it, MEMKV_EXISTS for one
+ * that is not empty, LockedError for one in use.
  */
 export async function checkpointStore(
   store: Store,
@@ -48,8 +49,10 @@ export async function checkpointStore(
   onProgress: ((progress: CheckpointProgress) => void) | undefined,
 ): Promise<CheckpointReport> {
   const { fileSystem } = store;
-  if (target === store.directory) {
-    throw new InvalidArgumentError("a checkpoint needs a directory of its own");
+  if (await isWithin(fileSystem, target, store.directory)) {
+    throw new InvalidArgumentError(
+      "a checkpoint needs a directory of its own, outside that of the database",
+    );
   }
   await fileSystem.createDirectory(target);
   // Whether it was lost is asked before the manifest makes a database of the target.

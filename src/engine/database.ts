@@ -389,7 +389,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * which takes no time and no space; otherwise it copies them. Reads and writes go on meanwhile.
    * Files that are shared share the disk's faults too: a backup against those is to be copied away.
    *
-   * @throws InvalidArgumentError for a bad option, and for the directory of this database.
+   * @throws InvalidArgumentError for a bad option, and for a directory that is this database's or in it.
    * @throws DatabaseError MEMKV_EXISTS if there is something in the directory.
    * @throws LockedError if another checkpoint is being made there, or a database is open.
    * @throws ClosedError if the database is closed before it is done; no database is left there.

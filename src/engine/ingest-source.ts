@@ -9,6 +9,7 @@ import type { Cursor } from "../cursor/cursor.ts";
 import type { FileIdentity } from "../entry.ts";
 import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { directoryOf, joinPath } from "../io/file-system.ts";
+import { realPathOf } from "../io/within.ts";
 import { valueLogFileName } from "../manifest/files.ts";
 import type { Pieces } from "../pieces.ts";
 import { learnCoders, type SegmentCoders } from "../segment/coders.ts";
@@ -41,21 +42,17 @@ export interface IngestSource {
 
 /** Throws what opening a database throws, or a segment; MEMKV_NOT_FOUND where there is nothing. */
 export async function openSource(store: Store, path: string): Promise<IngestSource> {
-  const facts = await store.fileSystem.stat(path);
+  const { fileSystem, directory } = store;
+  const facts = await fileSystem.stat(path);
   if (facts === undefined) {
     const message = `there is no database and no segment file at ${path}: check the path`;
     throw new DatabaseError("MEMKV_NOT_FOUND", message);
   }
   if (!facts.isDirectory) return await openSegment(store, path);
-  if (await isDirectoryOf(store, path)) {
+  if ((await realPathOf(fileSystem, path)) === (await realPathOf(fileSystem, directory))) {
     throw new InvalidArgumentError("a database cannot ingest itself");
   }
   return await openDatabase(store, path);
-}
-
-async function isDirectoryOf({ fileSystem, directory }: Store, path: string): Promise<boolean> {
-  const realPath = async (each: string) => (await fileSystem.realPath?.(each)) ?? each;
-  return (await realPath(path)) === (await realPath(directory));
 }
 
 async function openDatabase(store: Store, path: string): Promise<IngestSource> {

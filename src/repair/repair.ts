@@ -28,6 +28,7 @@ import { InvalidArgumentError } from "../errors.ts";
 import { type DirectoryLock, type FileSystem, joinPath } from "../io/file-system.ts";
 import { NodeFileSystem } from "../io/node.ts";
 import { systemErrorCode } from "../io/system-error.ts";
+import { isWithin } from "../io/within.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
 import type { Segment } from "../segment/reader.ts";
 import { isDamage, knows, type SalvageLoss, salvageEntries } from "../segment/salvage.ts";
@@ -63,7 +64,7 @@ export interface RepairProgress {
  * Makes a new database in `target` out of what can be read of the one in `directory`, which is not
  * changed. `target` must be empty or not exist. Takes time and space as writing all entries does.
  *
- * @throws InvalidArgumentError for a bad option, and for one directory given twice.
+ * @throws InvalidArgumentError for a bad option, and for a target that is the directory or lies in it.
  * @throws LockedError: the damaged database is open.
  * @throws DatabaseError MEMKV_NOT_FOUND, MEMKV_NOT_A_DATABASE: there is nothing to repair.
  *   MEMKV_EXISTS: there is a database in `target`. MEMKV_IO: see the cause; `target` is empty again.
@@ -75,21 +76,12 @@ export async function repair(
   options: RepairOptions = {},
 ): Promise<RepairReport> {
   for (const path of [directory, target]) checkPath("a directory", path);
-  if (trimmed(directory) === trimmed(target)) {
-    throw new InvalidArgumentError(
-      "repair writes a new directory: give it another than the old one",
-    );
-  }
   checkRepair(options);
   await loadChecksum();
   const fileSystem = options.fileSystem ?? new NodeFileSystem();
   return await withUserErrors("repair", () =>
     new Repair(fileSystem, directory, target, options).run(),
   );
-}
-
-function trimmed(path: string): string {
-  return path.replace(/\/+$/, "");
 }
 
 /** Bytes written between two waits. */
@@ -121,9 +113,14 @@ class Repair {
   }
 
   async run(): Promise<RepairReport> {
-    const { fileSystem, directory } = this;
+    const { fileSystem, directory, target } = this;
     const facts = await fileSystem.stat(directory);
     if (facts === undefined || !facts.isDirectory) throw notFound(directory);
+    if (await isWithin(fileSystem, target, directory)) {
+      throw new InvalidArgumentError(
+        "repair writes a new directory: give it one outside the old one",
+      );
+    }
     this.lock = await lockSource(fileSystem, directory);
     try {
       const findings = await survey(fileSystem, directory, {

@@ -112,7 +112,11 @@ describe("checkpoint", () => {
     writeFileSync(join(root, "file.txt"), "");
     await expect(db.checkpoint(root)).rejects.toMatchObject({ code: "MEMKV_EXISTS" });
     const invalid = { code: "MEMKV_INVALID_ARGUMENT" };
-    await expect(db.checkpoint(join(root, "db"))).rejects.toMatchObject(invalid);
+    const before = readdirSync(join(root, "db"));
+    for (const path of [`${root}/db`, `${root}/db/`, `${root}/./db`, `${root}/db/copy`]) {
+      await expect(db.checkpoint(path)).rejects.toMatchObject(invalid);
+    }
+    expect(readdirSync(join(root, "db"))).toEqual(before);
     await expect(db.checkpoint("")).rejects.toMatchObject(invalid);
     const reader = await openFor(join(root, "db"), { readOnly: true, valueEncoding: "utf8" });
     await expect(reader.checkpoint(join(root, "x"))).rejects.toMatchObject({

@@ -412,9 +412,11 @@ describe("repair is refused", () => {
 
   test("into its own directory, or one that holds something", async () => {
     const fileSystem = onDisk(written.files);
-    await expect(repair(DIRECTORY, `${DIRECTORY}/`, { fileSystem })).rejects.toThrow(
-      InvalidArgumentError,
-    );
+    const before = await fileSystem.list(DIRECTORY);
+    for (const own of [DIRECTORY, `${DIRECTORY}/`, `./${DIRECTORY}`, `${DIRECTORY}/new`]) {
+      await expect(repair(DIRECTORY, own, { fileSystem })).rejects.toThrow(InvalidArgumentError);
+    }
+    expect(await fileSystem.list(DIRECTORY)).toEqual(before);
     await expect(repair(DIRECTORY, TARGET, null as never)).rejects.toThrow(InvalidArgumentError);
     await (await open(TARGET, { fileSystem })).close();
     await expect(repair(DIRECTORY, TARGET, { fileSystem })).rejects.toMatchObject({
