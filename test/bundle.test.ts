@@ -112,6 +112,16 @@ test("a profile of the process that is given a name is not written over by the t
   expect(readFileSync(join(profiles, name), "utf8")).toContain("app.js");
 });
 
+test("open says what Node's permission model refuses: to sync", () => {
+  const flag = ["--permission", "--experimental-permission"].find((name) =>
+    process.allowedNodeEnvironmentFlags.has(name),
+  );
+  const flags = [String(flag), "--allow-fs-read=*", "--allow-fs-write=*"];
+  expect(() => run(flags)).toThrow(
+    /DatabaseError: open failed: fsync API is disabled when Permission Model is enabled/,
+  );
+});
+
 test("packages that only links lead to are found by the background thread, too", async () => {
   // It was started without --preserve-symlinks, and died at its first import.
   await bundle("store", ["xxhash-wasm"]);

@@ -1,14 +1,16 @@
 /**
  * What a user sees when the operating system refuses a file operation: a DatabaseError with code
- * MEMKV_IO, the system's error (ENOSPC, EMFILE, EIO, EACCES, ...) as its cause.
+ * MEMKV_IO, the system's error (ENOSPC, EMFILE, EIO, EACCES, ...) as its cause. Node itself refuses some
+ * under its permission model.
  */
 import { DatabaseError } from "../errors.ts";
+import { systemErrorCode } from "../io/system-error.ts";
 
 /** The error as memkv throws it; what is not the system's own is left alone. `doing` is in the message. */
 export function toUserError(error: unknown, doing: string): unknown {
-  if (error instanceof DatabaseError || !(error instanceof Error) || !("syscall" in error)) {
-    return error;
-  }
+  if (error instanceof DatabaseError || !(error instanceof Error)) return error;
+  const isRefused = "syscall" in error || systemErrorCode(error) === "ERR_ACCESS_DENIED";
+  if (!isRefused) return error;
   return new DatabaseError("MEMKV_IO", `${doing} failed: ${error.message}`, { cause: error });
 }
 
