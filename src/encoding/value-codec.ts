@@ -7,7 +7,8 @@
  * cached block and must keep nothing of it.
  *
  * What msgpack cannot hold is refused before anything is written, nested values included: a value
- * that came back different would be worse than an error. (One thing does: -0 comes back as 0.) `json`
+ * that came back different would be worse than an error. (Two things do: -0 comes back as 0, and an
+ * instance of a class as a plain object of its properties, or as what its `toJSON` returns.) `json`
  * does as JSON.stringify does, which drops and converts some values; only what it has no text for at
  * all is refused.
  */

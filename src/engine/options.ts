@@ -46,7 +46,11 @@ export interface OpenOptions<K = string, V = unknown> {
    * has the tuples that begin with these two. Or an encoding of one's own.
    */
   readonly keyEncoding?: KeyEncodingOption<K> | undefined;
-  /** Default `"msgpack"`: what JSON can hold, and dates, bigints, sets and byte arrays. */
+  /**
+   * Default `"msgpack"`: what JSON can hold, and dates, bigints, sets and byte arrays. Maps are refused.
+   * An instance of a class loses it: it comes back as an object of its own enumerable properties, or as
+   * what its `toJSON` returns; a Buffer as a Uint8Array.
+   */
   readonly valueEncoding?: ValueEncodingOption<V> | undefined;
   /** Default `"sync"`. Each write may choose for itself. */
   readonly durability?: Durability | undefined;

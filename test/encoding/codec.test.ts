@@ -164,6 +164,19 @@ describe("msgpack values", () => {
     return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, plain(child)]));
   }
 
+  test("an instance of a class comes back as an object of its own properties", () => {
+    class Place {
+      readonly name = "here";
+      readonly #secret = "lost";
+      get secret(): string {
+        return this.#secret;
+      }
+    }
+    const instances = { place: new Place(), url: new URL("https://example.org/") };
+    const read = roundTrip(codec, instances as unknown, 1, false);
+    expect(read).toStrictEqual({ place: { name: "here" }, url: "https://example.org/" });
+  });
+
   const kept: [string, unknown][] = [
     ["undefined inside", { a: undefined, b: [undefined] }],
     ["a regular expression", /a+b/gi],
