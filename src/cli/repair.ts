@@ -1,11 +1,13 @@
 /**
  * `memkv repair`: a new store out of what is whole in a damaged one.
  *
- * That something was lost is bad news, but no failure: it is printed, and the exit code is 1.
+ * That something was lost is bad news, but no failure: it is printed, and the exit code is 1. A signal
+ * ends it with the target empty again: half of a store would open as a whole one.
  */
 import type { Command } from "commander";
 import { type RepairLoss, type RepairReport, repair } from "../index.ts";
 import { type Context, EXIT_DATA, type Outcome } from "./context.ts";
+import { interruptible } from "./interrupt.ts";
 import { startProgress } from "./progress.ts";
 import { addExamples, addStoreCommand, type EncodingOptions } from "./store.ts";
 import { formatBytes, formatCount } from "./text.ts";
@@ -44,15 +46,18 @@ async function run(
   const { background } = context;
   let progress: ReturnType<typeof startProgress> | undefined;
   try {
-    return await repair(directory, target, {
-      keyEncoding,
-      valueEncoding,
-      background,
-      onProgress: ({ bytesDone, bytes }) => {
-        progress ??= startProgress(context, bytes, "bytes", quiet !== true && json !== true);
-        progress.update(bytesDone, bytesDone);
-      },
-    });
+    return await interruptible((check) =>
+      repair(directory, target, {
+        keyEncoding,
+        valueEncoding,
+        background,
+        onProgress: ({ bytesDone, bytes }) => {
+          progress ??= startProgress(context, bytes, "bytes", quiet !== true && json !== true);
+          progress.update(bytesDone, bytesDone);
+          check();
+        },
+      }),
+    );
   } finally {
     progress?.stop();
   }

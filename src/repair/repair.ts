@@ -62,7 +62,9 @@ export interface RepairProgress {
 
 /**
  * Makes a new database in `target` out of what can be read of the one in `directory`, which is not
- * changed. `target` must be empty or not exist. Takes time and space as writing all entries does.
+ * changed. `target` must be empty or not exist. Takes time and space as writing all entries does. What
+ * `onProgress` throws ends it, and `target` is empty again. A process that is killed meanwhile leaves a
+ * part there, which opens: remove it.
  *
  * @throws InvalidArgumentError for a bad option, and for a target that is the directory or lies in it.
  * @throws LockedError: the damaged database is open.

@@ -1,7 +1,8 @@
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { cpSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { memkv, output, temporaryDirectory } from "./harness.ts";
+import { memkv, output, start, temporaryDirectory } from "./harness.ts";
 
 const PAIRS = Array.from({ length: 200 }, (_, i) => `key ${i + 1000}\tvalue ${i}\n`).join("");
 
@@ -53,6 +54,28 @@ describe("repair", () => {
     expect(json.exitCode).toBe(1);
     expect(JSON.parse(json.stdout)).toMatchObject({ lost: [{ mayShowOlder: false }] });
   });
+
+  test.skipIf(process.platform === "win32")(
+    "that is interrupted leaves all of a store or none",
+    async () => {
+      const parent = temporaryDirectory();
+      const directory = join(parent, "store");
+      const target = join(parent, "repaired");
+      const lines = Array.from({ length: 100_000 }, (_, i) => `key ${i}\n`).join("");
+      await output(["build", "-", directory], lines);
+      const watcher = watch(parent);
+      const begun = once(watcher, "change");
+      const child = start(["repair", directory, target]);
+      const exit = once(child, "exit");
+      await begun;
+      watcher.close();
+      child.kill("SIGINT");
+      const [exitCode] = (await exit) as [number | null];
+      // It may have been done when the signal came.
+      if (exitCode === 0) expect(await output(["count", target])).toBe("100000\n");
+      else expect({ exitCode, left: readdirSync(target) }).toEqual({ exitCode: 130, left: [] });
+    },
+  );
 
   test("refuses what cannot be", async () => {
     const { directory, target } = await store();
