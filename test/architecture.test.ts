@@ -81,7 +81,7 @@ const BUILT_INS: Record<string, readonly string[]> = {
   "node:buffer": ["cli", "encoding/key-codec.ts"],
   "node:util": ["io/node.ts", "io/lock.ts", "cli"],
   // For yielding the thread; the timers among it are caught below.
-  "node:timers/promises": ["segment", "jobs", "engine", "level"],
+  "node:timers/promises": ["segment", "jobs", "engine", "level", "cli"],
   "node:stream": ["cli"],
   "node:stream/promises": ["cli"],
   "node:readline": ["cli"],
