@@ -6,7 +6,7 @@ export type { KeyEncoding, KeyEncodingOption } from "./encoding/key-codec.ts";
 export type { OrderedKey } from "./encoding/ordered-keys.ts";
 export type { IterationRange, KeyRange } from "./encoding/range.ts";
 export type { ValueEncoding, ValueEncodingOption } from "./encoding/value-codec.ts";
-export type { CompactionEvent, FlushEvent, StallEvent } from "./engine/background.ts";
+export type { CompactionEvent, FlushEvent } from "./engine/background.ts";
 export type { CheckpointProgress, CheckpointReport } from "./engine/checkpoint.ts";
 export {
   type BatchOperation,
@@ -38,6 +38,7 @@ export type { PinKind, PinStats, WarningEvent } from "./engine/pins.ts";
 export type { DroppedBytes, RecoveryReport } from "./engine/recovery.ts";
 export { attach, type SharedSnapshot } from "./engine/shared-snapshot.ts";
 export { Snapshot } from "./engine/snapshot.ts";
+export type { StallEvent } from "./engine/stalls.ts";
 export type { DatabaseStats, RunStats } from "./engine/stats.ts";
 export type { Transaction } from "./engine/transaction.ts";
 export type { VerifyProgress, VerifyReport } from "./engine/verify.ts";

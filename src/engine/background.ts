@@ -1,6 +1,6 @@
 /**
- * Background work: when sealed memtables are flushed and runs compacted, and how writers are held
- * back when they outrun it.
+ * Background work: when sealed memtables are flushed and runs compacted. Writers that outrun it are held
+ * back (stalls.ts).
  *
  * Two loops, at most one of each at a time, so that a long compaction never keeps a memtable from
  * being flushed. A loop is woken when there may be work and ends when there is none. A failure ends
@@ -44,15 +44,9 @@ import {
 } from "../manifest/version.ts";
 import type { Memtable } from "../memtable/memtable.ts";
 import type { Segment } from "../segment/reader.ts";
-import {
-  isCompactionUrgent,
-  paidBytes,
-  type StallReason,
-  slowBytesPerMs,
-  slowReason,
-  stopReason,
-} from "./back-pressure.ts";
 import type { Sources } from "./sources.ts";
+import { type StallEvent, Stalls } from "./stalls.ts";
+import type { Turns } from "./turns.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
 import type { WriteGuard } from "./write-guard.ts";
 
@@ -82,17 +76,6 @@ export interface CompactionEvent {
   readonly outputBytes: number;
   /** Bytes of segments that were read and written anew, at most; the rest was taken over as it was. */
   readonly rewrittenBytes: number;
-}
-
-/** Reported when writers begin or cease to be held back. */
-export interface StallEvent {
-  readonly state: "begin" | "end";
-  /** Whether writes take longer, or wait. A stop lies within a slow-down, unless its begin was skipped. */
-  readonly kind: "slow" | "stop";
-  /** What there is, or was, too much of: sealed memtables, for flushes; runs, for compaction. */
-  readonly reason: StallReason;
-  readonly sealedMemtables: number;
-  readonly runs: number;
 }
 
 /** A flush or compaction under way. */
@@ -130,6 +113,11 @@ export interface BackgroundHost {
   /** Bytes of segments that a step of a compaction rewrites. */
   readonly maxCompactionBytes: number;
   readonly sources: Sources;
+  /**
+   * One database of the process codes runs that are uncoded at a time: many that are opened together
+   * would all begin after a second, each with a thread and what learning takes.
+   */
+  readonly codingTurns: Turns;
   /** What has expired by then is gone. */
   readonly time: number;
   replaceSources(sources: Sources): void;
@@ -158,9 +146,6 @@ export interface BackgroundHost {
  */
 const QUIET_MS = 1000;
 
-/** Writes are delayed by whole milliseconds: what less would delay them adds up first. */
-const MIN_DELAY_MS = 2;
-
 export class Background {
   private readonly host: BackgroundHost;
   private readonly events: BackgroundEvents;
@@ -181,18 +166,13 @@ export class Background {
   private isAwaitingQuiet = false;
   /** Whether there may be work that came while a compaction was under way. */
   private wasWokenMeanwhile = false;
-  /** The stalls that have begun, as they were reported. */
-  private readonly stalls = new Map<StallEvent["kind"], StallReason>();
-  /** How fast the last flush was: bytes of its memtable, a millisecond. */
-  private flushedBytesPerMs = 0;
-  /** Bytes written during a slow-down that have not been waited for. */
-  private unpaidBytes = 0;
-  /** Aborted when the slow-down ends, so that no write waits longer. */
-  private slowDownEnd = new AbortController();
+  /** How writers are held back. */
+  readonly stalls: Stalls;
 
   constructor(host: BackgroundHost, events: BackgroundEvents) {
     this.host = host;
     this.events = events;
+    this.stalls = new Stalls(host, (event) => events.stall(event));
   }
 
   /** Starts what is due. Failures are reported as `error` events. */
@@ -202,45 +182,27 @@ export class Background {
     if (this.sealedCount > 0) this.flushSealed().catch(ignore);
     if (this.compacting === undefined) this.compactOrCode();
     else this.wasWokenMeanwhile = true;
-    this.reportSlowDown();
+    this.updateStalls();
   }
 
   /** Whether another memtable may be sealed. */
   get hasRoom(): boolean {
-    return this.stopReason === undefined;
+    return this.stalls.stopReason === undefined;
   }
 
   /** Resolves when another memtable may be sealed; rejects if flushing, or compaction, fails. */
   async waitForRoom(): Promise<void> {
     if (this.hasRoom) return;
     try {
-      for (let reason = this.stopReason; reason !== undefined; reason = this.stopReason) {
-        this.reportStall("stop", reason);
+      for (;;) {
+        const reason = this.stalls.stopReason;
+        if (reason === undefined) return;
+        this.stalls.report("stop", reason);
         await (reason === "memtables" ? this.flushSealed() : this.compactDue());
       }
     } finally {
-      this.reportStall("stop", undefined);
+      this.stalls.report("stop", undefined);
     }
-  }
-
-  /** Whether writes are to take longer, because the background falls behind. */
-  get isSlowed(): boolean {
-    return this.stalls.has("slow");
-  }
-
-  /**
-   * Waits for as long as a write of so many bytes may take while writes are slowed down, or until they
-   * no longer are.
-   */
-  async slowDown(bytes: number): Promise<void> {
-    const reason = this.stalls.get("slow");
-    this.unpaidBytes += paidBytes(reason, bytes);
-    if (reason === undefined) return;
-    const bytesPerMs = slowBytesPerMs(reason, this.flushedBytesPerMs);
-    const delayMs = Math.floor(this.unpaidBytes / bytesPerMs);
-    if (delayMs < MIN_DELAY_MS) return;
-    this.unpaidBytes = 0;
-    await this.host.delay(delayMs, this.slowDownEnd.signal);
   }
 
   /** The flush under way. */
@@ -340,37 +302,10 @@ export class Background {
     return this.host.sources.memtables.length - 1;
   }
 
-  private get runCount(): number {
-    return this.host.versions.current.version.runs.length;
-  }
-
-  private get stopReason(): StallReason | undefined {
-    return stopReason(this.sealedCount, this.runCount, this.host.policy.compactionTrigger);
-  }
-
-  private reportSlowDown(): void {
-    const { compactionTrigger } = this.host.policy;
-    if (isCompactionUrgent(this.runCount, compactionTrigger)) {
-      this.merging?.hurry();
-    }
-    this.reportStall("slow", slowReason(this.sealedCount, this.runCount, compactionTrigger));
-    if (!this.isSlowed) {
-      this.slowDownEnd.abort();
-      this.slowDownEnd = new AbortController();
-    }
-  }
-
-  /** Tells of a stall that begins, or ends, with what its reason is now. */
-  private reportStall(kind: StallEvent["kind"], reason: StallReason | undefined): void {
-    const before = this.stalls.get(kind);
-    if (before === reason) return;
-    const facts = { kind, sealedMemtables: this.sealedCount, runs: this.runCount };
-    if (before !== undefined) this.events.stall({ state: "end", reason: before, ...facts });
-    if (reason === undefined) this.stalls.delete(kind);
-    else {
-      this.stalls.set(kind, reason);
-      this.events.stall({ state: "begin", reason, ...facts });
-    }
+  /** To be called when there are other memtables or runs than before. */
+  private updateStalls(): void {
+    if (this.stalls.isCompactionUrgent) this.merging?.hurry();
+    this.stalls.updateSlowDown();
   }
 
   private report(error: unknown): void {
@@ -414,7 +349,7 @@ export class Background {
       (sources) => sources.memtables.filter((other) => other !== memtable),
     );
     this.flushedBytes += total(run, "fileBytes") + total(valueLogs, "fileBytes");
-    this.flushedBytesPerMs = memtable.byteLength / Math.max(1, host.now() - start);
+    this.stalls.noteFlush(memtable.byteLength, host.now() - start);
     await host.removeLogsBelow(oldestWal);
     this.events.flush({
       keyCount: total(run, "keyCount"),
@@ -454,7 +389,7 @@ export class Background {
       seen = this.installCount;
       await this.host.delay(QUIET_MS, signal, false);
     }
-    const endTurn = await codingTurn();
+    const endTurn = await this.host.codingTurns.take();
     this.isAwaitingQuiet = false;
     try {
       // What is under way looks again when it ends.
@@ -526,10 +461,8 @@ export class Background {
     const { runs } = version;
     const choice = withPartners(picked, files.map(seqnosOf));
     const merge = new Merge(this.nextMergeId++, choice, runs);
-    const { compactionTrigger } = this.host.policy;
     // Somebody waits for a manual one.
-    const isUrgent = isCompactionUrgent(this.runCount, compactionTrigger);
-    if (choice.reason === "manual" || isUrgent) merge.hurry();
+    if (choice.reason === "manual" || this.stalls.isCompactionUrgent) merge.hurry();
     const { signal } = this.cancellation;
     const cancel = (): void => merge.control.cancel();
     signal.addEventListener("abort", cancel);
@@ -648,7 +581,7 @@ export class Background {
           host.replaceSources({ memtables: remainingMemtables(host.sources), version });
           this.installCount++;
           onInstalled();
-          this.reportSlowDown();
+          this.updateStalls();
         },
       );
     } catch (error) {
@@ -659,24 +592,6 @@ export class Background {
       host.versions.release(fileNumbers);
     }
   }
-}
-
-/** Resolves when the last coding of runs that are uncoded ends of those that have been asked for. */
-let lastCoding: Promise<void> = Promise.resolve();
-
-/**
- * Resolves when it is a database's turn to code, to what ends the turn. One database of the process
- * does so at a time: many that are opened together would all begin after a second, each with a thread
- * and what learning takes.
- */
-async function codingTurn(): Promise<() => void> {
-  const before = lastCoding;
-  let end = ignore;
-  lastCoding = new Promise((resolve) => {
-    end = resolve;
-  });
-  await before;
-  return end;
 }
 
 /** What the runs have within the bounds: whole segments, without runs that have none. */

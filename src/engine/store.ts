@@ -39,6 +39,7 @@ import { Rotation, type RotationHost } from "./rotation.ts";
 import { RowCache } from "./row-cache.ts";
 import type { Sources } from "./sources.ts";
 import { SpareBuffers } from "./spare-buffers.ts";
+import { Turns } from "./turns.ts";
 import { isPoisoning, type VersionStore } from "./versions.ts";
 import { WriteGuard } from "./write-guard.ts";
 
@@ -92,6 +93,9 @@ const FLUSH_AT_CLOSE_BYTES = 2 ** 20;
 const PREPARE_BYTES: number = FLUSH_AT_CLOSE_BYTES;
 const PREPARE_PART = 1 / 8;
 
+/** Of all databases of the process. */
+const codingTurns = new Turns();
+
 /** What a store is made of; see open-store.ts. */
 export interface StoreParts {
   readonly fileSystem: FileSystem;
@@ -114,6 +118,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   readonly blockCache: BlockCache;
   readonly recovery: RecoveryReport;
   readonly jobs: JobRunner;
+  readonly codingTurns: Turns;
   readonly background: Background;
   readonly guard: WriteGuard;
   readonly committer: Committer;
@@ -208,6 +213,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
             confirmLock: () => this.guard.confirmLock(),
           })
         : new InlineRunner(this.jobContext);
+    this.codingTurns = codingTurns;
     this.background = new Background(this, events);
     this.rotation = new Rotation(this, recovered.memtables, (error) => events.error(error));
   }
@@ -276,11 +282,11 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   }
 
   get isSlowed(): boolean {
-    return this.background.isSlowed;
+    return this.background.stalls.isSlowed;
   }
 
   slowDown(bytes: number): Promise<void> {
-    return this.background.slowDown(bytes);
+    return this.background.stalls.slowDown(bytes);
   }
 
   /** The time of what is read now. The clock is not asked where nothing expires. */
