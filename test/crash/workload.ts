@@ -2,6 +2,8 @@
  * A seeded life of a database: several processes in succession write, flush, compact, read and end,
  * well or badly. Its crash points are collected with what must hold for each.
  */
+import type { Store } from "../../src/engine/store.ts";
+import { Turns } from "../../src/engine/turns.ts";
 import { ClosedError, DatabaseError } from "../../src/errors.ts";
 import type { BatchOperation, OpenOptions, PutOptions } from "../../src/index.ts";
 import type { CrashModel, CrashPoint } from "../../src/testing/crash-file-system.ts";
@@ -92,16 +94,21 @@ interface Manner {
   readonly syncTurns: number;
   /** Length of the longest values. */
   readonly longBytes: number;
+  /** Whether runs that flushes left uncoded are coded, as by a thread, when little else happens. */
+  readonly isCoding: boolean;
 }
 
 /** Values stay in segments, of which a run has several: a merge takes steps. */
 const MANY_SEGMENTS = { largeValueBytes: 4096, segmentBytes: 512, maxCompactionBytes: 512 };
 
+/** Runs stay uncoded for long, and several are coded at once, in steps. */
+const LITTLE_MERGED = { ...MANY_SEGMENTS, compactionTrigger: 8, maxMergeWidth: 8 };
+
 /** The third has values for which a log is synced ahead, and writes while logs are synced. */
 const LIVES: readonly Manner[] = [
-  { options: {}, syncTurns: 0, longBytes: 20_000 },
-  { options: MANY_SEGMENTS, syncTurns: 0, longBytes: 20_000 },
-  { options: {}, syncTurns: 3, longBytes: 40_000 },
+  { options: {}, syncTurns: 0, longBytes: 20_000, isCoding: false },
+  { options: MANY_SEGMENTS, syncTurns: 0, longBytes: 20_000, isCoding: true },
+  { options: LITTLE_MERGED, syncTurns: 3, longBytes: 40_000, isCoding: true },
 ];
 
 /** Operations, of any kind or of those on names, after which a process may be killed at work. */
@@ -150,6 +157,7 @@ class Life {
 
   async #work(steps: number): Promise<void> {
     const database = await openTest(this.#process, this.#clock, this.#manner.options);
+    if (this.#manner.isCoding) codeSoon(database);
     this.#recovered(database);
     for (let i = 0; i < steps && this.#process.isAlive; i++) await this.#step(database);
     if (!this.#process.isAlive) return;
@@ -331,6 +339,19 @@ class Life {
       : lengths[this.#random.below(lengths.length)];
     return `${this.#history.length}.${this.#random.next()}`.padEnd(length, "abc ");
   }
+}
+
+/** Turns of the event loop that stand for the second in which nothing happens. */
+const QUIET_TURNS = 1;
+
+/**
+ * Has jobs count as done by a thread, for which alone runs are coded by themselves, and no clock pass.
+ * A process that is killed never ends its turn to code, which is no other's business.
+ */
+function codeSoon(database: TestDatabase): void {
+  const store: Store = Reflect.get(database, "store");
+  Object.assign(store.jobs, { isApart: true });
+  Object.assign(store, { codingTurns: new Turns(), delay: () => turns(QUIET_TURNS) });
 }
 
 /** Puts with `putSync`, or with `put` where that would have to wait. */
