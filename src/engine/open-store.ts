@@ -15,15 +15,19 @@ import { BlockCache } from "../cache/block-cache.ts";
 import { CorruptionError, DatabaseError, ReadOnlyError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";
 import { FileNumbers } from "../manifest/file-numbers.ts";
-import { hasManifest } from "../manifest/manifest.ts";
+import { hasManifest, readManifest } from "../manifest/manifest.ts";
 import { SymbolTables } from "../symbols/tables.ts";
 import { checkEncoding } from "./codecs.ts";
-import { findManifest, notFound, recover } from "./recovery.ts";
+import { findManifest, namesIn, notFound, recover } from "./recovery.ts";
 import { reportLeftover, Store, type StoreEvents, type StoreOptions } from "./store.ts";
 import { VersionStore } from "./versions.ts";
 
-/** Times that a read-only open reads the manifest before it takes what it finds for damage. */
-const READ_ONLY_LOOKS = 8;
+/**
+ * Times that a read-only open looks at what one manifest names before it takes what it finds for damage,
+ * and at what any do: beside a writer that merges many segments, each look may be overtaken.
+ */
+const LOOKS_AT_ONE_MANIFEST = 8;
+const LOOKS_AT_ANY = 128;
 
 /** Opens or founds the database in a directory. */
 export async function openStore(
@@ -70,7 +74,7 @@ export async function openStore(
 /**
  * Opens beside a writer, perhaps: what the manifest names may be replaced and removed, and the log
  * written to, while it is read. What then looks like damage is looked at again; what is still
- * damaged after several looks, each from a manifest read anew, is.
+ * damaged after several looks, while the manifest stays as it is, is.
  */
 async function openReadOnly(
   fileSystem: FileSystem,
@@ -78,14 +82,30 @@ async function openReadOnly(
   options: StoreOptions,
   events: StoreEvents,
 ): Promise<Store> {
-  for (let look = 1; ; look++) {
+  let looksAtThis = 0;
+  let lastNames: string | undefined;
+  for (let looks = 1; ; looks++) {
     try {
       return await openLocked(fileSystem, directory, options, UNLOCKED, events);
     } catch (error) {
       const mayHaveMoved =
         error instanceof CorruptionError || (error as { code?: unknown }).code === "ENOENT";
-      if (!mayHaveMoved || look === READ_ONLY_LOOKS) throw error;
+      if (!mayHaveMoved) throw error;
+      const names = await filesNamed(fileSystem, directory);
+      looksAtThis = names === lastNames ? looksAtThis + 1 : 1;
+      lastNames = names;
+      if (looksAtThis === LOOKS_AT_ONE_MANIFEST || looks === LOOKS_AT_ANY) throw error;
     }
+  }
+}
+
+/** What tells a manifest from those before and after it; undefined if it cannot be read. */
+async function filesNamed(fileSystem: FileSystem, directory: string): Promise<string | undefined> {
+  try {
+    const manifest = await readManifest(fileSystem, directory);
+    return manifest && `${manifest.nextFileNumber}: ${namesIn(manifest)}`;
+  } catch {
+    return undefined;
   }
 }
 

@@ -266,6 +266,32 @@ test("read-only opens beside a writer show what was written, up to some moment",
   expect(writer.stats().runs.length).toBeGreaterThan(0);
 });
 
+test("a read-only open that its writer overtakes again and again finds a moment all the same", async () => {
+  class OvertakingFileSystem extends MemoryFileSystem {
+    overtakes = 0;
+
+    override async open(path: string, mode: OpenMode): Promise<File> {
+      if (this.overtakes > 0 && path.endsWith(".seg")) {
+        const left = this.overtakes - 1;
+        this.overtakes = 0;
+        await writer.put("key", left);
+        await writer.compact();
+        while ((await this.stat(path)) !== undefined) await setImmediate();
+        this.overtakes = left;
+      }
+      return await super.open(path, mode);
+    }
+  }
+  const fileSystem = new OvertakingFileSystem();
+  const writer = await openFor<string, number>("store", { fileSystem });
+  await writer.put("key", 20);
+  await writer.flush();
+  fileSystem.overtakes = 20;
+  const reader = await openFor<string, number>("store", { fileSystem, readOnly: true });
+  expect(fileSystem.overtakes).toBe(0);
+  expect(reader.get("key")).toBe(0);
+});
+
 /** Names of files that were opened to be changed. */
 class WatchedFileSystem extends NodeFileSystem {
   readonly updated: string[] = [];
