@@ -111,10 +111,16 @@ function bundle(entries: readonly string[]): Promise<BuildResult<{ metafile: tru
   });
 }
 
-/** Throws unless the background thread's file is beside each file that starts it. */
+/**
+ * Throws unless the background thread's file is beside each file that starts it, and where a bundler
+ * would look for a file that the package has not: webpack resolves both forms, and fails.
+ */
 function checkWorkerPlace(path: string): void {
-  const startsIt = readFileSync(path, "utf8").includes('new URL("./worker.js", import.meta.url)');
+  const code = readFileSync(path, "utf8");
+  const startsIt = code.includes('new URL("./worker.js", import.meta.url)');
   if (startsIt && dirname(path) !== dirname(WORKER)) throw new Error(`${path} finds no worker.js`);
+  const [sought] = code.match(/new URL\("[^"]*\.ts"|import\.meta\.resolve\("[^"]*"/) ?? [];
+  if (sought !== undefined) throw new Error(`${path} has bundlers look for ${sought}`);
 }
 
 /** esbuild calls a class that refers to itself `_Name`, and users see what classes are called. */

@@ -181,11 +181,15 @@ function shareSegment(segment: Segment): SharedSegment {
 
 function startThread(workerData: WorkerSetup): Worker {
   if (!import.meta.url.endsWith(".ts")) {
-    return new Worker(new URL("./worker.js", import.meta.url), { workerData, ...threadFlags() });
+    // Not within `new Worker`: what webpack (5.112) makes of the two together does not run.
+    const file = new URL("./worker.js", import.meta.url);
+    return new Worker(file, { workerData, ...threadFlags() });
   }
-  // From sources, as in tests, the thread first loads what makes Node read TypeScript.
-  const loader = import.meta.resolve("tsx/esm/api");
-  const entry = new URL("./worker.ts", import.meta.url).href;
+  // From sources, as in tests, the thread first loads what makes Node read TypeScript. Written so that
+  // no bundler looks for the two files: the package has neither (scripts/build.ts checks it).
+  const { resolve } = import.meta;
+  const loader = resolve("tsx/esm/api");
+  const entry = import.meta.url.replace(/[^/]*$/, "worker.ts");
   return new Worker(
     `import("${loader}").then(({ register }) => { register(); return import("${entry}"); })`,
     { eval: true, workerData },
