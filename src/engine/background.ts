@@ -62,6 +62,11 @@ export interface FlushEvent {
 
 /** Reported when a step of a merge of runs was done. A small merge is one step. */
 export interface CompactionEvent {
+  /**
+   * `"space"`: much may be hidden, or was deleted. `"size"`: several runs are of like size. `"count"`:
+   * there are too many. `"garbage"`: value logs are mostly garbage. `"coding"`: a flush left a run
+   * uncoded, and nothing else is due. `"manual"`: `compact()`.
+   */
   readonly reason: Choice["reason"];
   /** Runs that the merge is of. */
   readonly runCount: number;
