@@ -18,6 +18,9 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(EXIT_DATA);
 });
 
+// Nobody is left to be told, and the exit code is that of what was to be said.
+process.stderr.on("error", () => undefined);
+
 const { stdin, stdout, stderr } = process;
 const directory = process.cwd();
 const context: Context = { stdin, stdout, stderr, directory, background: "worker" };

@@ -2,8 +2,8 @@
  * The options that commands share, and opening a store by them.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type Database, type IterationRange, open } from "../index.ts";
-import type { Context } from "./context.ts";
+import { type Database, DatabaseError, type IterationRange, open } from "../index.ts";
+import { type Context, DataError } from "./context.ts";
 import {
   KEY_ENCODINGS,
   type Key,
@@ -101,6 +101,10 @@ export async function withStore<T>(
     createIfMissing: access === "create",
     readOnly: access === "read",
     background: context.background,
+  }).catch((error: unknown) => {
+    // memkv's own words are about options of `open`.
+    if (!(error instanceof DatabaseError && error.code === "MEMKV_NOT_FOUND")) throw error;
+    throw new DataError(`there is no store in ${directory}: check the path`, { cause: error });
   });
   let result: T;
   try {

@@ -81,7 +81,8 @@ describe("stores", () => {
     async (command) => {
       const directory = join(temporaryDirectory(), "missing");
       const key = ["get", "del"].includes(command) ? ["key"] : [];
-      await expectFailure([command, directory, ...key], 1, directory);
+      const complaint = `memkv: there is no store in ${directory}: check the path\n`;
+      await expectFailure([command, directory, ...key], 1, complaint);
     },
   );
 
@@ -263,6 +264,13 @@ describe("as a process", () => {
     const child = start(["count", "/no/such/store"]);
     const [exitCode] = await once(child, "exit");
     expect(exitCode).toBe(1);
+  });
+
+  test("a mistake leaves with its exit code where nobody reads of it", async () => {
+    const child = start(["no-such-command"]);
+    const exit = once(child, "exit");
+    child.stderr?.destroy();
+    expect(await exit).toEqual([2, null]);
   });
 
   test.skipIf(process.platform === "win32")(
