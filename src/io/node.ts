@@ -91,7 +91,11 @@ export class NodeFileSystem implements FileSystem {
       if (systemErrorCode(error) !== "EACCES" && systemErrorCode(error) !== "EPERM") throw error;
     });
     for (const created of missing.reverse()) {
-      await fsp.mkdir(created, { recursive: true });
+      // Not recursive at first: that never ends where none can be made (Node 20, /proc/x).
+      await fsp.mkdir(created).catch(async (error: unknown) => {
+        if (systemErrorCode(error) !== "EEXIST") throw error;
+        await fsp.mkdir(created, { recursive: true });
+      });
       await this.syncDirectory(path.dirname(created));
     }
   }

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect, test } from "vitest";
 import { NodeFileSystem } from "../../src/io/node.ts";
 import { describeFileSystem } from "./conformance.ts";
 
@@ -12,3 +13,11 @@ describeFileSystem("NodeFileSystem", async () => {
     dispose: () => rm(directory, { recursive: true }),
   };
 });
+
+test.skipIf(process.platform !== "linux")(
+  "a directory where none can be made is an error, and not waited for",
+  async () => {
+    // Node's own recursive mkdir never ended there.
+    await expect(new NodeFileSystem().createDirectory("/proc/store/a")).rejects.toThrow("ENOENT");
+  },
+);
