@@ -1,4 +1,6 @@
-/** Turns: who does something one after the other, in the order in which they ask. */
+/**
+ * Turns: who does something one after the other, in the order in which they ask.
+ */
 export class Turns {
   /** Resolves when the last turn of those that were asked for ends. */
   private last: Promise<void> = Promise.resolve();
