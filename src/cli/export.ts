@@ -79,7 +79,8 @@ async function exportStore(
   await withStore(directory, options, "read", context, async (store) => {
     const total = store.count(range);
     const output = isFile ? Output.toFile(path, encoding) : Output.to(context.stdout, encoding);
-    const progress = startProgress(context, total, "keys", isFile && options.quiet !== true);
+    const isShown = isFile && options.quiet !== true && options.json !== true;
+    const progress = startProgress(context, total, "keys", isShown);
     const write = async (check: () => void): Promise<void> => {
       const onStep = (keyCount: number): void => {
         progress.update(keyCount, keyCount);
