@@ -64,6 +64,13 @@ describe.each(PAGES)("%s", (page) => {
   });
 });
 
+test("docs/architecture.md says what each file of the engine owns", () => {
+  const page = textOf("docs/architecture.md");
+  const files = readdirSync(join(ROOT, "src/engine"));
+  expect(files.length).toBeGreaterThan(10);
+  expect(files.filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
+});
+
 /** Whether it is a file or a directory, or a test named without the end of its file's name. */
 function isSource(path: string): boolean {
   return [path, `${path}.test.ts`].some((name) => existsSync(join(ROOT, name)));
