@@ -73,19 +73,17 @@ const { latin1Slice } = Buffer.prototype as Buffer & {
 interface GroupValue {
   readonly bytes: Uint8Array;
   readonly expiry: number;
+  /** How many ranges were deleted before. */
+  readonly deletedBefore: number;
 }
 
 export class GroupWrites implements OperationTarget {
-  /** What each key is given last; undefined for a tombstone. */
+  /** What each key is given last but for ranges that are deleted after it; undefined for a tombstone. */
   private readonly values = new Map<string, GroupValue | undefined>();
   private readonly deleted: Span[] = [];
 
   deleteRange(start: Uint8Array, end: Uint8Array | undefined): void {
-    const span = { start, end };
-    this.deleted.push(span);
-    for (const mapKey of this.values.keys()) {
-      if (contains(span, fromMapKey(mapKey))) this.values.set(mapKey, undefined);
-    }
+    this.deleted.push({ start, end });
   }
 
   add(
@@ -102,16 +100,19 @@ export class GroupWrites implements OperationTarget {
     const isPut = kind === EntryKind.put;
     this.values.set(
       toMapKey(key, keyStart, keyEnd),
-      isPut ? { bytes: value.subarray(valueStart, valueEnd), expiry } : undefined,
+      isPut
+        ? {
+            bytes: value.subarray(valueStart, valueEnd),
+            expiry,
+            deletedBefore: this.deleted.length,
+          }
+        : undefined,
     );
   }
 
   /** Whether the key is written, be it by a tombstone. */
   has(mapKey: string): boolean {
-    if (this.values.has(mapKey)) return true;
-    if (this.deleted.length === 0) return false;
-    const key = fromMapKey(mapKey);
-    return this.deleted.some((span) => contains(span, key));
+    return this.values.has(mapKey) || this.isDeleted(mapKey, 0);
   }
 
   /**
@@ -120,7 +121,8 @@ export class GroupWrites implements OperationTarget {
    */
   valueOf(mapKey: string, time: number): Uint8Array | undefined {
     const value = this.values.get(mapKey);
-    return value === undefined || value.expiry <= time ? undefined : value.bytes;
+    if (value === undefined || value.expiry <= time) return undefined;
+    return this.isDeleted(mapKey, value.deletedBefore) ? undefined : value.bytes;
   }
 
   /** Whether a key within the bounds is written. Walks all keys: a group has few. */
@@ -137,5 +139,12 @@ export class GroupWrites implements OperationTarget {
       if (isWithin) return true;
     }
     return false;
+  }
+
+  /** Whether a range with the key in it is deleted after the first so many. */
+  private isDeleted(mapKey: string, first: number): boolean {
+    if (this.deleted.length === first) return false;
+    const key = fromMapKey(mapKey);
+    return this.deleted.some((span, i) => i >= first && contains(span, key));
   }
 }

@@ -10,13 +10,13 @@
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
-import { contains, eachSpan, isCovered, type Span, type Spans } from "../cursor/spans.ts";
+import { eachSpan, isCovered, type Span, type Spans } from "../cursor/spans.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import { ALWAYS, EntryKind, NEVER, type Period } from "../entry.ts";
 import { RangeTombstones } from "../memtable/range-tombstones.ts";
 import { NO_VERSION } from "../memtable/version-heap.ts";
 import type { RecordBuilder } from "../wal/batch.ts";
-import { fromMapKey, toMapKey } from "./group-writes.ts";
+import { toMapKey } from "./group-writes.ts";
 import type { NewestEntries } from "./sources.ts";
 
 interface Write {
@@ -30,9 +30,6 @@ const NO_VALUE = new Uint8Array(0);
 
 /** Reference of what stands for every key that a range tombstone deleted. */
 const RANGE_DELETED = 0;
-
-/** Up to this many new writes are put in their places one by one; above it all are sorted anew. */
-const MAX_INSERTIONS = 16;
 
 export class WriteSet implements NewestEntries {
   private readonly writes: Write[] = [
@@ -65,10 +62,15 @@ export class WriteSet implements NewestEntries {
 
   deleteRange(span: Span): void {
     this.ranges.add(span.start, span.end, this.ranges.count + 1);
-    for (const mapKey of this.newest.keys()) {
-      if (contains(span, fromMapKey(mapKey))) this.newest.delete(mapKey);
-    }
-    this.sortAll();
+    const { writes } = this;
+    const sorted = this.inOrder();
+    const from = firstAtOrAfter(writes, sorted, span.start, span.start.length);
+    const end =
+      span.end === undefined
+        ? sorted.length
+        : firstAtOrAfter(writes, sorted, span.end, span.end.length);
+    for (const ref of sorted.slice(from, end)) this.newest.delete(mapKeyOf(writes[ref]));
+    this.sorted = sorted.toSpliced(from, end - from);
   }
 
   /** Whether key[0, length) is written, be it by a range tombstone. */
@@ -144,31 +146,32 @@ export class WriteSet implements NewestEntries {
 
   /** References of the newest writes in key order: an array of its own after every change. */
   private inOrder(): readonly number[] {
-    const { writes } = this;
-    if (this.sortedCount === writes.length) return this.sorted;
-    if (writes.length - this.sortedCount > MAX_INSERTIONS) {
-      this.sortAll();
-    } else {
-      const sorted = [...this.sorted];
-      for (let ref = this.sortedCount; ref < writes.length; ref++) {
-        const { key } = writes[ref];
-        const index = firstAtOrAfter(writes, sorted, key, key.length);
-        const isThere = index < sorted.length && compareBytes(writes[sorted[index]].key, key) === 0;
-        sorted.splice(index, isThere ? 1 : 0, ref);
-      }
-      this.sorted = sorted;
+    const { writes, newest, sorted } = this;
+    if (this.sortedCount === writes.length) return sorted;
+    const added: number[] = [];
+    for (let ref = this.sortedCount; ref < writes.length; ref++) {
+      if (newest.get(mapKeyOf(writes[ref])) === ref) added.push(ref);
     }
+    added.sort((a, b) => compareBytes(writes[a].key, writes[b].key));
+    const merged: number[] = [];
+    let taken = 0;
+    for (const ref of added) {
+      const { key } = writes[ref];
+      const index = firstAtOrAfter(writes, sorted, key, key.length);
+      while (taken < index) merged.push(sorted[taken++]);
+      const isThere = taken < sorted.length && compareBytes(writes[sorted[taken]].key, key) === 0;
+      if (isThere) taken++;
+      merged.push(ref);
+    }
+    while (taken < sorted.length) merged.push(sorted[taken++]);
+    this.sorted = merged;
     this.sortedCount = writes.length;
-    return this.sorted;
+    return merged;
   }
+}
 
-  private sortAll(): void {
-    const { writes } = this;
-    this.sorted = [...this.newest.values()].sort((a, b) =>
-      compareBytes(writes[a].key, writes[b].key),
-    );
-    this.sortedCount = writes.length;
-  }
+function mapKeyOf({ key }: Write): string {
+  return toMapKey(key, 0, key.length);
 }
 
 /** Index of the first of the sorted writes at or after key[0, length). */
