@@ -476,8 +476,10 @@ export class Background {
       while (!merge.isDone) {
         signal.throwIfAborted();
         await this.takeStep(merge);
-        // What is done is done: the manual one goes on from there.
-        if (choice.reason !== "manual" && this.manualWaiting > 0) break;
+        // What is done is done: the manual one goes on from there. But not where writers wait for this
+        // one, who would begin it again before the other's turn, and again do no more than a step.
+        const isWaitedFor = this.stalls.stopReason === "runs";
+        if (choice.reason !== "manual" && this.manualWaiting > 0 && !isWaitedFor) break;
         // To code can wait, what is due cannot.
         if (choice.reason === "coding" && this.isCompactionDue) break;
       }

@@ -7,6 +7,7 @@ import type { WriteGuard } from "../../src/engine/write-guard.ts";
 import type { Database, DatabaseError, OpenOptions } from "../../src/index.ts";
 import type { FileSystem } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
+import { InlineRunner } from "../../src/jobs/jobs.ts";
 import { WorkerRunner } from "../../src/jobs/worker-runner.ts";
 import { readManifest } from "../../src/manifest/manifest.ts";
 import { FaultFileSystem } from "../../src/testing/index.ts";
@@ -829,4 +830,34 @@ test("what cannot be read to decide on a compaction is an error event, and read 
   await database.put("another", "write");
   await database.flush();
   expect(errors).toHaveLength(1);
+});
+
+test("a merge that stopped writers wait for is not broken off for compact(), step by step", async () => {
+  const options = { fileSystem: new MemoryFileSystem(), memtableBytes: 2 ** 17 } as const;
+  const small = { ...options, segmentBytes: 512, maxCompactionBytes: 512, compactionTrigger: 2 };
+  const database = await openText(small);
+  const events: CompactionEvent[] = [];
+  database.on("compaction", (event) => events.push(event));
+  const held = gate();
+  const { compact: merge } = InlineRunner.prototype;
+  const compact = vi.spyOn(InlineRunner.prototype, "compact");
+  onTestFinished(() => compact.mockRestore());
+  compact.mockImplementationOnce(async function (this: InlineRunner, ...args) {
+    await held.promise;
+    return merge.apply(this, args);
+  });
+  for (let run = 0; run < 12; run++) {
+    for (let i = 0; i < 10; i++) await database.put(`key ${i}`, noise(400, run * 10 + i));
+    await database.flush();
+  }
+  const compacted = database.compact();
+  await until(() => Reflect.get(Reflect.get(database, "store").background, "manualWaiting") === 1);
+  await database.put("key 0", noise(2 ** 17, 1));
+  const stopped = database.put("key 1", "after the stop");
+  await until(() => Reflect.get(database, "store").background.stalls.begun.has("stop"));
+  held.resolve();
+  await Promise.all([compacted, stopped]);
+  const manual = events.findIndex(({ reason }) => reason === "manual");
+  expect(events[manual - 1].step).toBeGreaterThan(1);
+  expect(events[manual - 1].remainingBytes).toBe(0);
 });
