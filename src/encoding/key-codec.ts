@@ -166,6 +166,7 @@ export function describe(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   if (typeof value === "object") return `an object (${value.constructor?.name ?? "no prototype"})`;
+  if (value === "") return "an empty string";
   return value === undefined ? "undefined" : `${typeof value} ${String(value).slice(0, 40)}`;
 }
 

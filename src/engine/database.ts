@@ -628,7 +628,9 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
         );
       }
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const isObject = typeof operation === "object" && operation !== null;
+      const reason = error instanceof Error ? error.message : String(error);
+      const message = isObject ? reason : `must be an object, not ${describe(operation)}`;
       throw new InvalidArgumentError(`operation ${index} of the batch: ${message}`, {
         cause: error,
       });

@@ -225,9 +225,9 @@ describe("a batch", () => {
       { key: "k", value: 1 },
       /operation 1.*"put", "delete" or "deleteRange", not undefined/,
     ],
-    ["no operation", null, /operation 1 of the batch/],
-    ["undefined", undefined, /operation 1 of the batch/],
-    ["a number", 5, /operation 1 of the batch/],
+    ["no operation", null, /operation 1 of the batch: must be an object, not null/],
+    ["undefined", undefined, /operation 1 of the batch: must be an object, not undefined/],
+    ["a number", 5, /operation 1 of the batch: must be an object, not number 5/],
   ];
 
   test.each(bad)("with %s writes nothing", async (_, operation, message) => {
@@ -318,6 +318,10 @@ describe("an option", () => {
   test.each([null, 5, "sync"])("and encodings that are %j", async (encodings) => {
     const database = await openFor<string, number>(":memory:", {});
     expect(() => database.withEncodings(encodings as never)).toThrow(InvalidArgumentError);
+  });
+
+  test("says what an empty text is", async () => {
+    await expect(open("")).rejects.toThrow("directory must be a path, not an empty string");
   });
 
   const noPaths = [undefined, "", 7, new URL("file:///tmp"), "a\0b"];
