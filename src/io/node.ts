@@ -42,10 +42,12 @@ export class NodeFileSystem implements FileSystem {
       return new NodeFile(filePath, await openFile(filePath, OPEN_FLAGS[mode], 0o644), mode);
     }
     const descriptor = fs.openSync(filePath, OPEN_FLAGS.read);
-    // Opening a directory to read succeeds on POSIX; reading it would not.
-    if (fstatSync(descriptor).isDirectory()) {
+    try {
+      // Opening a directory to read succeeds on POSIX; reading it would not.
+      if (fstatSync(descriptor).isDirectory()) throw systemError("EISDIR", "open", filePath);
+    } catch (error) {
       fs.closeSync(descriptor);
-      throw systemError("EISDIR", "open", filePath);
+      throw error;
     }
     return new NodeFile(filePath, descriptor, mode);
   }
