@@ -106,8 +106,9 @@ export interface FileSystem {
   link?(existing: string, path: string): Promise<void>;
 
   /**
-   * The path of an existing file or directory that all paths to it have in common, whatever links and
-   * spellings they use. Optional: where it is missing, each spelling counts as a path of its own.
+   * The path that all paths to a file or directory have in common, whatever links and spellings they
+   * use; of what does not exist, the one at which `createDirectory` would make it. Optional: where this
+   * is missing, each spelling counts as a path of its own.
    */
   realPath?(path: string): Promise<string>;
 

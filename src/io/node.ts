@@ -57,7 +57,19 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async realPath(target: string): Promise<string> {
-    return fs.realpathSync.native(target);
+    let existing = target;
+    for (;;) {
+      try {
+        // What does not exist is where `createDirectory` would make it.
+        return path.join(fs.realpathSync.native(existing), path.relative(existing, target));
+      } catch (error) {
+        const code = systemErrorCode(error);
+        if (code !== "ENOENT" && code !== "ENOTDIR") throw error;
+        const parent = path.dirname(path.resolve(existing));
+        if (parent === existing) throw error;
+        existing = parent;
+      }
+    }
   }
 
   createSync(filePath: string): File {

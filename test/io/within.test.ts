@@ -32,6 +32,8 @@ test.each(CASES)("%s is within parent/db, in memory: %s", async (path, expected)
 test.each([
   ...CASES,
   ["parent/../parent/db", true],
+  ["nowhere/../parent/db/new", true],
+  ["parent/db/nowhere/../../new", false],
   ["link", true],
   ["link/new", true],
   ["linked/db/new", true],
