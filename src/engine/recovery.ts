@@ -320,13 +320,18 @@ async function replayLogs(
     isStopped = report.isStopped;
     recordsReplayed += report.records;
     bytesReplayed += report.bytes;
-    // Nobody writes the header that a read-only open misses: its log has nothing, as the writer leaves
-    // one that it is just creating.
-    if (!mode.readOnly || !report.isHeaderLost) logs.push({ fileNumber, end: report.endOffset });
+    // A writer that is just creating a log has not written its header, nor will who only reads.
+    const isBeingCreated = mode.readOnly && isHeaderMissing(report);
+    if (!isBeingCreated) logs.push({ fileNumber, end: report.endOffset });
     if (report.reason !== undefined) dropped.push(describeDropped(path, report, afterSeqno));
     if (isNewest && !isDurable(manifest, fileNumber, report)) ends.push({ path, report });
   }
   return { replay, logs, ends, dropped, recordsReplayed, bytesReplayed };
+}
+
+/** Whether a log has no header yet, and nothing behind it. */
+function isHeaderMissing({ isHeaderLost, fileBytes, droppedBytes }: WalReport): boolean {
+  return isHeaderLost && (fileBytes < HEADER_BYTES || droppedBytes === 0);
 }
 
 /** Whether the manifest knows that all of a log is durable, so that nothing is to be cut or synced. */

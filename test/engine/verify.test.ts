@@ -91,6 +91,25 @@ describe("verify", () => {
     for (const opened of [reader, database]) await opened.close();
   });
 
+  test("of a read-only open finds a log whose header is damaged before it is durable", async () => {
+    const memory = new MemoryFileSystem();
+    const fileSystem = new FaultFileSystem(memory);
+    await (await fill(fileSystem)).close();
+    const database = await open(DIRECTORY, { fileSystem });
+    const founded = gate();
+    const effect = { kind: "delay", until: founded.promise } as const;
+    fileSystem.inject({ kinds: ["sync"], path: /wal$/, effect });
+    await database.put("key", "value", { durability: "os" });
+    await expect.poll(() => fileSystem.struck.length).toBe(1);
+    const logs = (await memory.list(DIRECTORY)).filter((name) => name.endsWith(".wal"));
+    await flip(memory, logs.sort((a, b) => (a < b ? -1 : 1)).at(-1) ?? "", 12);
+    const reader = await open(DIRECTORY, { fileSystem, readOnly: true });
+    expect(reader.recovery.dropped).toHaveLength(1);
+    await expect(reader.verify()).rejects.toThrow(CorruptionError);
+    founded.resolve();
+    for (const opened of [reader, database]) await opened.close();
+  });
+
   test("calls it no damage that a manifest is there of which nobody knows", async () => {
     const fileSystem = new FaultFileSystem(new MemoryFileSystem());
     const database = await fill(fileSystem);
