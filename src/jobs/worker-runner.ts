@@ -165,11 +165,12 @@ export class WorkerRunner implements JobRunner {
   /** Removes segments and value logs with file numbers in [first, end) that nobody is going to use. */
   private async removeOutputs(first: number, end: number): Promise<void> {
     const { fileSystem, directory } = this.context;
-    await this.owner.confirmLock();
     for (const name of await fileSystem.list(directory)) {
       const file = parseFileName(name);
       if (file === undefined || file.kind === "wal") continue;
       if (file.fileNumber < first || file.fileNumber >= end) continue;
+      // Before each: meanwhile it may have become unknown which files the manifest names.
+      await this.owner.confirmLock();
       if (!this.owner.isLive(file.fileNumber)) await fileSystem.remove(joinPath(directory, name));
     }
   }
