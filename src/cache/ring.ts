@@ -9,7 +9,7 @@
  *
  * Where something has to give way, an entry is let in only at its second miss: what is read once
  * pushes nothing out, and reads all over a set far larger than the ring pay for no copies. Of longer
- * rows only some are let in then, for as much pushes out as much (row-cache.ts). If too
+ * rows only some are let in then, for as much pushes out as much (engine/row-cache.ts). If too
  * much of what lies in its way was found, it is not let in: a read must not walk the whole ring.
  *
  *   row    header u32 | key | value | 0 to 3 unused

@@ -91,9 +91,10 @@ export function pickCompaction(
 }
 
 /**
- * The oldest runs next to each other that are not coded, as many as one merge takes, to merge and thereby
- * code them, or undefined where there are none. `areUncoded`: of each run, newest first, whether any of it is not. Not a rule
- * of the policy: nothing has to be done about them, so that it waits until there is nothing else to do.
+ * The oldest runs next to each other that are not coded, as many as one merge takes, to merge and
+ * thereby code them, or undefined where there are none. `areUncoded`: of each run, newest first,
+ * whether any of it is not. Not a rule of the policy: nothing has to be done about them, so that it
+ * waits until there is nothing else to do.
  */
 export function pickUncoded(
   areUncoded: readonly boolean[],

@@ -11,7 +11,6 @@
  * may wait for them. What no merge is due for is coded by itself once nothing has been flushed or
  * merged for a while, where that takes none of the calling thread's time.
  */
-
 import { successor } from "../bytes/compare.ts";
 import {
   type Choice,

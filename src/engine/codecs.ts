@@ -2,7 +2,6 @@
  * The encodings of keys and values together: what a user may name, which types follow from it, and
  * the codecs that the engine reads and writes with.
  */
-
 import {
   createKeyCodec,
   describe,

@@ -143,8 +143,12 @@ export class GroupWrites implements OperationTarget {
 
   /** Whether a range with the key in it is deleted after the first so many. */
   private isDeleted(mapKey: string, first: number): boolean {
-    if (this.deleted.length === first) return false;
+    const { deleted } = this;
+    if (deleted.length === first) return false;
     const key = fromMapKey(mapKey);
-    return this.deleted.some((span, i) => i >= first && contains(span, key));
+    for (let i = first; i < deleted.length; i++) {
+      if (contains(deleted[i], key)) return true;
+    }
+    return false;
   }
 }

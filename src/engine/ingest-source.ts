@@ -2,7 +2,6 @@
  * What `ingest` reads: a database, or a segment file of one, in parts that follow each other in key
  * order. Nothing is locked, and nothing is changed.
  */
-
 import { BlockCache } from "../cache/block-cache.ts";
 import { learnFrom, sampleOf, type TrainingOptions } from "../compaction/run.ts";
 import type { Cursor } from "../cursor/cursor.ts";

@@ -7,10 +7,10 @@
  * swapped in; and only then are files that it no longer names removed. Edits run one after the
  * other.
  *
- * The manifest also records the next file number, so that none is used twice (file-numbers.ts), and
- * the newest log with its durable end, so that a log that is missing or cut short is noticed.
+ * The manifest also records the next file number, so that none is used twice
+ * (manifest/file-numbers.ts), and the newest log with its durable end, so that a log that is missing
+ * or cut short is noticed.
  */
-
 import type { BlockCache } from "../cache/block-cache.ts";
 import { DatabaseError } from "../errors.ts";
 import type { DirectoryLock, FileSystem } from "../io/file-system.ts";

@@ -4,8 +4,9 @@
  * It answers as a memtable does (sources.ts, `NewestEntries`), so every read over memtables and runs
  * works over it as it is. A reference is the index of a write in `writes`, which only grows; the
  * newest write of each key is in a map, and in key order in an array that is made when a cursor is
- * asked for and never changed afterwards: a cursor keeps to the writes made before it. A range that
- * is deleted takes the writes before it out of the map, so what is there is newer than all of them.
+ * asked for, or a range deleted, and never changed afterwards: a cursor keeps to the writes made
+ * before it. A range that is deleted takes the writes before it out of both, so what is there is newer
+ * than all of them.
  */
 import { compareBytes, compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";

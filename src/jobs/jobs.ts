@@ -103,7 +103,7 @@ export interface JobRunner {
   readonly isApart: boolean;
   /** The run of a sealed memtable. Empty if it has nothing to write. */
   flush(memtable: Memtable, task: FlushTask, control: JobControl): Promise<JobOutput>;
-  /** A step of a merge (steps.ts). */
+  /** A step of a merge (compaction/steps.ts). */
   compact(inputs: StepInputs, task: CompactionTask, control: JobControl): Promise<JobOutput>;
   /** Whether a job would begin at once; else it takes time, and memory that stays until `close`. */
   readonly isReady: boolean;

@@ -8,7 +8,6 @@
  * half of 480,000 codes the other half in 0.5% more bytes than what is learnt from it, and both
  * together in 0.5% more; from a quarter, 4%.
  */
-
 import type { Pieces } from "../pieces.ts";
 import {
   type CodingOptions,

@@ -162,7 +162,8 @@ export class KeyPageReader {
    * its position in the block, or ~(the number of keys in the block that are below it).
    *
    * There is no call in here, of a varint or a comparison: after one, V8 loads the arrays' fields
-   * anew, and a search takes a tenth longer (bench/key-index.ts, miss).
+   * anew, and a search takes a tenth longer (bench/key-index.ts, miss). But for one: where a symbol has
+   * to be unpacked, the search begins anew.
    */
   findKey(keyCount: number, key: Uint8Array, length: number): number {
     const { bytes } = this;
