@@ -102,6 +102,7 @@ class Repair {
   private entries = 0;
   private writes = 0;
   private bytesDone = 0;
+  private bytes = 0;
   /** Segments that were not brought over yet, oldest first. */
   private waiting: FoundSegment[] = [];
   private lock: DirectoryLock | undefined;
@@ -147,9 +148,12 @@ class Repair {
     try {
       await this.bringOver(findings);
       await this.output.settle();
+      this.tellProgress();
       await store.compact(EVERYTHING);
-      keys = (await verifyStore(store, undefined)).keys;
+      this.tellProgress();
+      keys = (await verifyStore(store, () => this.tellProgress())).keys;
       await store.close();
+      this.tellProgress();
     } catch (error) {
       await store.close().catch(() => {});
       await discard(fileSystem, target);
@@ -185,17 +189,23 @@ class Repair {
     for (const { segment } of segments) {
       this.covered.add(segment.properties.firstSeqno, segment.properties.lastSeqno);
     }
-    const bytes =
+    this.bytes =
       segments.reduce((total, { segment }) => total + segment.meta.fileBytes, 0) +
       logs.reduce((total, log) => total + log.bytes, 0);
     const progress = (fileBytes: number): void => {
       this.bytesDone += fileBytes;
-      this.options.onProgress?.({ bytesDone: this.bytesDone, bytes });
+      this.tellProgress();
     };
     for (const log of logs) {
       await this.takeLog(log, segments, progress);
     }
     await this.takeSegmentsBefore(MAX_SEQNO + 1, progress);
+  }
+
+  /** Asks too whether to go on: what it throws ends the repair. */
+  private tellProgress(): void {
+    const { bytesDone, bytes } = this;
+    this.options.onProgress?.({ bytesDone, bytes });
   }
 
   /** Brings over the segments all of whose writes came before one. */
@@ -334,6 +344,7 @@ class Repair {
     await pending;
     // Nobody may change what is read.
     await this.lock?.confirm();
+    this.tellProgress();
   }
 }
 

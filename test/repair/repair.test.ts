@@ -176,6 +176,29 @@ describe("repair of a database that is whole", () => {
     expect(shares).toEqual([...shares].sort((a, b) => a - b));
     expect(shares.at(-1)).toBe(1);
   });
+
+  test("ends where it is told to, while it merges and verifies too", async () => {
+    const untilDone = async (doneCalls: number): Promise<number> => {
+      const fileSystem = onDisk(written.files);
+      let calls = 0;
+      const result = repair(DIRECTORY, TARGET, {
+        fileSystem,
+        onProgress: ({ bytesDone, bytes }) => {
+          if (bytesDone === bytes && ++calls === doneCalls) throw new RangeError("enough");
+        },
+      });
+      if (doneCalls === 0) await result;
+      else {
+        await expect(result).rejects.toThrow("enough");
+        expect(await fileSystem.list(TARGET)).toEqual([]);
+      }
+      return calls;
+    };
+    const calls = await untilDone(0);
+    // The last of reading, around the merge, in the verification, and at the end.
+    expect(calls).toBeGreaterThanOrEqual(5);
+    for (let i = 1; i <= calls; i++) await untilDone(i);
+  });
 });
 
 describe.each(Object.keys(DAMAGE))("a file that %s", (kind) => {
