@@ -82,15 +82,16 @@ async function exportStore(
     const isShown = isFile && options.quiet !== true && options.json !== true;
     const progress = startProgress(context, total, "keys", isShown);
     const write = async (check: () => void): Promise<void> => {
-      const onStep = (keyCount: number): void => {
-        progress.update(keyCount, keyCount);
+      const onEntry = (keyCount: number): void => {
+        if (keyCount % STEP === 0 || keyCount === total) progress.update(keyCount, keyCount);
         check();
       };
-      await output.lines(exportLines(store.entries(range), format, notation, onStep));
+      await output.lines(exportLines(store.entries(range), format, notation, onEntry));
       await output.finish();
     };
     try {
-      await (isFile ? interruptible(write) : write(() => undefined));
+      // A pipe whose reader stands still is never asked for more: there a signal just ends the process.
+      await (output.isDiscardable ? interruptible(write) : write(() => undefined));
     } catch (error) {
       if (isFile) output.discard();
       throw error;
@@ -112,14 +113,13 @@ function* exportLines(
   entries: ReturnType<Database<Key, unknown>["entries"]>,
   format: Format,
   notation: Notation,
-  onStep: (keyCount: number) => void,
+  onEntry: (keyCount: number) => void,
 ): Generator<string> {
   let keyCount = 0;
   for (const [key, value] of entries) {
     yield formatLine(key, value, format, notation);
-    if (++keyCount % STEP === 0) onStep(keyCount);
+    onEntry(++keyCount);
   }
-  onStep(keyCount);
 }
 
 function formatLine(key: Key, value: unknown, format: Format, notation: Notation): string {

@@ -157,7 +157,7 @@ async function buildFile(
     source.stream.destroy();
   }
   const bytes = builder.finish();
-  replaceFile(file, bytes);
+  await replaceFile(file, bytes);
   const { size } = new FrozenLayer(bytes, { file });
   context.stdout.write(
     options.json === true

@@ -2,34 +2,35 @@
  * Writes lines to standard output or to a file, many at a time, at the pace of the reader.
  *
  * A file is written under another name beside it, which becomes its own once all is in it and on the
- * disk: whoever finds the file finds it whole, and a failure leaves the one that was there.
+ * disk: whoever finds the file finds it whole, and a failure leaves the one that was there. Where no
+ * file may take its place (a device, a pipe, a link that leads nowhere, a directory that may not be
+ * written to) it is written as it stands, and a mounted file once all is written beside it.
  *
  * When the reader of a pipe goes away (`memkv scan store | head`), that is no error: `isClosed`
  * turns true, and whoever produces lines stops.
  */
 import {
+  closeSync,
+  constants,
+  createReadStream,
   createWriteStream,
+  fchmodSync,
+  lstatSync,
+  mkdtempSync,
   openSync,
   realpathSync,
   renameSync,
   rmSync,
   statSync,
-  writeFileSync,
 } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Writable } from "node:stream";
 import { finished, pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { systemError } from "./context.ts";
 
-/** Where the content of a file goes. */
-interface Place {
-  /** What replaces a file that a link leads to goes where that is. */
-  readonly realPath: string;
-  /** Undefined for a device or a pipe: it has nothing to keep, and no file may take its place. */
-  readonly temporaryPath: string | undefined;
-}
-
-interface Target extends Place {
+interface Target {
+  readonly file: FileTarget;
   readonly whenWritten: Promise<void>;
 }
 
@@ -49,35 +50,27 @@ export class Output {
 
   /** To standard output, or whatever stands for it. */
   static to(stream: Writable, encoding: "utf8" | "latin1"): Output {
-    return new Output(stream, encoding, "standard output", undefined);
+    return new Output(stream, encoding, "standard output");
   }
 
   /** To a file, which is replaced by `finish`; gzipped if its name ends in .gz. */
   static toFile(path: string, encoding: "utf8" | "latin1"): Output {
-    const { realPath, temporaryPath, mode } = placeOf(path);
-    let file: Writable;
+    let file: FileTarget;
     try {
-      // Not by the stream, which might create it after `discard`.
-      file =
-        temporaryPath === undefined
-          ? createWriteStream(path)
-          : createWriteStream(temporaryPath, {
-              fd: openSync(temporaryPath, "w", mode),
-              flush: true,
-            });
+      file = new FileTarget(path);
     } catch (error) {
       throw systemError(`write ${path}`, error);
     }
     const gzip = path.endsWith(".gz") ? createGzip() : undefined;
-    const whenWritten = gzip === undefined ? finished(file) : pipeline(gzip, file);
-    return new Output(gzip ?? file, encoding, path, { realPath, temporaryPath, whenWritten });
+    const whenWritten = gzip === undefined ? finished(file.stream) : pipeline(gzip, file.stream);
+    return new Output(gzip ?? file.stream, encoding, path, { file, whenWritten });
   }
 
   private constructor(
     stream: Writable,
     encoding: "utf8" | "latin1",
     name: string,
-    target: Target | undefined,
+    target?: Target,
   ) {
     this.stream = stream;
     this.encoding = encoding;
@@ -85,6 +78,11 @@ export class Output {
     this.target = target;
     target?.whenWritten.catch((error: unknown) => this.fail(error));
     stream.on("error", (error) => this.fail(error));
+  }
+
+  /** Whether `discard` leaves what was there. */
+  get isDiscardable(): boolean {
+    return this.target?.file.isReplacement === true;
   }
 
   /** Adds a line. A promise that is returned must be awaited before the next line. */
@@ -107,21 +105,19 @@ export class Output {
   async finish(): Promise<void> {
     await this.drain();
     if (this.target === undefined || this.isClosed) return;
-    const { realPath, temporaryPath, whenWritten } = this.target;
     this.stream.end();
     try {
-      await whenWritten;
-      if (temporaryPath !== undefined) renameSync(temporaryPath, realPath);
+      await this.target.whenWritten;
+      await this.target.file.commit();
     } catch (error) {
       throw systemError(`write ${this.name}`, error);
     }
   }
 
-  /** Ends without `finish`: the file stays as it was. */
+  /** Ends without `finish`. */
   discard(): void {
     this.stream.destroy();
-    const temporaryPath = this.target?.temporaryPath;
-    if (temporaryPath !== undefined) rmSync(temporaryPath, { force: true });
+    this.target?.file.discard();
   }
 
   private async drain(): Promise<void> {
@@ -145,30 +141,102 @@ export class Output {
 }
 
 /** Makes `path` a file that holds these bytes and no others. */
-export function replaceFile(path: string, bytes: Uint8Array): void {
+export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+  let file: FileTarget | undefined;
   try {
-    const { realPath, temporaryPath, mode } = placeOf(path);
-    if (temporaryPath === undefined) {
-      writeFileSync(path, bytes);
-      return;
-    }
-    try {
-      writeFileSync(temporaryPath, bytes, { flush: true, mode });
-      renameSync(temporaryPath, realPath);
-    } catch (error) {
-      rmSync(temporaryPath, { force: true });
-      throw error;
-    }
+    file = new FileTarget(path);
+    file.stream.end(bytes);
+    await finished(file.stream);
+    await file.commit();
   } catch (error) {
+    file?.discard();
     throw systemError(`write ${path}`, error);
   }
 }
 
-/** Where to write what is to be at `path`, with the mode of the file that is there. */
-function placeOf(path: string): Place & { readonly mode: number | undefined } {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  const realPath = stats === undefined ? path : realpathSync(path);
-  const isFile = stats === undefined || stats.isFile();
-  const temporaryPath = isFile ? `${realPath}.${process.pid}.tmp` : undefined;
-  return { realPath, temporaryPath, mode: stats?.mode };
+/** What the system says where a file may be written, and none may take its place. */
+const REFUSALS = new Set(["EACCES", "EPERM", "EROFS", "EBUSY"]);
+
+/** A file whose new content is written beside it where that can be, and takes its place at the end. */
+class FileTarget {
+  readonly stream: Writable;
+  private readonly path: string;
+  private readonly temporary: TemporaryFile | undefined;
+
+  constructor(path: string) {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    const isFile = stats?.isFile() === true;
+    // Where a link leads to is what is replaced, if that may be written to.
+    this.path = stats === undefined ? path : realpathSync(path);
+    if (isFile) closeSync(openSync(path, "r+"));
+    const isNew = lstatSync(path, { throwIfNoEntry: false }) === undefined;
+    if (isNew || isFile) this.temporary = openBeside(this.path, stats?.mode);
+    const { temporary } = this;
+    this.stream =
+      temporary === undefined
+        ? createWriteStream(path)
+        : createWriteStream(temporary.path, { fd: temporary.fd, flush: true });
+  }
+
+  /** Whether `discard` leaves what was there. */
+  get isReplacement(): boolean {
+    return this.temporary !== undefined;
+  }
+
+  /** Once the stream has ended. */
+  async commit(): Promise<void> {
+    if (this.temporary === undefined) return;
+    const { path } = this.temporary;
+    try {
+      renameSync(path, this.path);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      // Not to be created: in a directory of many users, that would be refused too.
+      const fd = openSync(this.path, constants.O_WRONLY | constants.O_TRUNC);
+      await pipeline(createReadStream(path), createWriteStream(this.path, { fd, flush: true }));
+    }
+    this.discard();
+  }
+
+  discard(): void {
+    this.stream.destroy();
+    if (this.temporary !== undefined) removeTemporary(this.temporary.directory);
+  }
+}
+
+/** In a directory of its own: one has a short name that nobody else has. */
+interface TemporaryFile {
+  readonly directory: string;
+  readonly path: string;
+  /** Opened here and not by a stream, which might create the file after it was removed. */
+  readonly fd: number;
+}
+
+/** `mode`: of the file at `path`. Undefined if there is one, and none may be made beside it. */
+function openBeside(path: string, mode: number | undefined): TemporaryFile | undefined {
+  let directory: string;
+  try {
+    directory = mkdtempSync(join(dirname(path), ".memkv-"));
+  } catch (error) {
+    if (mode === undefined || !isRefusal(error)) throw error;
+    return undefined;
+  }
+  try {
+    const temporaryPath = join(directory, "content");
+    const fd = openSync(temporaryPath, "w", mode);
+    // What the umask took away.
+    if (mode !== undefined) fchmodSync(fd, mode & 0o7777);
+    return { directory, path: temporaryPath, fd };
+  } catch (error) {
+    removeTemporary(directory);
+    throw error;
+  }
+}
+
+function removeTemporary(directory: string): void {
+  rmSync(directory, { recursive: true, force: true });
+}
+
+function isRefusal(error: unknown): boolean {
+  return REFUSALS.has((error as NodeJS.ErrnoException).code ?? "");
 }

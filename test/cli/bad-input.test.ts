@@ -2,8 +2,10 @@
  * What the command line makes of mistakes: one clear line on standard error, exit code 1 for the
  * data and 2 for the usage, and never a stack trace.
  */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -13,10 +15,12 @@ import {
   watch,
   writeFileSync,
 } from "node:fs";
+import { open as openFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
-import { memkv, output, start, temporaryDirectory } from "./harness.ts";
+import { FrozenLayer } from "../../src/fst/index.ts";
+import { memkv, output, type Result, start, temporaryDirectory } from "./harness.ts";
 
 /** The command must fail so, with one line that says this. */
 async function expectFailure(
@@ -239,6 +243,107 @@ describe("export to a file that it does not finish", () => {
   });
 });
 
+describe.each([
+  ["export", (path: string, store: string) => ["export", store, path, "--format", "lines"], "a\n"],
+  ["fst build", (path: string) => ["fst", "build", "-", path, "--quiet"], undefined],
+] as const)("a file that %s writes", (_name, argsFor, content) => {
+  /** Has the command write there. */
+  async function write(path: string): Promise<Result> {
+    const store = join(temporaryDirectory(), "store");
+    await output(["put", store, "a", "1"]);
+    return await memkv(argsFor(path, store), "a\n");
+  }
+
+  function expectWritten(result: Result, path: string): void {
+    expect(result).toMatchObject({ exitCode: 0, stderr: "" });
+    const bytes = readFileSync(path);
+    if (content === undefined) expect(new FrozenLayer(bytes).size).toBe(1);
+    else expect(bytes.toString()).toBe(content);
+  }
+
+  test("has a name as long as can be", async () => {
+    const path = join(temporaryDirectory(), "n".repeat(255));
+    expectWritten(await write(path), path);
+  });
+
+  test("cannot lie in a file", async () => {
+    const path = join(temporaryDirectory(), "file");
+    writeFileSync(path, "");
+    const { exitCode, stderr } = await write(join(path, "copy.jsonl"));
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 1,
+      stderr: `memkv: cannot write ${path}/copy.jsonl: part of the path is not a directory\n`,
+    });
+  });
+
+  describe.skipIf(process.platform === "win32")("where modes and links are", () => {
+    test("keeps its mode, whatever the umask", async () => {
+      const path = join(temporaryDirectory(), "file");
+      writeFileSync(path, "old");
+      chmodSync(path, 0o666);
+      expectWritten(await write(path), path);
+      expect(statSync(path).mode & 0o7777).toBe(0o666);
+    });
+
+    test("comes to be where a link leads", async () => {
+      const directory = temporaryDirectory();
+      const link = join(directory, "link");
+      symlinkSync("file", link);
+      expectWritten(await write(link), join(directory, "file"));
+      expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    });
+
+    test("is written in place if its directory may not be written to", async () => {
+      const directory = temporaryDirectory();
+      const path = join(directory, "file");
+      writeFileSync(path, "old");
+      chmodSync(path, 0o666);
+      chmodSync(directory, 0o555);
+      const result = await unprivileged(() => write(path));
+      chmodSync(directory, 0o755);
+      expectWritten(result, path);
+      expect(readdirSync(directory)).toEqual(["file"]);
+    });
+
+    test("is written in place if no other may take its name", async () => {
+      const directory = temporaryDirectory();
+      const path = join(directory, "file");
+      writeFileSync(path, "old, and longer than what is to come, by far: it is cut");
+      chmodSync(path, 0o666);
+      // Of others' files in it, only their owners may remove or replace any.
+      chmodSync(directory, 0o1777);
+      const result = await unprivileged(() => write(path));
+      expectWritten(result, path);
+      expect(readdirSync(directory)).toEqual(["file"]);
+    });
+
+    test("stays as it was if it may not be written to", async () => {
+      const directory = temporaryDirectory();
+      const path = join(directory, "file");
+      writeFileSync(path, "old");
+      chmodSync(path, 0o444);
+      chmodSync(directory, 0o777);
+      const { exitCode, stderr } = await unprivileged(() => write(path));
+      expect({ exitCode, stderr }).toEqual({
+        exitCode: 1,
+        stderr: `memkv: cannot write ${path}: permission denied\n`,
+      });
+      expect(readFileSync(path, "utf8")).toBe("old");
+    });
+  });
+});
+
+/** Does something as a user whom modes bind: they do not bind root. */
+async function unprivileged<T>(work: () => Promise<T>): Promise<T> {
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid?.(65534);
+  try {
+    return await work();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+  }
+}
+
 describe("as a process", () => {
   async function largeStore(): Promise<string> {
     const directory = join(temporaryDirectory(), "store");
@@ -317,6 +422,27 @@ describe("as a process", () => {
           ? { exitCode: 0, left: [["copy.jsonl", 50_000]] }
           : { exitCode: 130, left: [] },
       );
+    },
+  );
+
+  test.skipIf(process.platform === "win32")(
+    "export to a pipe whose reader stands still ends with the first signal",
+    async () => {
+      const directory = temporaryDirectory();
+      const store = join(directory, "store");
+      const pipe = join(directory, "pipe");
+      // Few entries, and more than a pipe holds.
+      const value = "v".repeat(200_000);
+      const lines = Array.from({ length: 20 }, (_, i) => `key-${i}\t${value}`);
+      await output(["build", "-", store, "--format", "tsv"], lines.join("\n"));
+      execFileSync("mkfifo", [pipe]);
+      const child = start(["export", store, pipe]);
+      const exit = once(child, "exit");
+      const reader = await openFile(pipe, "r");
+      await reader.read(Buffer.alloc(1));
+      child.kill("SIGINT");
+      expect(await exit).toEqual([null, "SIGINT"]);
+      await reader.close();
     },
   );
 });

@@ -3,7 +3,7 @@
  * pipe is what is tested, as a process.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
@@ -57,8 +57,9 @@ export function start(args: readonly string[]): ChildProcess {
   return spawn(process.execPath, ["--import", "tsx", main, ...args]);
 }
 
-/** Holds the directories of one test file. */
+/** Holds the directories of one test file, which may act as another user too. */
 const root = mkdtempSync(join(tmpdir(), "memkv-cli-"));
+chmodSync(root, 0o777);
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 /** An empty directory that goes when the file's tests end. */
