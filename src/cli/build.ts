@@ -11,7 +11,7 @@ import type { Database } from "../index.ts";
 import { type Context, DataError, type Outcome } from "./context.ts";
 import { Fill } from "./fill.ts";
 import { FORMATS, type Format, formatOf, openSource, type Source } from "./input.ts";
-import { SIGNAL_EXIT_CODES, type Signal } from "./interrupt.ts";
+import { hearSignals, SIGNAL_EXIT_CODES, type Signal } from "./interrupt.ts";
 import type { Key } from "./notation.ts";
 import { announce, startProgress } from "./progress.ts";
 import {
@@ -100,12 +100,10 @@ async function runFill(
   context: Context,
 ): Promise<Signal | undefined> {
   let received: Signal | undefined;
-  const handle = (signal: Signal): void => {
+  const stopHearing = hearSignals((signal) => {
     received = signal;
     fill.stop();
-  };
-  process.once("SIGINT", handle);
-  process.once("SIGTERM", handle);
+  });
   const progress = startProgress(context, source.totalBytes, "keys", isShown(options));
   try {
     await fill.run(() => progress.update(source.readBytes, fill.entryCount));
@@ -115,8 +113,7 @@ async function runFill(
     throw new DataError(`${error.message} (${written})`, { cause: error });
   } finally {
     progress.stop();
-    process.off("SIGINT", handle);
-    process.off("SIGTERM", handle);
+    stopHearing();
   }
   return received;
 }

@@ -20,20 +20,27 @@ export class Interrupted extends Error {
   }
 }
 
+/** Calls `handle` with the first signal of each kind, until what it returns is called. */
+export function hearSignals(handle: (signal: Signal) => void): () => void {
+  process.once("SIGINT", handle);
+  process.once("SIGTERM", handle);
+  return () => {
+    process.off("SIGINT", handle);
+    process.off("SIGTERM", handle);
+  };
+}
+
 /** Does `work`. What it is given throws Interrupted once a signal has arrived. */
 export async function interruptible<T>(work: (check: () => void) => Promise<T>): Promise<T> {
   let received: Signal | undefined;
-  const handle = (signal: Signal): void => {
+  const stopHearing = hearSignals((signal) => {
     received = signal;
-  };
-  process.once("SIGINT", handle);
-  process.once("SIGTERM", handle);
+  });
   try {
     return await work(() => {
       if (received !== undefined) throw new Interrupted(received);
     });
   } finally {
-    process.off("SIGINT", handle);
-    process.off("SIGTERM", handle);
+    stopHearing();
   }
 }
