@@ -269,6 +269,8 @@ export class BucketSearch {
   pos = 0;
   /** Rank of that entry in the bucket; the count, where the key belongs at the end. */
   index = 0;
+  /** How many keys were searched: beside a writer that appends, the bucket may have more by now. */
+  count = 0;
   /** Bytes that the key shares with the entry before `pos` (the separator, if it is the first). */
   shared = 0;
   /** Bytes that the key shares with the entry at `pos`, where there is one. */
@@ -338,6 +340,7 @@ export class BucketSearch {
         } else if (matched + i === keyLength) {
           this.pos = pos;
           this.index = index;
+          this.count = count;
           this.shared = matched;
           return index;
         }
@@ -347,6 +350,7 @@ export class BucketSearch {
     }
     this.pos = pos;
     this.index = index;
+    this.count = count;
     this.shared = matched;
     return ABSENT;
   }

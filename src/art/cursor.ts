@@ -101,7 +101,7 @@ export class TreeCursor {
     tree.seek(key, 0, length, descent, search);
     const { bucket } = descent;
     if (bucket === 0) this.isValid = false;
-    else if (search.index < tree.countOf(bucket)) this.enterAtSearch(bucket, key);
+    else if (search.index < search.count) this.enterAtSearch(bucket, key);
     else this.enterFirst(walk.next(tree.arena));
   }
 

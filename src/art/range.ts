@@ -73,20 +73,23 @@ export class ResolvedRange {
       else cursor.seekToFirst();
       return;
     }
-    const { key, isInclusive } = bound;
-    if (!isInclusive) this.startAfter(cursor, key);
-    else if (this.isReverse) cursor.seekForPrev(key, key.length);
-    else cursor.seek(key, key.length);
+    this.startAt(cursor, bound.key, bound.isInclusive);
   }
 
   /** Moves a cursor to the first key beyond `last`, in the direction of the range. */
   startAfter(cursor: TreeCursor, last: Uint8Array): void {
-    if (this.isReverse) cursor.seekForPrev(last, last.length);
-    else cursor.seek(last, last.length);
+    this.startAt(cursor, last, false);
+  }
+
+  private startAt(cursor: TreeCursor, key: Uint8Array, isInclusive: boolean): void {
+    if (this.isReverse) cursor.seekForPrev(key, key.length);
+    else cursor.seek(key, key.length);
     // Mostly one step or none; but a reader beside a split may be led to the new bucket from the old
-    // one, which still had the keys of both.
+    // one, which still had the keys of both, and one that goes back from the end of the map finds
+    // what was appended meanwhile.
     const sign = this.isReverse ? -1 : 1;
-    while (cursor.isValid && sign * compareTo(cursor.key, cursor.keyLength, last) <= 0) {
+    const least = isInclusive ? 0 : 1;
+    while (cursor.isValid && sign * compareTo(cursor.key, cursor.keyLength, key) < least) {
       this.step(cursor);
     }
   }

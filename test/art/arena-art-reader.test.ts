@@ -210,6 +210,35 @@ describe("A reader overtaken by the writer", () => {
   });
 });
 
+describe("A scan overtaken by keys that are appended", () => {
+  /** A reader beside a run of keys in order, which goes on once, around the reader's `method`. */
+  function overtakenAt(method: "seek" | "seekToLast", isAfter: boolean, appended: string) {
+    const map = new ArenaArt();
+    for (const key of ["aaa", "aab", "aac"]) map.set(encode(key), 1);
+    const reader = new ArenaArtReader(map.share());
+    const target = Reflect.get(reader, method === "seek" ? "tree" : "cursor") as object;
+    const original = Reflect.get(target, method) as (...args: unknown[]) => unknown;
+    Reflect.set(target, method, (...args: unknown[]): void => {
+      Reflect.set(target, method, original);
+      if (!isAfter) map.set(encode(appended), 2);
+      original.apply(target, args);
+      if (isAfter) map.set(encode(appended), 2);
+    });
+    return reader;
+  }
+
+  it("shows no key that nobody wrote: the bucket has grown since it was searched", () => {
+    using reader = overtakenAt("seek", true, "aad");
+    expect([...reader.keys({ gte: encode("abz") })].map(decode)).toEqual([]);
+  });
+
+  it("shows no key beyond its range: the end of the map is another by now", () => {
+    using reader = overtakenAt("seekToLast", false, "abz");
+    const range = { lte: encode("ab"), reverse: true };
+    expect([...reader.keys(range)].map(decode)).toEqual(["aac", "aab", "aaa"]);
+  });
+});
+
 describe("Readers in other threads", () => {
   const options = { keyCount: 4000, readers: 2, seed: 1 };
 
