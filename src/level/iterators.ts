@@ -67,6 +67,8 @@ class LevelCursor<T> {
   private readonly moment: Moment;
   private readonly range: LevelRange;
   private readonly reading: Reading<T>;
+  /** Makes the iterator from where it is to begin. */
+  private open: () => Items<T>;
   private iterator: Items<T> | undefined;
   private unyielded: number;
   /** What reading failed with: the end was not reached, so it is told whenever more is asked for. */
@@ -75,8 +77,9 @@ class LevelCursor<T> {
   /** Takes over the moment, unless it is that of the range's explicit snapshot. */
   constructor(moment: Moment, range: LevelRange, reading: Reading<T>) {
     this.moment = moment;
-    this.range = range;
+    this.range = withOwnEnds(range);
     this.reading = reading;
+    this.open = (): Items<T> => this.iterate(this.range, this.range);
     this.iterator = undefined;
     this.unyielded = 0;
     this.failure = undefined;
@@ -111,17 +114,21 @@ class LevelCursor<T> {
     return items;
   }
 
-  /** Moves to the target, or the next key in the iterator's direction; off the end if it is outside. */
+  /**
+   * Moves to the target, or the next key in the iterator's direction; off the end if it is outside.
+   * Nothing is read before it is asked for: then it is told, by its code, if the snapshot is closed.
+   */
   seek(target: Data): void {
     this.stop();
     this.failure = undefined;
     const { range } = this;
-    const bytes = toBytes(target);
-    if (!isWithin(bytes, range)) this.iterator = NO_ITEMS;
-    else if ((typeof target === "string") === (range.keyEncoding === "utf8")) {
-      this.iterator = this.iterate(range, endsFrom(target, range));
+    const own = copyOf(target);
+    const bytes = toBytes(own);
+    if (!isWithin(bytes, range)) this.open = (): Items<T> => NO_ITEMS;
+    else if ((typeof own === "string") === (range.keyEncoding === "utf8")) {
+      this.open = (): Items<T> => this.iterate(range, endsFrom(own, range));
     } else {
-      this.iterator = this.iterateByBytes(endsFrom(bytes, range));
+      this.open = (): Items<T> => this.iterateByBytes(endsFrom(bytes, range));
     }
   }
 
@@ -145,7 +152,7 @@ class LevelCursor<T> {
   }
 
   private started(): Items<T> {
-    this.iterator ??= this.iterate(this.range, this.range);
+    this.iterator ??= this.open();
     return this.iterator;
   }
 
@@ -236,6 +243,21 @@ export function lowerEnd({ gt, gte }: LevelRange): IterationRange<Data> {
 
 export function upperEnd({ lt, lte }: LevelRange): IterationRange<Data> {
   return lte !== undefined ? { lte } : lt !== undefined ? { lt } : {};
+}
+
+/** The range with ends that the user's later changes to its bytes do not reach. */
+function withOwnEnds(range: LevelRange): LevelRange {
+  if (range.keyEncoding === "utf8") return range;
+  const { gt, gte, lt, lte } = range;
+  const ends: Record<string, Data> = {};
+  for (const [end, key] of Object.entries({ gt, gte, lt, lte })) {
+    if (key !== undefined) ends[end] = copyOf(key);
+  }
+  return { ...range, ...ends };
+}
+
+function copyOf(data: Data): Data {
+  return typeof data === "string" ? data : new Uint8Array(data);
 }
 
 /** What is left of a range from a target on, in the same format as the target. */

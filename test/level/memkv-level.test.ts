@@ -185,6 +185,28 @@ test("an iterator seeks to a target of another format", async () => {
   await binary.close();
 });
 
+test("an iterator over a closed snapshot seeks, and says so when it is read", async () => {
+  await level.put("a", "1");
+  const snapshot = level.snapshot();
+  const iterator = level.keys({ snapshot });
+  await snapshot.close();
+  iterator.seek("a");
+  await expect(iterator.next()).rejects.toMatchObject({ code: "LEVEL_SNAPSHOT_NOT_OPEN" });
+  await iterator.close();
+});
+
+test("an iterator keeps to the bounds and targets it was given, though their bytes change", async () => {
+  await level.batch(["a", "b", "c", "d"].map((key) => ({ type: "put", key, value: key })));
+  const bytes = Buffer.from("b");
+  const iterator = level.values({ gte: bytes as never, keyEncoding: "buffer" });
+  bytes[0] = 0;
+  expect(await iterator.nextv(2)).toEqual(["b", "c"]);
+  const target = Buffer.from("d");
+  iterator.seek(target as never, { keyEncoding: "buffer" });
+  target[0] = 0;
+  expect(await iterator.all()).toEqual(["d"]);
+});
+
 test("a long iteration lets the event loop have its turn", async () => {
   const keys = Array.from({ length: 5000 }, (_, i) => String(i));
   await level.batch(keys.map((key) => ({ type: "put", key, value: "" })));
