@@ -16,15 +16,16 @@
  */
 import { InvalidArgumentError } from "../errors.ts";
 import { type Automaton, DEAD } from "./automaton.ts";
-import type { CodePointRange, Pattern } from "./pattern.ts";
-import { utf8Sequences } from "./utf8.ts";
+import { type CodePointRange, complement, type Pattern } from "./pattern.ts";
+import { type ByteRange, utf8Sequences } from "./utf8.ts";
 
 /** States of the nondeterministic automaton. */
 const MAX_NFA_STATES = 50_000;
 
 /**
- * Parts of the pattern that become states, each as often as it is repeated. What matches only the empty
- * text becomes none: without this bound `(((){1000}){1000}){1000}` would be repeated for hours.
+ * Parts of the pattern that become states, and transitions, each as often as it is repeated. What
+ * matches only the empty text becomes none: without this bound `(((){1000}){1000}){1000}` would be
+ * repeated for hours.
  */
 const MAX_ADDITIONS = 1_000_000;
 
@@ -80,12 +81,15 @@ class Nfa {
   /** By state: the states that being in it is being in as well. */
   readonly jumps: number[][];
   private additions: number;
+  /** Of the sets of characters so far: one is added as often as it is repeated. */
+  private readonly sequences: Map<readonly CodePointRange[], readonly ByteRange[][]>;
 
   constructor(source: string) {
     this.source = source;
     this.transitions = [];
     this.jumps = [];
     this.additions = 0;
+    this.sequences = new Map();
   }
 
   addState(): number {
@@ -117,24 +121,34 @@ class Nfa {
   private addCharacters(ranges: readonly CodePointRange[], next: number): number {
     const start = this.addState();
     const endings = new Map<string, number>();
-    for (const range of ranges) {
-      for (const sequence of utf8Sequences(range)) {
-        let target = next;
-        for (let i = sequence.length - 1; i > 0; i--) {
-          const { first, last } = sequence[i];
-          const name = `${first} ${last} ${target}`;
-          let state = endings.get(name);
-          if (state === undefined) {
-            state = this.addState();
-            this.transitions[state].push(first, last, target);
-            endings.set(name, state);
-          }
-          target = state;
+    const sequences = this.sequencesOf(ranges);
+    this.additions += sequences.length;
+    for (const sequence of sequences) {
+      let target = next;
+      for (let i = sequence.length - 1; i > 0; i--) {
+        const { first, last } = sequence[i];
+        const name = `${first} ${last} ${target}`;
+        let state = endings.get(name);
+        if (state === undefined) {
+          state = this.addState();
+          this.transitions[state].push(first, last, target);
+          endings.set(name, state);
         }
-        this.transitions[start].push(sequence[0].first, sequence[0].last, target);
+        target = state;
       }
+      this.transitions[start].push(sequence[0].first, sequence[0].last, target);
     }
     return start;
+  }
+
+  /** The bytes of the characters in any of the ranges, each once, however often the pattern names it. */
+  private sequencesOf(ranges: readonly CodePointRange[]): readonly ByteRange[][] {
+    let sequences = this.sequences.get(ranges);
+    if (sequences === undefined) {
+      sequences = complement(complement(ranges)).flatMap(utf8Sequences);
+      this.sequences.set(ranges, sequences);
+    }
+    return sequences;
   }
 
   private addRepeat(part: Pattern, least: number, most: number, next: number): number {

@@ -159,6 +159,12 @@ describe("regex", () => {
     expect(() => regex(source)).toThrow(/more than 10000 states/);
   });
 
+  test("takes a set for what it holds, however often it names it", () => {
+    const automaton = regex(`[${"ab-d".repeat(5000)}]{1000}`);
+    expect(matches(automaton, utf8("abcd".repeat(250)))).toBe(true);
+    expect(matches(automaton, utf8("abce".repeat(250)))).toBe(false);
+  });
+
   test("refuses what is not a string", () => {
     expect(() => regex(/a/ as never)).toThrow(InvalidArgumentError);
   });
