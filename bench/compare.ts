@@ -4,12 +4,16 @@
  *   npm install --prefix bench/compare          once: the other stores
  *   npm run bench -- compare [--only row,row] [--stores memkv,lmdb] [--pairs 200000] [--rounds 3]
  *                            [--data pairs.tsv] [--directory /tmp] [--out bench/compare/results]
+ *                            [--profile]
  *
  * Every workload of every round runs on every store in turn, in an order that rotates, each in a
  * process of its own (compare/child.ts); so whatever else the machine does hits all alike, and the
  * ratio of medians to the best other store is what counts. Results are written to `--out` as
  * results.json, into which later runs with as many pairs put their rows, and results.md;
  * `npm run bench -- charts` draws them.
+ *
+ * With `--profile` memkv alone runs, once, and what is written is profiles.md: where the thread that
+ * calls it spends its time in each row (compare/profile.ts).
  */
 import { execFileSync, fork } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -19,6 +23,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Outcome, Task } from "./compare/child.ts";
 import { formatPairs, makePairs } from "./compare/data.ts";
+import { formatProfiles, type MeasuredProfile } from "./compare/profile.ts";
 import { formatTable, Results } from "./compare/results.ts";
 import { loadStore, STORE_NAMES, type StoreName } from "./compare/store.ts";
 import { type Start, WORKLOADS, type Workload } from "./compare/workloads.ts";
@@ -37,6 +42,7 @@ const { values: flags } = parseArgs({
     data: { type: "string" },
     directory: { type: "string", default: tmpdir() },
     out: { type: "string", default: join(root, "bench/compare/results") },
+    profile: { type: "boolean", default: false },
   },
 });
 
@@ -44,15 +50,22 @@ const pairCount = Number(flags.pairs);
 const rounds = Number(flags.rounds);
 const workloads = chooseWorkloads(flags.only);
 execFileSync("npm", ["run", "--silent", "build"], { cwd: root, stdio: "inherit" });
-const stores = await chooseStores(flags.stores.split(","));
+const stores = await chooseStores(flags.profile ? ["memkv"] : flags.stores.split(","));
 
 const directory = mkdtempSync(join(flags.directory, "memkv-compare-"));
 const pairsFile = join(directory, "pairs.tsv");
 try {
   writeFileSync(pairsFile, formatPairs(makePairs(pairCount, flags.data)));
   mkdirSync(flags.out, { recursive: true });
-  const results = new Results(flags.out, pairCount, flags.data === undefined ? "made up" : "real");
   await prepare(workloads, stores);
+  if (flags.profile) await profile();
+  else await compare();
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}
+
+async function compare(): Promise<void> {
+  const results = new Results(flags.out, pairCount, flags.data === undefined ? "made up" : "real");
   for (let round = 0; round < rounds; round++) {
     for (const [i, workload] of workloads.entries()) {
       for (let turn = 0; turn < stores.length; turn++) {
@@ -75,8 +88,18 @@ try {
   }
   const ran = workloads.flatMap(({ rows }) => rows.map(({ name }) => name));
   console.log(formatTable(results.rows.filter(({ name }) => ran.includes(name))));
-} finally {
-  rmSync(directory, { recursive: true, force: true });
+}
+
+async function profile(): Promise<void> {
+  const profiles: MeasuredProfile[] = [];
+  for (const workload of workloads) {
+    const outcome = await measure("memkv", workload);
+    if ("error" in outcome) throw new Error(`${workload.name}: ${outcome.error}`);
+    profiles.push(...outcome.profiles);
+  }
+  const table = formatProfiles(profiles);
+  writeFileSync(join(flags.out, "profiles.md"), `${table}\n`);
+  console.log(table);
 }
 
 function chooseWorkloads(only: string | undefined): readonly Workload[] {
@@ -124,7 +147,13 @@ async function prepare(chosen: readonly Workload[], stores: readonly StoreName[]
 
 async function make(store: StoreName, workload: string, path: string): Promise<void> {
   mkdirSync(path, { recursive: true });
-  const outcome = await runChild({ store, workload, directory: path, pairsFile });
+  const outcome = await runChild({
+    store,
+    workload,
+    directory: path,
+    pairsFile,
+    isProfiled: false,
+  });
   if ("error" in outcome && workload === "load") throw new Error(`${store}: ${outcome.error}`);
 }
 
@@ -149,7 +178,8 @@ async function measure(store: StoreName, workload: Workload): Promise<Outcome> {
 }
 
 function runOn(store: StoreName, workload: Workload, path: string): Promise<Outcome> {
-  return runChild({ store, workload: workload.name, directory: path, pairsFile });
+  const isProfiled = flags.profile;
+  return runChild({ store, workload: workload.name, directory: path, pairsFile, isProfiled });
 }
 
 function runChild(task: Task): Promise<Outcome> {

@@ -3,6 +3,7 @@
  * cache is another's. The parent says what to run and gets one message back.
  */
 import { readPairs } from "./data.ts";
+import { type MeasuredProfile, startProfiling, takeProfiles } from "./profile.ts";
 import { loadStore, type StoreName } from "./store.ts";
 import { load, loadAndDie, opener, storeOptions, WORKLOADS } from "./workloads.ts";
 
@@ -12,31 +13,44 @@ export interface Task {
   readonly workload: string;
   readonly directory: string;
   readonly pairsFile: string;
+  /** Whether what is measured is profiled. */
+  readonly isProfiled: boolean;
 }
 
-export type Outcome = { readonly numbers: readonly number[] } | { readonly error: string };
+/** What a workload measured, and the profiles of that if they were asked for. */
+export interface Measured {
+  readonly numbers: readonly number[];
+  readonly profiles: readonly MeasuredProfile[];
+}
 
-async function run(task: Task): Promise<readonly number[]> {
+export type Outcome = Measured | { readonly error: string };
+
+const NOTHING: Measured = { numbers: [], profiles: [] };
+
+async function run(task: Task): Promise<Measured> {
   const pairs = readPairs(task.pairsFile);
   const module = await loadStore(task.store);
   const { directory } = task;
   const context = { pairs, directory, open: opener(module, storeOptions(pairs, directory)) };
   if (task.workload === "load") {
     await load(context);
-    return [];
+    return NOTHING;
   }
   if (task.workload === "load and die") {
     await loadAndDie(context);
-    return [];
+    return NOTHING;
   }
   const workload = WORKLOADS.find(({ name }) => name === task.workload);
   if (workload === undefined) throw new Error(`no workload ${task.workload}`);
-  return workload.run(context);
+  if (task.isProfiled) startProfiling();
+  const numbers = await workload.run(context);
+  const rows = workload.rows.map(({ name }) => name);
+  return { numbers, profiles: takeProfiles(workload.name, rows) };
 }
 
 let outcome: Outcome;
 try {
-  outcome = { numbers: await run(JSON.parse(process.argv[2]) as Task) };
+  outcome = await run(JSON.parse(process.argv[2]) as Task);
 } catch (error) {
   outcome = { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }

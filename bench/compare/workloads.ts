@@ -14,6 +14,7 @@ import { runInNewContext } from "node:vm";
 import { Random } from "../harness.ts";
 import { makeText, type Pairs } from "./data.ts";
 import { directoryBytes, rest } from "./disk.ts";
+import { beginSection, endSection } from "./profile.ts";
 import type { ScanRange, Store, StoreModule, StoreOptions } from "./store.ts";
 import { YCSB } from "./ycsb.ts";
 
@@ -445,6 +446,7 @@ async function readWhileWriting(context: Context): Promise<number[]> {
   for (let i = 0; i < 1000; i++) store.get(keys[random.below(keys.length)]);
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
+  beginSection();
   const start = performance.now();
   const end = start + READ_WHILE_WRITING_MS;
   let written = 0;
@@ -471,6 +473,7 @@ async function readWhileWriting(context: Context): Promise<number[]> {
   };
   await Promise.all([write(), read()]);
   const seconds = (performance.now() - start) / 1000;
+  endSection();
   delay.disable();
   await store.close();
   micros.sort((a, b) => a - b);
@@ -494,10 +497,12 @@ function openWorkload(name: string, row: string, start: Start, atMost: number): 
     async run(context) {
       const { keys, values } = context.pairs;
       collectGarbage();
+      beginSection();
       const before = performance.now();
       const store = await context.open();
       const value = store.get(keys[0]);
       const ms = performance.now() - before;
+      endSection();
       if (value !== values[0]) throw new Error("another value came back");
       await store.close();
       return [ms];
@@ -577,16 +582,22 @@ async function rate(
     return (done * width * 1000) / elapsed;
   };
   await runFor((ms, steps) => ms >= (steps < count ? MAX_WARM_MS : MIN_WARM_MS));
-  return runFor((ms) => ms >= READ_MS);
+  beginSection();
+  const perSecond = await runFor((ms) => ms >= READ_MS);
+  endSection();
+  return perSecond;
 }
 
 /** Seconds that the work takes. What was made for it has been collected, or is old, by then. */
 async function timed(work: () => unknown): Promise<number> {
   collectGarbage();
+  beginSection();
   const start = performance.now();
   const result = work();
   if (result instanceof Promise) await result;
-  return (performance.now() - start) / 1000;
+  const seconds = (performance.now() - start) / 1000;
+  endSection();
+  return seconds;
 }
 
 /** Reads a sample of what was written from a reopened store, and counts its keys. */
