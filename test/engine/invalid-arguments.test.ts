@@ -225,6 +225,16 @@ describe("a batch", () => {
       { key: "k", value: 1 },
       /operation 1.*"put", "delete" or "deleteRange", not undefined/,
     ],
+    [
+      "a field that is not known",
+      { type: "put", key: "k", value: 1, TTL: 60_000 },
+      /operation 1 of the batch: unknown field "TTL": accepted are type, key, value, ttl$/,
+    ],
+    [
+      "a field of a write's options",
+      { type: "delete", key: "k", durability: "sync" },
+      /operation 1 of the batch: unknown field "durability"/,
+    ],
     ["no operation", null, /operation 1 of the batch: must be an object, not null/],
     ["undefined", undefined, /operation 1 of the batch: must be an object, not undefined/],
     ["a number", 5, /operation 1 of the batch: must be an object, not number 5/],
@@ -233,6 +243,21 @@ describe("a batch", () => {
   test.each(bad)("with %s writes nothing", async (_, operation, message) => {
     const operations = [good, operation, good] as never;
     await expectRefused({}, (database) => database.batch(operations), message);
+  });
+
+  test("takes what a class adds to its operations, and a value beside a delete", async () => {
+    class Delete {
+      readonly type = "delete";
+      readonly value = undefined;
+      readonly key: string;
+      constructor(key: string) {
+        this.key = key;
+      }
+    }
+    Object.defineProperty(Delete.prototype, "note", { value: "mine", enumerable: true });
+    const database = await openFor<string, unknown>(":memory:");
+    await database.batch([{ type: "put", key: "k", value: 1 }, new Delete("k")]);
+    expect(database.has("k")).toBe(false);
   });
 
   test("that is no array is refused", async () => {
