@@ -266,9 +266,24 @@ function isStandardView(view: ArrayBufferView): boolean {
   return view instanceof DataView || type === Buffer || VIEW_NAMES.has(type.name);
 }
 
+/** Whether msgpackr writes what the object's `toJSON` returns in its place. */
+function hasOwnForm(value: object): value is { toJSON(): unknown } {
+  const { toJSON } = value as { toJSON?: unknown };
+  if (typeof toJSON !== "function" || Array.isArray(value)) return false;
+  // Of these msgpackr has forms of its own.
+  if (toJSON === Date.prototype.toJSON || toJSON === Buffer.prototype.toJSON) return false;
+  return Object.getPrototypeOf(value) !== Object.prototype;
+}
+
 function checkObject(value: object, name: string, depth: number): void {
   if (depth > MAX_DEPTH) {
     throw cannotHold(name, `a value that is circular or nested over ${MAX_DEPTH} deep`);
+  }
+  if (hasOwnForm(value)) {
+    const form: unknown = value.toJSON();
+    // In the place of the value itself, which cannot be undefined.
+    if (form !== value) checkEncodable(form, name, form === undefined ? depth - 1 : depth);
+    if (form !== value) return;
   }
   if (Array.isArray(value) || value instanceof Set) {
     for (const element of value) checkEncodable(element, name, depth);

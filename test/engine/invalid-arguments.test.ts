@@ -130,6 +130,12 @@ function comparable(key: unknown): unknown {
   return key instanceof Uint8Array ? Buffer.from(key).toString("latin1") : key;
 }
 
+/** An instance of a class whose toJSON returns `form`. */
+function withForm(form: unknown, base: object = {}): object {
+  const prototype = Object.create(Object.getPrototypeOf(base), { toJSON: { value: () => form } });
+  return Object.setPrototypeOf(base, prototype);
+}
+
 function failing(): never {
   throw new TypeError("not this one");
 }
@@ -164,6 +170,10 @@ describe("a value", () => {
     ["a class of byte arrays", "msgpack", new (class Hash extends Uint8Array {})(4)],
     ["a class of typed arrays inside", "msgpack", { a: new (class extends Float64Array {})(1) }],
     ["a lone surrogate in a pattern", "msgpack", new RegExp(String.fromCharCode(0xd800))],
+    ["a Map from toJSON", "msgpack", { a: withForm(new Map()) }],
+    ["undefined from toJSON", "msgpack", withForm(undefined)],
+    ["a lone surrogate from toJSON", "msgpack", [withForm("\ud800")]],
+    ["a lone surrogate from a set's toJSON", "msgpack", withForm("\ud800", new Set())],
     ["a circle", "msgpack", circular],
     ["300 levels", "msgpack", deep],
     ["undefined", "json", undefined],
