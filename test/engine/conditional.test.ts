@@ -48,6 +48,23 @@ describe("a write on a condition", () => {
     expect(database.get("a")).toEqual({ x: 2 });
   });
 
+  test("happens for what get returned, though it was put as something else", async () => {
+    const database = await openFor<string, unknown>("store", {
+      fileSystem: new MemoryFileSystem(),
+    });
+    await database.put("a", { bytes: Buffer.from("xyz") });
+    const read = database.get("a");
+    expect(read).toEqual({ bytes: new Uint8Array(Buffer.from("xyz")) });
+    expect(await database.put("a", 1, { ifValue: { bytes: Uint8Array.of(1) } })).toBe(false);
+    const [, deleted] = await Promise.all([
+      database.put("b", { bytes: Buffer.from("xyz") }),
+      database.delete("b", { ifValue: read }),
+    ]);
+    expect(deleted).toBe(true);
+    expect(await database.put("a", 1, { ifValue: read })).toBe(true);
+    expect(database.get("a")).toBe(1);
+  });
+
   test("is decided by the ranges deleted before it, however many there are", async () => {
     const database = await openInMemory();
     const puts = Array.from({ length: 20_000 }, (_, i) => {
