@@ -9,7 +9,7 @@
 import { compareRanges } from "../bytes/compare.ts";
 import { InvalidArgumentError } from "../errors.ts";
 import type { FrozenCursor } from "./cursor.ts";
-import type { FrozenLayer, FrozenRange } from "./frozen-layer.ts";
+import { FrozenLayer, type FrozenRange } from "./frozen-layer.ts";
 
 /** A range without an order or limit of its own. */
 export type AlgebraRange = Omit<FrozenRange, "reverse" | "limit">;
@@ -72,7 +72,7 @@ export function* difference(
   others: readonly FrozenLayer[],
   range: AlgebraRange = {},
 ): IterableIterator<[key: Uint8Array, value: number]> {
-  const [first, ...rest] = open([layer, ...others], range);
+  const [[first], rest] = [open([layer], range), open(others, range)];
   for (; first.isValid; first.next()) {
     let isElsewhere = false;
     for (const position of rest) {
@@ -84,7 +84,10 @@ export function* difference(
 }
 
 function open(layers: readonly FrozenLayer[], range: AlgebraRange): Position[] {
-  if ("reverse" in range || "limit" in range) {
+  if (!Array.isArray(layers) || !layers.every((layer) => layer instanceof FrozenLayer)) {
+    throw new InvalidArgumentError("set algebra takes layers, several of them as an array");
+  }
+  if (typeof range === "object" && range !== null && ("reverse" in range || "limit" in range)) {
     throw new InvalidArgumentError("set algebra goes forward and over all: no reverse, no limit");
   }
   return layers.map((layer) => new Position(layer, range));

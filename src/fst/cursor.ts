@@ -92,7 +92,7 @@ export class FrozenCursor {
   seekToOrdinal(ordinal: number): void {
     this.depth = 0;
     this.ordinal = ordinal;
-    this.isValid = ordinal >= 0 && ordinal < this.reader.keyCount;
+    this.isValid = Number.isInteger(ordinal) && ordinal >= 0 && ordinal < this.reader.keyCount;
     if (!this.isValid) return;
     const { reader, branch, key, view } = this;
     const longest = reader.longestKeyBytes;

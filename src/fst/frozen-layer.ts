@@ -225,9 +225,9 @@ export class FrozenLayer {
     automaton: Automaton,
     range: FrozenRange = {},
   ): IterableIterator<[key: Uint8Array, value: number]> {
-    const { limit, reverse, ...keys } = range;
     checkAutomaton(automaton);
     checkRange(range);
+    const { limit, reverse, ...keys } = range;
     const { start, end } = this.ordinals(keys);
     const search = new FrozenSearch(this.reader, automaton, start, end, reverse === true);
     for (let left = limit ?? this.size; left > 0 && search.next(); left--) {
@@ -320,6 +320,9 @@ function checkAutomaton(automaton: Partial<Automaton> | null | undefined): void 
 }
 
 function checkRange(range: FrozenRange): void {
+  if (typeof range !== "object" || range === null) {
+    throw new InvalidArgumentError(`a range is an object, not ${String(range)}`);
+  }
   for (const option of Object.keys(range)) {
     if (!RANGE_OPTIONS.has(option)) {
       throw new InvalidArgumentError(
@@ -327,7 +330,10 @@ function checkRange(range: FrozenRange): void {
       );
     }
   }
-  const { limit } = range;
+  const { limit, reverse } = range;
+  if (reverse !== undefined && typeof reverse !== "boolean") {
+    throw new InvalidArgumentError(`reverse is true or false, not ${String(reverse)}`);
+  }
   if (limit !== undefined && !(Number.isInteger(limit) && limit >= 0)) {
     throw new InvalidArgumentError(`limit is an integer from 0, not ${limit}`);
   }

@@ -77,3 +77,13 @@ test("an order or a limit is refused", () => {
   expect(() => [...union([layer], { reverse: true } as never)]).toThrow(InvalidArgumentError);
   expect(() => [...intersection([layer], { limit: 1 } as never)]).toThrow(InvalidArgumentError);
 });
+
+test.each<[string, () => Iterable<unknown>]>([
+  ["one layer that is no array", () => union(build(new Map()) as never)],
+  ["what is no layer", () => intersection([{} as never])],
+  ["others that are no array", () => difference(build(new Map()), build(new Map()) as never)],
+  ["no layer", () => difference(undefined as never, [])],
+  ["null for a range", () => union([build(new Map())], null as never)],
+])("%s is an InvalidArgumentError", (_, call) => {
+  expect(() => [...call()]).toThrow(InvalidArgumentError);
+});

@@ -6,6 +6,7 @@ import {
   FrozenLayerBuilder,
   type FrozenLayerBuilderOptions,
   type FrozenRange,
+  startsWith,
 } from "../../src/fst/index.ts";
 import { isIn, neighbours, random, rankIn, shapes, sorted, utf8 } from "./shapes.ts";
 
@@ -149,6 +150,14 @@ describe("a cursor", () => {
     }
   });
 
+  test("is off the end where no key has the rank", () => {
+    const cursor = layer.cursor();
+    for (const ordinal of [-1, 0.5, keys.length - 0.5, keys.length, Number.NaN]) {
+      cursor.seekToOrdinal(ordinal);
+      expect(cursor.isValid).toBe(false);
+    }
+  });
+
   test("is off the end of a layer without keys", () => {
     const cursor = new FrozenLayer(build([])).cursor();
     expect(cursor.isValid).toBe(false);
@@ -267,6 +276,10 @@ describe("a mistake", () => {
     ["an ordinal between two", () => layer.valueAt(0.5), /from 0 to 1/],
     ["a key that is a string", () => layer.get("a" as never), /Uint8Array, not string/],
     ["an unknown range option", () => [...layer.keys({ from: 1 } as never)], /from/],
+    ["a range that is null", () => [...layer.keys(null as never)], /range is an object, not null/],
+    ["a range that is a number", () => layer.count(5 as never), /range is an object, not 5/],
+    ["a search within null", () => [...layer.search(startsWith(""), null as never)], /object/],
+    ["an order by name", () => [...layer.keys({ reverse: "yes" as never })], /reverse .* yes/],
     ["a pattern that is a string", () => [...layer.search("a" as never)], /takes a pattern/],
     ["no pattern", () => [...layer.search(undefined as never)], /takes a pattern/],
     ["a limit below 0", () => layer.count({ limit: -1 }), /limit/],
