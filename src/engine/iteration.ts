@@ -60,8 +60,8 @@ export interface Pin {
   readonly dead: DeadRange | undefined;
   /** Keys in [start, end) were seen to be deleted; `end` undefined for all from `start` on. */
   learnDead(start: Uint8Array, end: Uint8Array | undefined): void;
-  /** Told of each iteration, if it is to be known how far it went. */
-  observe?(observation: () => Bounds | undefined): void;
+  /** Told of each iteration, if it is to be known how far it went; undefined once that is over. */
+  observe?: ((observation: () => Bounds | undefined) => void) | undefined;
 }
 
 /** What to make of an entry, and of which parts of it. */

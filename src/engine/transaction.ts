@@ -46,6 +46,8 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
   private readonly beginning: Beginning;
   private readonly reads: ReadSet;
   private readonly writes: WriteSet;
+  /** Of iterations and streams, which the body may have left half-way. */
+  private readonly pins: Pin[];
   private sources: ReadSources;
   private isOver: boolean;
 
@@ -57,6 +59,7 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
     this.beginning = store.recentWrites.begin(pin.seqno);
     this.reads = new ReadSet();
     this.writes = new WriteSet();
+    this.pins = [];
     this.sources = pin.sources;
     this.isOver = false;
   }
@@ -180,9 +183,16 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
     );
   }
 
-  /** Lets go of everything. To be called when it is decided whether the transaction commits. */
+  /**
+   * Lets go of everything. To be called when it is decided whether the transaction commits: up to
+   * then an iteration that was left half-way is asked how far it went.
+   */
   end(): void {
     this.finish();
+    for (const pin of this.pins) {
+      pin.observe = undefined;
+      pin.release();
+    }
     this.store.recentWrites.end(this.beginning);
   }
 
@@ -195,13 +205,15 @@ export class Transaction<K = string, V = unknown> extends ReadView<K, V> {
   protected override pin(kind: PinKind): Pin {
     this.checkLive();
     const { sources, held, reads } = this;
-    return {
+    const pin: Pin = {
       ...this.store.pins.take(kind, sources, held.seqno, held.time),
       // The transaction's own puts are in no range that the store knows of.
       dead: undefined,
       checkOpen: (): void => this.checkLive(),
       observe: (observation): void => reads.addObservation(observation),
     };
+    this.pins.push(pin);
+    return pin;
   }
 
   private checkLive(): void {

@@ -70,6 +70,20 @@ test("pins hold each memtable of each of them, until it is let go", () => {
 });
 
 describe("stats of what is pinned", () => {
+  test("of a transaction goes with it, iterations and streams that it left half-way included", async () => {
+    const database = await openFor<string, string>(":memory:");
+    await database.batch(["a", "b", "c"].map((key) => ({ type: "put", key, value: key })));
+    const kinds = await database.transaction(async (transaction) => {
+      for (const range of [{}, { reverse: true }])
+        transaction.keys(range)[Symbol.iterator]().next();
+      transaction.getStream("a");
+      transaction.put("b", "written");
+      return database.stats().pinned.map(({ kind }) => kind);
+    });
+    expect(kinds).toEqual(["transaction", "iteration", "iteration", "stream"]);
+    expect(database.stats().pinned).toEqual([]);
+  });
+
   test("say who, since when and what it keeps, until it is let go", async () => {
     const { database, clock } = await openWithClock();
     await database.put("a", "1");
