@@ -26,6 +26,7 @@
  * Creating a directory is durable at once, as the contract says. A lock does not survive a crash.
  */
 import { assert } from "../assert.ts";
+import { InvalidArgumentError } from "../errors.ts";
 import type { DirectoryLock, File, FileSystem, OpenMode } from "../io/file-system.ts";
 import { type DiskImage, MemoryFileSystem, normalizePath, parentPath } from "../io/memory.ts";
 import { Random } from "./random.ts";
@@ -142,6 +143,13 @@ export class CrashFileSystem implements FileSystem {
     options: CrashOptions = {},
     image: DiskImage = { files: new Map(), directories: [] },
   ) {
+    const { model = "strict", sectorBytes = DEFAULT_SECTOR_BYTES } = options;
+    if (model !== "strict" && model !== "ordered") {
+      throw new InvalidArgumentError(`model is "strict" or "ordered", not ${model}`);
+    }
+    if (!Number.isInteger(sectorBytes) || sectorBytes < 1) {
+      throw new InvalidArgumentError(`sectorBytes is an integer from 1, not ${sectorBytes}`);
+    }
     this.#options = options;
     this.#live = new MemoryFileSystem(image);
     this.#directories = new Set(image.directories);
@@ -205,6 +213,10 @@ export class CrashFileSystem implements FileSystem {
     this.#contents.set(name, content);
     this.#changeNames({ directory, removed: undefined, added: { name, content } });
     return this.#track(file, content);
+  }
+
+  realPath(path: string): Promise<string> {
+    return this.#live.realPath(path);
   }
 
   list(directory: string): Promise<string[]> {
@@ -366,8 +378,22 @@ export class CrashPoint {
   /**
    * Yields `count` legal disks. The first has lost everything that was not synced, the second has
    * kept everything (as after a crash of the program alone), the others are drawn at random.
+   *
+   * @throws InvalidArgumentError for a `seed` that is no integer, or a `count` that is none from 1: a
+   *   test over no disks would pass.
    */
-  *states({ seed, count, onOperation }: CrashStateOptions): Generator<CrashFileSystem> {
+  states(options: CrashStateOptions): Generator<CrashFileSystem> {
+    const { seed, count } = options;
+    if (!Number.isInteger(seed)) {
+      throw new InvalidArgumentError(`seed is an integer, not ${seed}`);
+    }
+    if (!Number.isInteger(count) || count < 1) {
+      throw new InvalidArgumentError(`count is an integer from 1, not ${count}`);
+    }
+    return this.#states(options);
+  }
+
+  *#states({ seed, count, onOperation }: CrashStateOptions): Generator<CrashFileSystem> {
     const { options, directories } = this.#known;
     for (let i = 0; i < count; i++) {
       const random = new Random(seed + Math.imul(i, 0x9e3779b1));

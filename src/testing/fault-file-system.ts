@@ -9,8 +9,11 @@
  * Operations are counted, so a test can run a workload once without faults, learn how many operations
  * of a kind it makes, and then fail each of them in turn.
  */
+
+import { InvalidArgumentError } from "../errors.ts";
 import type { DirectoryLock, File, FileSystem, OpenMode } from "../io/file-system.ts";
 import { type SystemErrorCode, systemError } from "../io/system-error.ts";
+import { realPathOf } from "../io/within.ts";
 
 /** What a program asks of a file system. An operation counts alike whether it blocks the thread or not. */
 export type OperationKind =
@@ -29,6 +32,30 @@ export type OperationKind =
   | "truncate"
   | "close";
 
+const OPERATION_KINDS: Readonly<Record<OperationKind, true>> = {
+  open: true,
+  create: true,
+  list: true,
+  stat: true,
+  createDirectory: true,
+  rename: true,
+  remove: true,
+  syncDirectory: true,
+  lock: true,
+  read: true,
+  write: true,
+  sync: true,
+  truncate: true,
+  close: true,
+};
+
+const EFFECT_KINDS: Readonly<Record<Effect["kind"], true>> = {
+  fail: true,
+  failAfter: true,
+  shorten: true,
+  delay: true,
+};
+
 /** What becomes of an operation. */
 export type Effect =
   /** It fails and changes nothing. */
@@ -43,7 +70,7 @@ export type Effect =
 export interface Fault {
   /** Kinds it may strike; any kind by default. */
   readonly kinds?: readonly OperationKind[];
-  /** Paths it may strike; any by default. */
+  /** Paths it may strike; any by default. Of a rename it is the new one. */
   readonly path?: RegExp;
   /** It strikes the n-th such operation from now on: 1 (the default) is the next one. */
   readonly nth?: number;
@@ -79,8 +106,14 @@ export class FaultFileSystem implements FileSystem {
     this.#freeBytes = Number.POSITIVE_INFINITY;
   }
 
-  /** Plans a fault. Of several that match one operation, the first injected strikes. */
+  /**
+   * Plans a fault. Of several that match one operation, the first injected strikes.
+   *
+   * @throws InvalidArgumentError for one that could never strike as it says: an unknown kind of
+   *   operation or effect, `nth` below 1, or `repeat` below 0.
+   */
   inject(fault: Fault): void {
+    checkFault(fault);
     this.#planned.add({ fault, seen: 0 });
   }
 
@@ -127,6 +160,11 @@ export class FaultFileSystem implements FileSystem {
 
   createSync(path: string): File {
     return this.#runSync("create", path, () => this.#wrap(this.#inner.createSync(path)));
+  }
+
+  /** Not counted, and no fault strikes it. */
+  realPath(path: string): Promise<string> {
+    return realPathOf(this.#inner, path);
   }
 
   list(directory: string): Promise<string[]> {
@@ -188,16 +226,14 @@ export class FaultFileSystem implements FileSystem {
   #write(file: File, source: Uint8Array, position: number, effect: Effect | undefined): void {
     const { path } = file;
     if (effect?.kind === "fail") throw systemError(effect.code, "write", path);
-    if (effect?.kind === "shorten") {
-      file.writeSync(source.subarray(0, effect.bytes), position);
-      throw systemError(effect.code, "write", path);
-    }
+    const limit = effect?.kind === "shorten" ? effect.bytes : source.length;
     const size = file.size();
     const room = Math.max(0, size - position) + this.#freeBytes;
-    const fitting = source.length <= room ? source : source.subarray(0, room);
+    const fitting = source.subarray(0, Math.min(limit, room));
     file.writeSync(fitting, position);
     this.#freeBytes -= Math.max(0, file.size() - size);
-    if (fitting !== source) throw systemError("ENOSPC", "write", path);
+    if (effect?.kind === "shorten") throw systemError(effect.code, "write", path);
+    if (fitting.length < source.length) throw systemError("ENOSPC", "write", path);
     if (effect?.kind === "failAfter") throw systemError(effect.code, "write", path);
   }
 
@@ -229,7 +265,8 @@ export class FaultFileSystem implements FileSystem {
     for (const planned of this.#planned) {
       const { kinds, path: paths, nth = 1, repeat = 0, effect: ownEffect } = planned.fault;
       if (kinds !== undefined && !kinds.includes(kind)) continue;
-      if (paths !== undefined && !paths.test(path)) continue;
+      // Unlike test, search begins anew each time, also with the flags g and y.
+      if (paths !== undefined && path.search(paths) < 0) continue;
       planned.seen++;
       if (planned.seen < nth) continue;
       effect ??= ownEffect;
@@ -237,5 +274,24 @@ export class FaultFileSystem implements FileSystem {
     }
     if (effect !== undefined) this.#struck.push({ kind, path });
     return effect;
+  }
+}
+
+/** A test with a fault that never strikes would pass, whatever it is to show. */
+function checkFault({ kinds = [], nth = 1, repeat = 0, effect }: Fault): void {
+  const unknown = kinds.find((kind) => !Object.hasOwn(OPERATION_KINDS, kind));
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(
+      `unknown kind of operation ${unknown}: there are ${Object.keys(OPERATION_KINDS).join(", ")}`,
+    );
+  }
+  if (!Number.isInteger(nth) || nth < 1) {
+    throw new InvalidArgumentError(`nth is an integer from 1, not ${nth}`);
+  }
+  if (!(repeat >= 0)) throw new InvalidArgumentError(`repeat is 0 or more, not ${repeat}`);
+  if (!Object.hasOwn(EFFECT_KINDS, effect?.kind)) {
+    throw new InvalidArgumentError(
+      `unknown effect ${effect?.kind}: there are ${Object.keys(EFFECT_KINDS).join(", ")}`,
+    );
   }
 }

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { InvalidArgumentError } from "../../src/errors.ts";
 import type { FileSystem } from "../../src/io/file-system.ts";
 import { replaceFile } from "../../src/io/replace.ts";
 import {
@@ -375,4 +376,14 @@ describe("every state of a random program", () => {
         ),
       ),
   );
+});
+
+test.each<[string, () => unknown]>([
+  ["no states", () => new CrashFileSystem().crashStates({ seed: 1, count: 0 })],
+  ["states without a count", () => new CrashFileSystem().crashStates({ seed: 1 } as never)],
+  ["states without a seed", () => new CrashFileSystem().crashStates({ count: 1 } as never)],
+  ["an unknown model", () => new CrashFileSystem({ model: "orderd" as never })],
+  ["sectors of no bytes", () => new CrashFileSystem({ sectorBytes: 0 })],
+])("%s is an InvalidArgumentError", (_, call) => {
+  expect(call).toThrow(InvalidArgumentError);
 });

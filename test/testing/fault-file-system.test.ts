@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from "vitest";
+import { InvalidArgumentError } from "../../src/errors.ts";
 import type { File } from "../../src/io/file-system.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
-import { type Effect, FaultFileSystem } from "../../src/testing/fault-file-system.ts";
+import { CrashFileSystem } from "../../src/testing/crash-file-system.ts";
+import { type Effect, type Fault, FaultFileSystem } from "../../src/testing/fault-file-system.ts";
 import { describeFileSystem, errorWith } from "../io/conformance.ts";
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
@@ -90,6 +92,24 @@ describe("a fault", () => {
     },
   );
 
+  test("strikes each operation on its paths, whatever the flags of their expression", async () => {
+    const file = await faults.open("log", "create");
+    faults.inject({ path: /log/g, repeat: 3, effect: EIO });
+    for (let i = 0; i < 4; i++) await expect(file.sync()).rejects.toThrow(errorWith("EIO"));
+  });
+
+  test.each<[string, unknown]>([
+    ["an unknown kind", { kinds: ["fsync"], effect: EIO }],
+    ["the operation before the next", { nth: 0, effect: EIO }],
+    ["half an operation", { nth: 1.5, effect: EIO }],
+    ["less than once", { repeat: -1, effect: EIO }],
+    ["an unknown effect", { effect: { kind: "fial", code: "EIO" } }],
+    ["no effect", {}],
+  ])("that strikes %s is none", (_, fault) => {
+    expect(() => faults.inject(fault as Fault)).toThrow(InvalidArgumentError);
+    expect(faults.plannedFaults).toBe(0);
+  });
+
   test("may strike after the operation was done", async () => {
     const file = await faults.open("a", "create");
     faults.inject({ kinds: ["write"], effect: { kind: "failAfter", code: "EIO" } });
@@ -147,6 +167,23 @@ describe("a limit of bytes", () => {
     await file.write(bytes(6), 5);
     expect(await contentOf("a")).toEqual([9, 9, 3, 4, 5, 6]);
   });
+
+  test("counts what arrives of a write that stops half-way, which cannot exceed it", async () => {
+    const file = await faults.open("a", "create");
+    faults.limitBytes(5);
+    const stopAfter = (count: number): Effect => ({ kind: "shorten", code: "EIO", bytes: count });
+    faults.inject({ effect: stopAfter(3) });
+    expect(() => file.writeSync(bytes(1, 2, 3, 4), 0)).toThrow(errorWith("EIO"));
+    expect(faults.freeBytes).toBe(2);
+    faults.inject({ effect: stopAfter(3) });
+    expect(() => file.writeSync(bytes(4, 5, 6, 7), 3)).toThrow(errorWith("EIO"));
+    expect(await contentOf("a")).toEqual([1, 2, 3, 4, 5]);
+  });
+});
+
+test("where a path leads is asked of the file system inside", async () => {
+  expect(await faults.realPath("a/../b/./c")).toBe("b/c");
+  expect(await new FaultFileSystem(new CrashFileSystem()).realPath("./d/")).toBe("d");
 });
 
 test("operations are counted by kind", async () => {
