@@ -253,6 +253,20 @@ const WITHOUT_FORM = [
   Symbol,
 ] as const;
 
+/** What msgpackr knows by its class, by name. A realm, such as a vm context, has classes of its own. */
+const KNOWN_BY_CLASS = new Map(
+  [...WITHOUT_FORM, Set, Date, RegExp, Error, ArrayBuffer].map(
+    (type) => [type.name, type] as const,
+  ),
+);
+
+/** Whether the object is one that msgpackr would take for a plain one, since its class is not ours. */
+function isOfAnotherRealm(value: object): boolean {
+  const name = Object.prototype.toString.call(value).slice("[object ".length, -1);
+  const type = KNOWN_BY_CLASS.get(name);
+  return type !== undefined && !(value instanceof type);
+}
+
 /** Names of the typed arrays that msgpackr reads back: it tells them by their names. */
 const VIEW_NAMES: ReadonlySet<string> = new Set(
   ["Int8", "Uint8", "Uint8Clamped", "Int16", "Uint16", "Int32", "Uint32", "Float32", "Float64"]
@@ -260,10 +274,14 @@ const VIEW_NAMES: ReadonlySet<string> = new Set(
     .map((elements) => `${elements}Array`),
 );
 
+/** The class of which all typed arrays of this realm are. */
+const TypedArray = Object.getPrototypeOf(Uint8Array) as abstract new () => object;
+
 /** Whether msgpackr reads back what it writes of a view. */
 function isStandardView(view: ArrayBufferView): boolean {
   const type = view.constructor;
-  return view instanceof DataView || type === Buffer || VIEW_NAMES.has(type.name);
+  if (view instanceof DataView || type === Buffer) return true;
+  return view instanceof TypedArray && VIEW_NAMES.has(type.name);
 }
 
 /** Whether msgpackr writes what the object's `toJSON` returns in its place. */
@@ -278,6 +296,9 @@ function hasOwnForm(value: object): value is { toJSON(): unknown } {
 function checkObject(value: object, name: string, depth: number): void {
   if (depth > MAX_DEPTH) {
     throw cannotHold(name, `a value that is circular or nested over ${MAX_DEPTH} deep`);
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype && isOfAnotherRealm(value)) {
+    throw cannotHold(name, `${describe(value)} of another realm`);
   }
   if (hasOwnForm(value)) {
     const form: unknown = value.toJSON();

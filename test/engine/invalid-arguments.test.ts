@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import {
   type Database,
@@ -170,6 +171,10 @@ describe("a value", () => {
     ["a class of byte arrays", "msgpack", new (class Hash extends Uint8Array {})(4)],
     ["a class of typed arrays inside", "msgpack", { a: new (class extends Float64Array {})(1) }],
     ["a lone surrogate in a pattern", "msgpack", new RegExp(String.fromCharCode(0xd800))],
+    ["a Map of another realm", "msgpack", runInNewContext("new Map([[1, 2]])")],
+    ["a date of another realm", "msgpack", { a: runInNewContext("new Date(0)") }],
+    ["a set of another realm", "msgpack", runInNewContext("[new Set([1])]")],
+    ["bytes of another realm", "msgpack", runInNewContext("Uint8Array.of(1)")],
     ["a Map from toJSON", "msgpack", { a: withForm(new Map()) }],
     ["undefined from toJSON", "msgpack", withForm(undefined)],
     ["a lone surrogate from toJSON", "msgpack", [withForm("\ud800")]],
