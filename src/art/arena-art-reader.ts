@@ -27,7 +27,13 @@ import { EpochReader } from "./epochs.ts";
 import { type KeyRange, ResolvedRange } from "./range.ts";
 import { NO_VALUE, Tree } from "./tree.ts";
 
-/** At most 32 readers of one map at a time, in all threads together. Close a reader after use. */
+/**
+ * At most 32 readers of one map at a time, in all threads together. Close a reader after use.
+ *
+ * A thread that is terminated leaves its readers open for good: memory that changes set free waits for
+ * them, some 4 MiB at most, and their places are taken until the map moves to other memory, as `clear` does.
+ * So let a thread close its readers before it ends.
+ */
 export class ArenaArtReader {
   private readonly words: Int32Array;
   private readonly tree: Tree;

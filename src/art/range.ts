@@ -37,7 +37,7 @@ export class ResolvedRange {
 
   constructor(range: KeyRange) {
     checkNames(range);
-    const { gt, gte, lt, lte, prefix, reverse = false, limit } = range;
+    const { gt, gte, lt, lte, prefix, reverse = false, limit = Number.POSITIVE_INFINITY } = range;
     checkBound("gt", gt);
     checkBound("gte", gte);
     checkBound("lt", lt);
@@ -46,12 +46,13 @@ export class ResolvedRange {
     if (typeof reverse !== "boolean") {
       throw new InvalidArgumentError("range.reverse must be true or false");
     }
-    if (limit !== undefined && !(limit >= 0)) {
-      throw new InvalidArgumentError("range.limit must be a number from 0 up");
+    const isCount = limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= 0);
+    if (!isCount) {
+      throw new InvalidArgumentError("range.limit must be an integer from 0 up, or Infinity");
     }
     const end = prefix && prefixEnd(prefix);
     this.isReverse = reverse;
-    this.limit = limit ?? Number.POSITIVE_INFINITY;
+    this.limit = limit;
     let lower = narrower(1, undefined, gte, true);
     lower = narrower(1, lower, gt, false);
     this.lower = narrower(1, lower, prefix, true);

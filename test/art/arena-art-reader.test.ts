@@ -96,6 +96,17 @@ describe("ArenaArtReader", () => {
   });
 });
 
+it("that was never closed, as where its thread was terminated, has its place until the map moves", () => {
+  const map = new ArenaArt();
+  map.set(encode("a"), 1);
+  const handle = map.share();
+  for (let i = 0; i < MAX_READERS; i++) new ArenaArtReader(handle);
+  expect(() => new ArenaArtReader(map.share())).toThrow(RangeError);
+  map.clear();
+  using reader = new ArenaArtReader(map.share());
+  expect([reader.isCurrent, reader.size]).toEqual([true, 0]);
+});
+
 describe("A reader that stalls", () => {
   it("keeps what it may see, then is evicted and told so; memory stays bounded", () => {
     const tree = Tree.create(2 ** 27, 8);
