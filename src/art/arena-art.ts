@@ -8,6 +8,7 @@
  */
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { checkNames } from "../names.ts";
 import { MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "./arena.ts";
 import { TreeCursor, type Visitor } from "./cursor.ts";
 import { type KeyRange, ResolvedRange } from "./range.ts";
@@ -28,6 +29,8 @@ export interface ArenaArtOptions {
 /** A key and its value. The key is a copy, the caller's to keep. */
 export type ArenaArtEntry = [key: Uint8Array, value: number];
 
+const OPTIONS: readonly string[] = ["capacityBytes"];
+
 const DEFAULT_CAPACITY_BYTES = 64 * 2 ** 20;
 
 /**
@@ -41,6 +44,7 @@ export class ArenaArt {
   private idleCursor: TreeCursor | undefined;
 
   constructor(options: ArenaArtOptions = {}) {
+    checkNames(options, "option", OPTIONS);
     const { capacityBytes = DEFAULT_CAPACITY_BYTES } = options;
     if (!Number.isInteger(capacityBytes) || capacityBytes < 1 || capacityBytes > 2 ** 31) {
       throw new InvalidArgumentError("capacityBytes must be an integer from 1 to 2147483648");

@@ -3,6 +3,7 @@
  */
 import { compareRanges, prefixEnd } from "../bytes/compare.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { checkNames } from "../names.ts";
 import type { TreeCursor } from "./cursor.ts";
 
 /** Which keys to visit, and in which order. Bounds combine: the narrowest counts. */
@@ -36,7 +37,10 @@ export class ResolvedRange {
   private readonly upper: Bound | undefined;
 
   constructor(range: KeyRange) {
-    checkNames(range);
+    if (typeof range !== "object" || range === null) {
+      throw new InvalidArgumentError("a range must be an object");
+    }
+    checkNames(range, "range option", RANGE_OPTIONS);
     const { gt, gte, lt, lte, prefix, reverse = false, limit = Number.POSITIVE_INFINITY } = range;
     checkBound("gt", gt);
     checkBound("gte", gte);
@@ -111,18 +115,7 @@ export class ResolvedRange {
   }
 }
 
-const NAMES: readonly string[] = ["gt", "gte", "lt", "lte", "prefix", "reverse", "limit"];
-
-/** Whoever misspells a bound would be given every key. */
-function checkNames(range: unknown): void {
-  if (typeof range !== "object" || range === null) {
-    throw new InvalidArgumentError("a range must be an object");
-  }
-  for (const name of Object.keys(range)) {
-    if (NAMES.includes(name)) continue;
-    throw new InvalidArgumentError(`unknown range.${name}: there are ${NAMES.join(", ")}`);
-  }
-}
+const RANGE_OPTIONS: readonly string[] = ["gt", "gte", "lt", "lte", "prefix", "reverse", "limit"];
 
 function checkBound(name: string, bound: unknown): void {
   if (bound !== undefined && !(bound instanceof Uint8Array)) {

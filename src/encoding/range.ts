@@ -10,6 +10,7 @@ import type { Cursor } from "../cursor/cursor.ts";
 import type { Span } from "../cursor/spans.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { checkNames } from "../names.ts";
 import { describe, type KeyCodec } from "./key-codec.ts";
 
 /** A range of keys. Every field is optional; all that are given must hold. */
@@ -241,11 +242,5 @@ function checkFields(range: unknown, accepted: readonly string[]): void {
   if (typeof range !== "object" || range === null) {
     throw new InvalidArgumentError(`a range must be an object, not ${describe(range)}`);
   }
-  for (const field of Object.keys(range)) {
-    if (!accepted.includes(field)) {
-      throw new InvalidArgumentError(
-        `unknown range option "${field}": accepted are ${accepted.join(", ")}`,
-      );
-    }
-  }
+  checkNames(range, "range option", accepted);
 }

@@ -20,6 +20,7 @@
 import { compareBytes } from "../bytes/compare.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { checkNames } from "../names.ts";
 import { END, FINAL, HEADER_BYTES, MAX_KEY_COUNT, writeHeader } from "./format.ts";
 import { pack } from "./packer.ts";
 import { Registry } from "./registry.ts";
@@ -46,6 +47,8 @@ export interface FrozenLayerBuilderOptions {
    */
   readonly pack?: boolean;
 }
+
+const BUILDER_OPTIONS: readonly string[] = ["values", "registryCells", "pack"];
 
 const DEFAULT_REGISTRY_CELLS = 32_768;
 const MAX_REGISTRY_CELLS: number = 2 ** 26;
@@ -87,8 +90,9 @@ export class FrozenLayerBuilder {
   /** How many of them enter the registry. */
   private readonly maxNewStatesInARow: number;
 
-  /** Throws InvalidArgumentError for an option out of range. */
+  /** Throws InvalidArgumentError for an option that is unknown, or out of range. */
   constructor(options: FrozenLayerBuilderOptions = {}) {
+    checkNames(options, "option", BUILDER_OPTIONS);
     const cells = options.registryCells ?? DEFAULT_REGISTRY_CELLS;
     if (!Number.isInteger(cells) || cells < 1 || cells > MAX_REGISTRY_CELLS) {
       throw new InvalidArgumentError(

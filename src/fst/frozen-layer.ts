@@ -12,6 +12,7 @@
  */
 import { prefixEnd } from "../bytes/compare.ts";
 import { InvalidArgumentError } from "../errors.ts";
+import { checkNames } from "../names.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { FrozenCursor } from "./cursor.ts";
 import { checkBody, damaged, HEADER_BYTES, type Header, readHeader } from "./format.ts";
@@ -59,15 +60,9 @@ export interface FrozenLayerStats {
   readonly valueBytes: number;
 }
 
-const RANGE_OPTIONS: ReadonlySet<string> = new Set([
-  "gt",
-  "gte",
-  "lt",
-  "lte",
-  "prefix",
-  "reverse",
-  "limit",
-]);
+const LAYER_OPTIONS: readonly string[] = ["verify", "file"];
+
+const RANGE_OPTIONS: readonly string[] = ["gt", "gte", "lt", "lte", "prefix", "reverse", "limit"];
 
 export class FrozenLayer {
   /** Number of keys. */
@@ -87,12 +82,13 @@ export class FrozenLayer {
    * Opens what `FrozenLayerBuilder.finish` returned. `bytes` is used in place.
    *
    * Throws CorruptionError for bytes that are not whole, and UnsupportedVersionError for those of
-   * a newer memkv.
+   * a newer memkv; InvalidArgumentError for an option that is unknown.
    */
   constructor(bytes: Uint8Array, options: FrozenLayerOptions = {}) {
     if (!(bytes instanceof Uint8Array)) {
       throw new InvalidArgumentError(`a frozen layer is a Uint8Array, not ${typeof bytes}`);
     }
+    checkNames(options, "option", LAYER_OPTIONS);
     const file = options.file ?? "<memory>";
     const header = readHeader(bytes, file);
     if (options.verify ?? true) checkBody(bytes, file);
@@ -323,13 +319,7 @@ function checkRange(range: FrozenRange): void {
   if (typeof range !== "object" || range === null) {
     throw new InvalidArgumentError(`a range is an object, not ${String(range)}`);
   }
-  for (const option of Object.keys(range)) {
-    if (!RANGE_OPTIONS.has(option)) {
-      throw new InvalidArgumentError(
-        `unknown range option ${option}: there are ${[...RANGE_OPTIONS].join(", ")}`,
-      );
-    }
-  }
+  checkNames(range, "range option", RANGE_OPTIONS);
   const { limit, reverse } = range;
   if (reverse !== undefined && typeof reverse !== "boolean") {
     throw new InvalidArgumentError(`reverse is true or false, not ${String(reverse)}`);

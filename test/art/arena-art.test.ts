@@ -52,6 +52,7 @@ describe("ArenaArt", () => {
     ["get", () => new ArenaArt().get(undefined as unknown as Uint8Array)],
     ["getMany", () => new ArenaArt().getMany([new Uint8Array(65_537)])],
     ["constructor", () => new ArenaArt({ capacityBytes: 2 ** 32 })],
+    ["constructor with an unknown option", () => new ArenaArt({ capacity: 2 ** 20 } as never)],
     ["entries", () => [...new ArenaArt().entries({ gt: "a" as unknown as Uint8Array })]],
     ["entries", () => [...new ArenaArt().entries({ limit: -1 })]],
     ["entries", () => [...new ArenaArt().entries({ limit: 1.5 })]],

@@ -283,6 +283,16 @@ describe("a mistake", () => {
     ["a pattern that is a string", () => [...layer.search("a" as never)], /takes a pattern/],
     ["no pattern", () => [...layer.search(undefined as never)], /takes a pattern/],
     ["a limit below 0", () => layer.count({ limit: -1 }), /limit/],
+    [
+      "an unknown option",
+      () => new FrozenLayer(build([]), { verfy: false } as never),
+      /unknown option "verfy": accepted are verify, file/,
+    ],
+    [
+      "an unknown option of the builder",
+      () => new FrozenLayerBuilder({ packed: false } as never),
+      /unknown option "packed": accepted are values, registryCells, pack/,
+    ],
     ["bytes that are none", () => new FrozenLayer("abc" as never), /Uint8Array, not string/],
   ])("%s is an InvalidArgumentError", (_, call, message) => {
     expect(call).toThrow(InvalidArgumentError);
