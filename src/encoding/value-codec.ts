@@ -264,7 +264,13 @@ const KNOWN_BY_CLASS = new Map(
 function isOfAnotherRealm(value: object): boolean {
   const name = Object.prototype.toString.call(value).slice("[object ".length, -1);
   const type = KNOWN_BY_CLASS.get(name);
-  return type !== undefined && !(value instanceof type);
+  if (type === undefined || value instanceof type) return false;
+  // A class of the user's may call itself "Map" by its Symbol.toStringTag and be none.
+  let prototype = Object.getPrototypeOf(value);
+  while (prototype !== null && prototype.constructor?.name !== name) {
+    prototype = Object.getPrototypeOf(prototype);
+  }
+  return prototype !== null;
 }
 
 /** Names of the typed arrays that msgpackr reads back: it tells them by their names. */
@@ -301,7 +307,7 @@ function checkObject(value: object, name: string, depth: number): void {
     throw cannotHold(name, `${describe(value)} of another realm`);
   }
   if (hasOwnForm(value)) {
-    const form: unknown = value.toJSON();
+    const form: unknown = encodeOrThrow(name, () => value.toJSON());
     // In the place of the value itself, which cannot be undefined.
     if (form !== value) checkEncodable(form, name, form === undefined ? depth - 1 : depth);
     if (form !== value) return;

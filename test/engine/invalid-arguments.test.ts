@@ -175,6 +175,20 @@ describe("a value", () => {
     ["a date of another realm", "msgpack", { a: runInNewContext("new Date(0)") }],
     ["a set of another realm", "msgpack", runInNewContext("[new Set([1])]")],
     ["bytes of another realm", "msgpack", runInNewContext("Uint8Array.of(1)")],
+    [
+      "a date of a class of another realm",
+      "msgpack",
+      runInNewContext("new (class D extends Date {})()"),
+    ],
+    [
+      "what its toJSON throws at",
+      "msgpack",
+      {
+        a: new (class {
+          toJSON = failing;
+        })(),
+      },
+    ],
     ["a Map from toJSON", "msgpack", { a: withForm(new Map()) }],
     ["undefined from toJSON", "msgpack", withForm(undefined)],
     ["a lone surrogate from toJSON", "msgpack", [withForm("\ud800")]],
@@ -203,6 +217,23 @@ describe("a value", () => {
     const name = typeof valueEncoding === "string" ? valueEncoding : valueEncoding.name;
     const message = new RegExp(`valueEncoding "${name}"`);
     await expectRefused({ valueEncoding }, (database) => database.put("k", value), message);
+  });
+
+  test("of a class that calls itself Map is none of another realm", async () => {
+    class Observable {
+      readonly size = 1;
+      readonly [Symbol.toStringTag] = "Map";
+    }
+    class Serialized extends Observable {
+      toJSON(): unknown {
+        return [["a", 1]];
+      }
+    }
+    const database = await openFor<string, unknown>(":memory:");
+    await database.put("plain", new Observable());
+    await database.put("form", { a: new Serialized() });
+    expect(database.get("plain")).toEqual({ size: 1 });
+    expect(database.get("form")).toEqual({ a: [["a", 1]] });
   });
 });
 
