@@ -4,7 +4,9 @@
  * A snapshot, a transaction, an iteration or a stream pins the sources of its moment: memtables and
  * files that were replaced meanwhile stay, in memory and on disk, until the last pin on them is let
  * go. Whoever forgets to close one would keep them for good; so each pin is given an owner, and when
- * the owner is collected as garbage the pin is let go, with a warning.
+ * the owner is collected as garbage the pin is let go, with a warning. What the registry of owners
+ * keeps for a pin leads to the database, and may from there lead to the owner, so that neither became
+ * garbage: a database that is closed lets go of every pin.
  *
  * Most iterations begin and end within one turn of the event loop, and cost a few microseconds. So a
  * pin is linked into the list of all by itself, and watching an owner, which costs more, begins in a
@@ -163,6 +165,11 @@ export class Pins {
       });
     }
     return pinned;
+  }
+
+  /** Lets go of all: none may be read any more. */
+  releaseAll(): void {
+    while (this.first !== undefined) this.release(this.first);
   }
 
   private release(held: Held): void {

@@ -443,6 +443,8 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
       if (this.logs.isWritable && this.guard.isWritable) await this.recordLog();
       await attempt(() => this.logs.close());
     }
+    // While files that only they held on to can still be removed.
+    this.pins.releaseAll();
     await attempt(() => this.versions.close());
     await attempt(() => this.directoryLock.release());
     this.events.closed();

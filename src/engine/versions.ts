@@ -310,7 +310,7 @@ export class VersionStore {
 
   private async closeAndRemove(file: OpenFile): Promise<void> {
     await file.close();
-    // A snapshot that ends after the close leaves files behind; the next open removes them.
+    // From then on the directory may be another's; the next open removes what nothing refers to.
     if (this.isClosing) return;
     await this.options.lock.confirm();
     await this.options.fileSystem.remove(file.path);

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { DeadRange } from "../../src/engine/dead-range.ts";
 import { Pins } from "../../src/engine/pins.ts";
 import type { OpenVersion } from "../../src/engine/sources.ts";
-import type { Database, WarningEvent } from "../../src/index.ts";
+import { type Database, open, type Snapshot, type WarningEvent } from "../../src/index.ts";
 import { MemoryFileSystem } from "../../src/io/memory.ts";
 import { Memtable } from "../../src/memtable/memtable.ts";
 import { openFor } from "./harness.ts";
@@ -188,3 +188,53 @@ describe("what was never closed", () => {
     snapshot.close();
   });
 });
+
+describe("a database that is closed before its snapshot", () => {
+  test("leaves no file behind that only the snapshot held on to", async () => {
+    const fileSystem = new MemoryFileSystem();
+    const database = await openFor<string, string>("store", { fileSystem });
+    await database.put("a", "1");
+    await database.flush();
+    database.snapshot();
+    await database.put("a", "2");
+    await database.compact();
+    await database.close();
+    const again = await openFor<string, string>("store", { fileSystem });
+    expect(again.recovery.orphansRemoved).toEqual([]);
+    expect(again.get("a")).toBe("2");
+  });
+
+  test("becomes garbage with whoever has both", async () => {
+    let isCollected = false;
+    const registry = new FinalizationRegistry(() => {
+      isCollected = true;
+    });
+    await openAndClose(registry);
+    await collectUntil(() => isCollected);
+    expect(isCollected).toBe(true);
+  });
+});
+
+class User {
+  readonly database: Database<string, string>;
+  readonly snapshot: Snapshot<string, string>;
+
+  constructor(database: Database<string, string>) {
+    this.database = database;
+    this.snapshot = database.snapshot();
+  }
+
+  async close(): Promise<void> {
+    await this.database.close();
+  }
+}
+
+/** Opens a database and closes it, but not its snapshot, and keeps no reference to either. */
+async function openAndClose(registry: FinalizationRegistry<undefined>): Promise<void> {
+  const database = await open<string, string>("store", { fileSystem: new MemoryFileSystem() });
+  const user = new User(database);
+  // By then the snapshot is watched.
+  await setImmediate();
+  await user.close();
+  registry.register(user, undefined);
+}
