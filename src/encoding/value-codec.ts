@@ -308,9 +308,11 @@ function checkObject(value: object, name: string, depth: number): void {
   }
   if (hasOwnForm(value)) {
     const form: unknown = encodeOrThrow(name, () => value.toJSON());
-    // In the place of the value itself, which cannot be undefined.
-    if (form !== value) checkEncodable(form, name, form === undefined ? depth - 1 : depth);
-    if (form !== value) return;
+    if (form !== value) {
+      // In the place of the value itself, which cannot be undefined.
+      checkEncodable(form, name, form === undefined ? depth - 1 : depth);
+      return;
+    }
   }
   if (Array.isArray(value) || value instanceof Set) {
     for (const element of value) checkEncodable(element, name, depth);

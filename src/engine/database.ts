@@ -13,6 +13,7 @@ import type { ValueCodec, ValueEncodingOption } from "../encoding/value-codec.ts
 import { InvalidArgumentError } from "../errors.ts";
 import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
+import { unknownName } from "../names.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { RecordBuilder } from "../wal/batch.ts";
 import type { CompactionEvent, FlushEvent } from "./background.ts";
@@ -681,7 +682,7 @@ function checkWriteFields(operation: object): void {
   for (const name in operation) {
     const isKnown = name === "type" || name === "key" || name === "value" || name === "ttl";
     if (!isKnown && Object.hasOwn(operation, name)) {
-      throw new InvalidArgumentError(`unknown field "${name}": accepted are type, key, value, ttl`);
+      throw unknownName(name, "field", ["type", "key", "value", "ttl"]);
     }
   }
 }

@@ -8,6 +8,7 @@ import { VALUE_ENCODINGS, type ValueEncodingOption } from "../encoding/value-cod
 import { InvalidArgumentError } from "../errors.ts";
 import type { FileSystem } from "../io/file-system.ts";
 import { MAX_ENCODING_NAME_BYTES } from "../manifest/format.ts";
+import { unknownName } from "../names.ts";
 import type { ValueCompression } from "../segment/coders.ts";
 import { VALUE_LIMIT_BYTES } from "../segment/value-block.ts";
 import type { RecoveryMode as LogRecoveryMode } from "../wal/reader.ts";
@@ -569,11 +570,7 @@ function checkOptions(options: unknown, checks: Record<string, Check>): void {
   }
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
-    if (check === undefined) {
-      throw new InvalidArgumentError(
-        `unknown option "${name}": accepted are ${Object.keys(checks).join(", ")}`,
-      );
-    }
+    if (check === undefined) throw unknownName(name, "option", Object.keys(checks));
     if (value === undefined) continue;
     const accepted = check(value);
     if (accepted !== undefined) {

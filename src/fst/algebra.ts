@@ -72,7 +72,8 @@ export function* difference(
   others: readonly FrozenLayer[],
   range: AlgebraRange = {},
 ): IterableIterator<[key: Uint8Array, value: number]> {
-  const [[first], rest] = [open([layer], range), open(others, range)];
+  const [first] = open([layer], range);
+  const rest = open(others, range);
   for (; first.isValid; first.next()) {
     let isElsewhere = false;
     for (const position of rest) {

@@ -9,7 +9,6 @@
  * Operations are counted, so a test can run a workload once without faults, learn how many operations
  * of a kind it makes, and then fail each of them in turn.
  */
-
 import { InvalidArgumentError } from "../errors.ts";
 import type { DirectoryLock, File, FileSystem, OpenMode } from "../io/file-system.ts";
 import { type SystemErrorCode, systemError } from "../io/system-error.ts";
