@@ -57,8 +57,9 @@ function sectionOf({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): 
   const own = new Set<number>();
   for (const { id, callFrame, children = [] } of nodes) {
     names.set(id, nameOf(callFrame));
-    if (callFrame.url === "node:inspector" || own.has(id))
-      for (const each of [id, ...children]) own.add(each);
+    if (callFrame.url !== "node:inspector" && !own.has(id)) continue;
+    own.add(id);
+    for (const child of children) own.add(child);
   }
   const micros = new Map<string, number>();
   for (const [i, id] of samples.entries()) {

@@ -293,26 +293,18 @@ describe.each([
       expect(lstatSync(link).isSymbolicLink()).toBe(true);
     });
 
-    test("is written in place if its directory may not be written to", async () => {
-      const directory = temporaryDirectory();
-      const path = join(directory, "file");
-      writeFileSync(path, "old");
-      chmodSync(path, 0o666);
-      chmodSync(directory, 0o555);
-      const result = await unprivileged(() => write(path));
-      chmodSync(directory, 0o755);
-      expectWritten(result, path);
-      expect(readdirSync(directory)).toEqual(["file"]);
-    });
-
-    test("is written in place if no other may take its name", async () => {
+    test.each([
+      ["its directory may not be written to", 0o555],
+      // Of others' files in such a directory, only their owners may remove or replace any.
+      ["no other may take its name", 0o1777],
+    ])("is written in place if %s", async (_, directoryMode) => {
       const directory = temporaryDirectory();
       const path = join(directory, "file");
       writeFileSync(path, "old, and longer than what is to come, by far: it is cut");
       chmodSync(path, 0o666);
-      // Of others' files in it, only their owners may remove or replace any.
-      chmodSync(directory, 0o1777);
+      chmodSync(directory, directoryMode);
       const result = await unprivileged(() => write(path));
+      chmodSync(directory, 0o755);
       expectWritten(result, path);
       expect(readdirSync(directory)).toEqual(["file"]);
     });
