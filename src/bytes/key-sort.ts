@@ -1,6 +1,6 @@
 /**
- * KeySort: the order of many keys that lie in one array, by their bytes; of equal ones, the order in
- * which they came.
+ * KeySort: the order of many keys that lie in one array, by their bytes; of equal ones, the order of
+ * their references.
  *
  * Keys become numbers of 64 bits, which the engine's own sort of a BigUint64Array puts in order: it
  * is compiled ahead, so that the first sort of a process is as fast as the thousandth. (No BigInt is
@@ -8,7 +8,7 @@
  *
  *   63                      32 31            29 28            0
  *   +-------------------------+----------------+--------------+
- *   | next four bytes of key  | how many there | index of key |
+ *   | next four bytes of key  | how many there | reference    |
  *   +-------------------------+----------------+--------------+
  *
  * Where a key ends sooner, zeros take the place of its bytes, and the count tells it from one that has
@@ -28,8 +28,8 @@ const UPPER: number = IS_LITTLE ? 1 : 0;
 const LOWER: number = 1 - UPPER;
 
 const CHUNK_BYTES = 4;
-const INDEX_BITS = 29;
-const INDEX_MASK: number = 2 ** INDEX_BITS - 1;
+const REF_BITS = 29;
+const REF_MASK: number = 2 ** REF_BITS - 1;
 
 /** Up to so many keys insertion is faster than a call of the sort. */
 const MAX_INSERTION = 12;
@@ -45,9 +45,16 @@ const FIRST_COMPARED_BYTES = 32;
 /** Keys looked at in one `step`: some milliseconds. */
 const STEP_KEYS: number = 2 ** 14;
 
+/** Keys in one array, each with a reference of up to 29 bits: that of `ref` is bytes[start, end). */
+export interface KeySource {
+  readonly keyBytes: Uint8Array;
+  keyStart(ref: number): number;
+  keyEnd(ref: number): number;
+}
+
 export class KeySort {
+  private readonly source: KeySource;
   private readonly keys: Uint8Array;
-  private readonly ends: Uint32Array;
   private readonly maxAtOnce: number;
   private readonly numbers: BigUint64Array;
   /** The same memory as `numbers`. */
@@ -56,22 +63,20 @@ export class KeySort {
   private readonly groups: number[];
 
   /**
-   * Of `count` keys: key i is keys[ends[i - 1], ends[i]), and the first begins at 0. A group of more
-   * than `maxAtOnce` is parted; tests have it done to small ones.
+   * Of the keys with these references. A group of more than `maxAtOnce` is parted; tests have it done
+   * to small ones.
    */
-  constructor(
-    keys: Uint8Array,
-    ends: Uint32Array,
-    count: number,
-    maxAtOnce: number = MAX_SORTED_AT_ONCE,
-  ) {
-    assert(count <= INDEX_MASK, "an index takes 29 bits");
-    this.keys = keys;
-    this.ends = ends;
+  constructor(source: KeySource, refs: Uint32Array, maxAtOnce: number = MAX_SORTED_AT_ONCE) {
+    const { length: count } = refs;
+    this.source = source;
+    this.keys = source.keyBytes;
     this.maxAtOnce = maxAtOnce;
     this.numbers = new BigUint64Array(count);
     this.words = new Uint32Array(this.numbers.buffer);
-    for (let i = 0; i < count; i++) this.words[2 * i + LOWER] = i;
+    for (let i = 0; i < count; i++) {
+      assert(refs[i] <= REF_MASK, "a reference takes 29 bits");
+      this.words[2 * i + LOWER] = refs[i];
+    }
     this.groups = count > 1 ? [0, count, 0] : [];
   }
 
@@ -92,9 +97,9 @@ export class KeySort {
     return groups.length > 0;
   }
 
-  /** Index of the key of rank i, once all are in order. */
+  /** Reference of the key of rank i, once all are in order. */
   at(i: number): number {
-    return this.words[2 * i + LOWER] & INDEX_MASK;
+    return this.words[2 * i + LOWER] & REF_MASK;
   }
 
   /** Sorts the numbers [start, end), whose keys agree in their first `depth` bytes. */
@@ -109,12 +114,12 @@ export class KeySort {
     this.numbers.subarray(start, end).sort();
     for (let i = start; i < end; ) {
       const upper = words[2 * i + UPPER];
-      const lower = words[2 * i + LOWER] >>> INDEX_BITS;
+      const lower = words[2 * i + LOWER] >>> REF_BITS;
       let j = i + 1;
       while (
         j < end &&
         words[2 * j + UPPER] === upper &&
-        words[2 * j + LOWER] >>> INDEX_BITS === lower
+        words[2 * j + LOWER] >>> REF_BITS === lower
       ) {
         j++;
       }
@@ -135,11 +140,11 @@ export class KeySort {
     for (let p = 0; p < PART_COUNT; p++) starts[p + 1] += starts[p];
     const parted = new Uint32Array(end - start);
     for (let i = start; i < end; i++) {
-      const index = this.at(i);
-      parted[starts[this.partOf(index, depth)]++] = index;
+      const ref = this.at(i);
+      parted[starts[this.partOf(ref, depth)]++] = ref;
     }
     for (let i = start; i < end; i++) words[2 * i + LOWER] = parted[i - start];
-    // Keys without a byte there are equal, and still in the order in which they came.
+    // Keys without a byte there are equal, and still in their order.
     for (let p = 1; p < PART_COUNT; p++) {
       if (starts[p] - starts[p - 1] > 1) {
         groups.push(start + starts[p - 1], start + starts[p], depth + 1);
@@ -147,9 +152,9 @@ export class KeySort {
     }
   }
 
-  private partOf(index: number, depth: number): number {
-    const pos = this.startOf(index) + depth;
-    return pos < this.ends[index] ? this.keys[pos] + 1 : 0;
+  private partOf(ref: number, depth: number): number {
+    const pos = this.source.keyStart(ref) + depth;
+    return pos < this.source.keyEnd(ref) ? this.keys[pos] + 1 : 0;
   }
 
   /**
@@ -168,13 +173,13 @@ export class KeySort {
 
   /** As `sharedBytes`, but `limit` where all keys share so many or more. */
   private sharedUpTo(limit: number, start: number, end: number, depth: number): number {
-    const { keys, ends } = this;
-    const first = this.startOf(this.at(start));
-    let shared = Math.min(limit, ends[this.at(start)] - first);
+    const { keys, source } = this;
+    const first = source.keyStart(this.at(start));
+    let shared = Math.min(limit, source.keyEnd(this.at(start)) - first);
     for (let i = start + 1; i < end && shared > depth; i++) {
-      const index = this.at(i);
-      const pos = this.startOf(index);
-      const keyLimit = Math.min(shared, ends[index] - pos);
+      const ref = this.at(i);
+      const pos = source.keyStart(ref);
+      const keyLimit = Math.min(shared, source.keyEnd(ref) - pos);
       let same = depth;
       while (same < keyLimit && keys[pos + same] === keys[first + same]) same++;
       shared = same;
@@ -184,11 +189,11 @@ export class KeySort {
 
   /** Makes the numbers [start, end) of the bytes of their keys from `depth` on. */
   private fill(start: number, end: number, depth: number): void {
-    const { keys, ends, words } = this;
+    const { keys, source, words } = this;
     for (let i = start; i < end; i++) {
-      const index = this.at(i);
-      const pos = this.startOf(index) + depth;
-      const keyEnd = ends[index];
+      const ref = this.at(i);
+      const pos = source.keyStart(ref) + depth;
+      const keyEnd = source.keyEnd(ref);
       let count = CHUNK_BYTES;
       let chunk: number;
       if (pos + CHUNK_BYTES <= keyEnd) {
@@ -199,7 +204,7 @@ export class KeySort {
         for (let j = 0; j < count; j++) chunk |= keys[pos + j] << (24 - 8 * j);
       }
       words[2 * i + UPPER] = chunk;
-      words[2 * i + LOWER] = (count << INDEX_BITS) | index;
+      words[2 * i + LOWER] = (count << REF_BITS) | ref;
     }
   }
 
@@ -207,9 +212,9 @@ export class KeySort {
     const { words } = this;
     for (let i = start + 1; i < end; i++) {
       const number = words[2 * i + LOWER];
-      const index = number & INDEX_MASK;
+      const ref = number & REF_MASK;
       let j = i;
-      while (j > start && this.isAfter(this.at(j - 1), index, depth)) {
+      while (j > start && this.isAfter(this.at(j - 1), ref, depth)) {
         words[2 * j + LOWER] = words[2 * j - 2 + LOWER];
         j--;
       }
@@ -219,20 +224,16 @@ export class KeySort {
 
   /** Whether key `a`, which agrees with `b` in its first `depth` bytes and came before, sorts after. */
   private isAfter(a: number, b: number, depth: number): boolean {
-    const { keys, ends } = this;
-    let pos = this.startOf(a) + depth;
-    let other = this.startOf(b) + depth;
-    const end = ends[a];
-    const otherEnd = ends[b];
+    const { keys, source } = this;
+    let pos = source.keyStart(a) + depth;
+    let other = source.keyStart(b) + depth;
+    const end = source.keyEnd(a);
+    const otherEnd = source.keyEnd(b);
     while (pos < end && other < otherEnd && keys[pos] === keys[other]) {
       pos++;
       other++;
     }
     if (pos === end) return false;
     return other === otherEnd || keys[pos] > keys[other];
-  }
-
-  private startOf(index: number): number {
-    return index === 0 ? 0 : this.ends[index - 1];
   }
 }

@@ -65,7 +65,7 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
   } as const;
   const source = await openStore(store.fileSystem, path, options, NO_EVENTS);
   // A cursor over a log's keys that are not in order yet would bring them in order in one go.
-  await source.rotation.settled;
+  await source.settling.settle();
   const { sources, visibleSeqno, time } = source;
   const { memtables, version } = sources;
   const { valueLogs } = version;

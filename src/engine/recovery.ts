@@ -30,7 +30,6 @@ import {
   walFileName,
 } from "../manifest/files.ts";
 import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
-import { MemtableLoad } from "../memtable/load.ts";
 import { createMemtable, type Memtable } from "../memtable/memtable.ts";
 import { RecordReader } from "../wal/batch.ts";
 import { HEADER_BYTES, type PreviousLog } from "../wal/format.ts";
@@ -38,12 +37,6 @@ import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/read
 import { WalWriter } from "../wal/writer.ts";
 import type { LogExtent } from "./logs.ts";
 import type { ResolvedOptions } from "./options.ts";
-
-/**
- * Memtables whose keys may still be pending when the database opens, the newest: as many as one that
- * was not closed may have. Of more, the memory beside them would add up.
- */
-const MAX_PENDING = 3;
 
 /** File number of a database's first log. */
 const FIRST_FILE_NUMBER = 1;
@@ -313,7 +306,7 @@ async function replayLogs(
         isNewest,
         end,
         mode: mode.recovery,
-        pause: () => replay.pause(),
+        pause: () => setImmediate(),
       },
       (payload, offset) => replay.apply(payload, path, offset, fileNumber),
     );
@@ -469,12 +462,15 @@ async function removeFiles(
   if (names.length > 0) await fileSystem.syncDirectory(directory);
 }
 
+/** Of the hash of keys in memtables: as random as the id, which nothing that is read or scanned tells. */
+export function hashSeedOf({ databaseId }: Pick<Manifest, "databaseId">): number {
+  return readU32(databaseId, 0);
+}
+
 /** Records into memtables. */
 class Replay {
   /** Newest first. */
   memtables: RecoveredMemtable[] = [];
-  /** What fills the newest. */
-  private load: MemtableLoad | undefined;
   lastSeqno: number;
   writeCount = 0;
   /** Writes that are missing in the middle: only in modes that allow it. */
@@ -484,7 +480,7 @@ class Replay {
   private readonly hashSeed: number;
 
   constructor(manifest: Manifest, mode: OpenMode) {
-    this.hashSeed = readU32(manifest.databaseId, 0);
+    this.hashSeed = hashSeedOf(manifest);
     this.flushedSeqno = manifest.lastSeqno;
     this.lastSeqno = manifest.lastSeqno;
     this.mode = mode;
@@ -510,33 +506,20 @@ class Replay {
       this.gaps.push({ firstSeqno: expectedSeqno, lastSeqno: record.firstSeqno - 1 });
       if (recovery === "point-in-time") return;
     }
-    record.apply(this.loadFor(record, fileNumber));
+    record.apply(this.memtableFor(record, fileNumber));
     this.lastSeqno = lastSeqno;
     this.writeCount += record.operationCount;
   }
 
-  /** Lets other work run. */
-  async pause(): Promise<void> {
-    for (const { memtable } of this.memtables.slice(MAX_PENDING)) {
-      while (memtable.isPending) {
-        memtable.settleStep();
-        await setImmediate();
-      }
-    }
-    await setImmediate();
-  }
-
-  private loadFor(record: RecordReader, fileNumber: number): MemtableLoad {
+  private memtableFor(record: RecordReader, fileNumber: number): Memtable {
     const { operationCount, contentBytes } = record;
-    if (this.load?.canHold(operationCount, contentBytes, contentBytes)) return this.load;
-    const memtable = createMemtable(
-      this.mode.memtableBytes,
-      operationCount,
-      contentBytes,
-      contentBytes,
-    );
-    this.load = new MemtableLoad(memtable, this.hashSeed);
+    const newest = this.memtables.at(0)?.memtable;
+    // What of the content is values takes no more than keys do.
+    if (newest?.canHold(operationCount, contentBytes, 0)) return newest;
+    const { memtableBytes } = this.mode;
+    const { hashSeed } = this;
+    const memtable = createMemtable(memtableBytes, operationCount, contentBytes, 0, { hashSeed });
     this.memtables.unshift({ memtable, firstLog: fileNumber });
-    return this.load;
+    return memtable;
   }
 }

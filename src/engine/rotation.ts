@@ -10,9 +10,8 @@
  *
  * Each step has two forms, as writes have: one that may wait, and one that blocks the thread.
  */
-import { setImmediate } from "node:timers/promises";
 import { assert } from "../assert.ts";
-import { createMemtable, type Memtable } from "../memtable/memtable.ts";
+import { createMemtable, type Memtable, type MemtableBuffers } from "../memtable/memtable.ts";
 import type { RecordBuilder } from "../wal/batch.ts";
 import type { Background } from "./background.ts";
 import type { Logs } from "./logs.ts";
@@ -24,6 +23,8 @@ import type { WriteGuard } from "./write-guard.ts";
 /** What the rotation needs of the store. */
 export interface RotationHost {
   readonly options: { readonly memtableBytes: number };
+  /** Of memtables: as random as the database's id. */
+  readonly hashSeed: number;
   /** `memtables[0]` is the one being written. */
   sources: Sources;
   readonly spareBuffers: SpareBuffers;
@@ -38,19 +39,11 @@ export class Rotation {
   private readonly host: RotationHost;
   /** File number of the oldest log that holds writes of a memtable. */
   private readonly firstLogs: WeakMap<Memtable, number>;
-  /** Resolves when no memtable has keys that are pending: recovery leaves some. */
-  readonly settled: Promise<void>;
 
-  /** `onFailure` is told why keys stay pending; whoever needs the tree of their memtable tries again. */
-  constructor(
-    host: RotationHost,
-    recovered: readonly RecoveredMemtable[],
-    onFailure: (error: unknown) => void,
-  ) {
+  constructor(host: RotationHost, recovered: readonly RecoveredMemtable[]) {
     this.host = host;
     this.firstLogs = new WeakMap();
     for (const { memtable, firstLog } of recovered) this.firstLogs.set(memtable, firstLog);
-    this.settled = settle(recovered).catch(onFailure);
   }
 
   private get memtable(): Memtable {
@@ -71,7 +64,6 @@ export class Rotation {
 
   /** Creates the log of the first write since the open. */
   async prepareLog(): Promise<void> {
-    await this.settled;
     this.startedLog(await this.host.logs.startNext());
   }
 
@@ -105,10 +97,9 @@ export class Rotation {
       this.enlarge(record);
       return;
     }
-    await this.settled;
     await host.background.waitForRoom();
     await host.spareBuffers.looked;
-    const memtable = this.nextMemtable(record);
+    const memtable = this.nextMemtable(this.memtable.isWalked, record);
     this.firstLogs.set(memtable, await host.logs.startNext());
     this.seal(memtable);
   }
@@ -132,7 +123,7 @@ export class Rotation {
       this.enlarge(record);
       return;
     }
-    const memtable = this.nextMemtable(record);
+    const memtable = this.nextMemtable(this.memtable.isWalked, record);
     this.firstLogs.set(memtable, this.host.logs.startNextSync());
     this.seal(memtable);
   }
@@ -145,18 +136,19 @@ export class Rotation {
   /** Puts a memtable with room for the record in the place of the empty one. */
   private enlarge(record: RecordBuilder): void {
     const { host } = this;
-    const memtable = this.nextMemtable(record);
+    const memtable = this.nextMemtable(!this.memtable.isUnordered, record);
     this.firstLogs.set(memtable, this.firstLogOf(this.memtable));
     host.spareBuffers.retire(this.memtable);
     host.sources = { ...host.sources, memtables: host.sources.memtables.with(0, memtable) };
   }
 
-  private nextMemtable(record?: RecordBuilder): Memtable {
-    const { options, spareBuffers } = this.host;
+  /** `hasTree`: whether there is much to say that the order of its keys will be asked for. */
+  private nextMemtable(hasTree: boolean, record?: RecordBuilder): Memtable {
+    const { options, hashSeed, spareBuffers } = this.host;
     const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
-    return createMemtable(options.memtableBytes, operationCount, keyBytes, valueBytes, () =>
-      spareBuffers.take(),
-    );
+    const takeSpare = (): MemtableBuffers | undefined => spareBuffers.take();
+    const kind = { hashSeed, hasTree, takeSpare };
+    return createMemtable(options.memtableBytes, operationCount, keyBytes, valueBytes, kind);
   }
 
   /** Seals the memtable being written; `next` takes its place. */
@@ -164,16 +156,5 @@ export class Rotation {
     const { host } = this;
     host.sources = { ...host.sources, memtables: [next, ...host.sources.memtables] };
     host.background.wake();
-  }
-}
-
-/** Has the trees of memtables finished, and lets other work run meanwhile. */
-async function settle(recovered: readonly RecoveredMemtable[]): Promise<void> {
-  // The oldest is flushed first.
-  for (const { memtable } of recovered.toReversed()) {
-    while (memtable.isPending) {
-      await setImmediate();
-      memtable.settleStep();
-    }
   }
 }

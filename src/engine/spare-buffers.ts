@@ -75,9 +75,15 @@ export class SpareBuffers {
 
 /** As no memtable has it: so that a test fails which reads what nobody may read any more. */
 const OVERWRITTEN = 0xa5;
+/** A table that is full would be searched for ever. */
+const WITHOUT_KEYS = 0;
 
-function overwrite({ arena, heap, byteLength }: MemtableBuffers): void {
-  for (const buffer of [arena, heap]) {
-    new Uint8Array(buffer, 0, Math.min(byteLength, buffer.byteLength)).fill(OVERWRITTEN);
-  }
+function overwrite({ arena, heap, table, byteLength }: MemtableBuffers): void {
+  if (arena !== undefined) fill(arena, byteLength, OVERWRITTEN);
+  fill(heap, byteLength, OVERWRITTEN);
+  if (table !== undefined) fill(table, byteLength, WITHOUT_KEYS);
+}
+
+function fill(buffer: SharedArrayBuffer, byteLength: number, value: number): void {
+  new Uint8Array(buffer, 0, Math.min(byteLength, buffer.byteLength)).fill(value);
 }

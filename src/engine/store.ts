@@ -34,9 +34,10 @@ import { Logs } from "./logs.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Pins, type WarningEvent } from "./pins.ts";
 import { RecentWrites } from "./recent-writes.ts";
-import type { Recovered, RecoveryReport } from "./recovery.ts";
+import { hashSeedOf, type Recovered, type RecoveryReport } from "./recovery.ts";
 import { Rotation, type RotationHost } from "./rotation.ts";
 import { RowCache } from "./row-cache.ts";
+import { Settling } from "./settling.ts";
 import type { Sources } from "./sources.ts";
 import { SpareBuffers } from "./spare-buffers.ts";
 import { Turns } from "./turns.ts";
@@ -123,6 +124,8 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   readonly guard: WriteGuard;
   readonly committer: Committer;
   readonly rotation: Rotation;
+  readonly settling: Settling;
+  readonly hashSeed: number;
   readonly recentWrites: RecentWrites;
   readonly spareBuffers: SpareBuffers;
   readonly dead: DeadRange;
@@ -153,8 +156,12 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     this.blockCache = parts.blockCache;
     this.recovery = recovered.report;
     this.events = events;
+    const hashSeed = hashSeedOf(versions.manifest);
+    this.hashSeed = hashSeed;
     const memtables = recovered.memtables.map(({ memtable }) => memtable);
-    if (memtables.length === 0) memtables.push(createMemtable(options.memtableBytes, 0, 0, 0));
+    if (memtables.length === 0) {
+      memtables.push(createMemtable(options.memtableBytes, 0, 0, 0, { hashSeed }));
+    }
     this.sources = { memtables, version: versions.current };
     this.visibleSeqno = recovered.lastSeqno;
     this.hasExpiries =
@@ -215,14 +222,16 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
         : new InlineRunner(this.jobContext);
     this.codingTurns = codingTurns;
     this.background = new Background(this, events);
-    this.rotation = new Rotation(this, recovered.memtables, (error) => events.error(error));
+    this.rotation = new Rotation(this, recovered.memtables);
+    this.settling = new Settling(this, (error) => events.error(error));
   }
 
   /** Sees to what recovery left to do: the last step of an open. */
   async start(recovered: Recovered): Promise<void> {
+    this.settling.settle().catch((error) => this.events.error(error));
     if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
       // What is due may wait until the open has resolved: to start the thread alone takes longer.
-      void this.rotation.settled.then(() => setImmediate()).then(() => this.background.wake());
+      void setImmediate().then(() => this.background.wake());
       return;
     }
     try {
@@ -255,6 +264,12 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     } catch (error) {
       if (!signal.aborted) throw error;
     }
+  }
+
+  /** The process does not stay alive for it. */
+  callLater(milliseconds: number, callback: () => void): () => void {
+    const timer = globalThis.setTimeout(callback, milliseconds).unref();
+    return () => clearTimeout(timer);
   }
 
   now(): number {
@@ -335,6 +350,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     this.visibleSeqno = lastSeqno;
     if (this.rows !== undefined) this.rows.seqno = lastSeqno;
     if (!this.isPrepared) this.prepareFlush();
+    if (!this.settling.isAwake && this.memtable.isUnordered) this.settling.wake();
   }
 
   replaceSources(sources: Sources): void {
@@ -433,7 +449,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
         failures.push(error);
       }
     };
-    await this.rotation.settled;
+    this.settling.stop();
     if (!this.options.readOnly) {
       await attempt(() => this.committer.exclusive(() => this.finishWriting()));
       await Promise.allSettled(this.ingests);

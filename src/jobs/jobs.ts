@@ -137,7 +137,13 @@ export async function flushMemtable(
     ...outputOf(context, pause, control),
     boundaries: { keys: boundaries, minBytes: context.segmentBytes * MIN_SHARE },
   });
-  const cursor = memtable.cursor(MAX_SEQNO, time);
+  const order = memtable.order();
+  while (order?.step() === true) {
+    await pause();
+    if (control.isCancelled) throw new ClosedError();
+  }
+  const cursor =
+    order === undefined ? memtable.cursor(MAX_SEQNO, time) : memtable.orderedCursor(order, time);
   // Empty where a range tombstone deleted all that there is.
   cursor.seekToLast();
   const lastKey = cursor.isValid ? cursor.key.slice(0, cursor.keyLength) : NO_BYTES;

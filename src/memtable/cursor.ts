@@ -1,11 +1,10 @@
 /**
  * MemtableCursor: the entries of a memtable at one moment, in the order of their keys.
  *
- * It walks the tree and takes of each key the newest version at or below its sequence number; keys
+ * It walks the keys, in the tree or sorted for a flush, and takes of each the newest version at or below its sequence number; keys
  * that have none, and those that a range tombstone deleted, it skips. It stays right while there are
  * writes between its moves.
  */
-import type { TreeCursor } from "../art/cursor.ts";
 import { compareRanges } from "../bytes/compare.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { Cursor } from "../cursor/cursor.ts";
@@ -16,6 +15,29 @@ import { NO_VERSION, type VersionHeap } from "./version-heap.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
+/** A walk over the keys of a memtable, each with the reference of its newest entry. */
+export interface KeyWalk {
+  isValid: boolean;
+  /** Buffer whose first `keyLength` bytes are the key; valid until the next move. */
+  readonly key: Uint8Array;
+  readonly keyLength: number;
+  /** Reference of the key's newest entry. */
+  readonly value: number;
+  /** Keys come in buckets of a few dozen. */
+  readonly isFirstInBucket: boolean;
+  leftInBucket(isReverse: boolean): number;
+  /** The value of the key that is `count` after the current one in its bucket. */
+  valueAfter(count: number): number;
+  seekToFirst(): void;
+  seekToLast(): void;
+  /** Moves to the first key at or after key[0, length). */
+  seek(key: Uint8Array, length: number): void;
+  /** Moves to the last key at or before key[0, length). */
+  seekForPrev(key: Uint8Array, length: number): void;
+  next(): void;
+  prev(): void;
+}
+
 /** Who takes a closed cursor back. */
 export interface CursorOwner {
   giveBack(cursor: MemtableCursor): void;
@@ -24,7 +46,7 @@ export interface CursorOwner {
 export class MemtableCursor implements Cursor {
   private readonly owner: CursorOwner;
   private readonly versions: VersionHeap;
-  private readonly keys: TreeCursor;
+  private readonly keys: KeyWalk;
   private seqno: number;
   private time: number;
   private deleted: RangeTombstoneView | undefined;
@@ -35,7 +57,7 @@ export class MemtableCursor implements Cursor {
   touched: number;
 
   /** A cursor over the newest entry of each key, as if nothing expired or was deleted by range. */
-  constructor(owner: CursorOwner, keys: TreeCursor, versions: VersionHeap) {
+  constructor(owner: CursorOwner, keys: KeyWalk, versions: VersionHeap) {
     this.owner = owner;
     this.versions = versions;
     this.keys = keys;

@@ -1,18 +1,19 @@
 /**
- * Memtable: the entries of the newest writes, ordered by key, in memory.
+ * Memtable: the entries of the newest writes, in memory.
  *
- * A tree (art/tree.ts) maps each key to the newest of its versions, which lie in a heap
- * (version-heap.ts) and lead to older ones.
+ * A hash table (key-table.ts), or a tree (art/tree.ts), maps each key to the newest of its versions,
+ * which lie in a heap (version-heap.ts) and lead to older ones. The table is what it begins with: to
+ * write to it costs a third. Whoever asks for the order of the keys has a tree made of it
+ * (key-order.ts), which the memtable has from then on; and so that who asks again and again need not
+ * wait for that each time, the memtable after one that was asked has a tree from the beginning. A flush
+ * sorts the keys of a table in the background.
  *
- * After a crash the keys may not be in the tree yet (memtable/load.ts): they are *pending*. Look-ups
- * of one key ask the load then; whatever else needs the tree has it finished first.
- *
- * Range tombstones are kept beside the tree (range-tombstones.ts). They hide the entries of their
+ * Range tombstones are kept beside the keys (range-tombstones.ts). They hide the entries of their
  * keys that have a lower sequence number, and all of older sources.
  *
  * Invariants:
  *   1. Seqnos ascend from write to write.
- *   2. An entry is whole, and linked to the one before, before the tree refers to it.
+ *   2. An entry is whole, and linked to the one before, before the table or the tree refers to it.
  */
 import { MAX_ARENA_BYTES, MIN_ARENA_BYTES } from "../art/arena.ts";
 import { TreeCursor } from "../art/cursor.ts";
@@ -22,8 +23,10 @@ import type { ValueView } from "../cursor/value-view.ts";
 import { type Bounds, isEmptyRange, isWithinUpper, seekToLower } from "../encoding/range.ts";
 import { type EntryKind, MAX_SEQNO, NEVER, type Period, type SeqnoRange } from "../entry.ts";
 import { InvalidArgumentError } from "../errors.ts";
-import { MemtableCursor } from "./cursor.ts";
+import { type CursorOwner, MemtableCursor } from "./cursor.ts";
 import { MemtableFilter } from "./filter.ts";
+import { KeyOrder, SortedKeys, TreeLoad } from "./key-order.ts";
+import { KeyTable, type SharedKeyTable } from "./key-table.ts";
 import {
   RangeTombstones,
   type RangeTombstoneView,
@@ -40,11 +43,10 @@ import {
 } from "./version-heap.ts";
 
 /**
- * What `canHold` reckons for a key beyond its bytes, and how often it counts those. The tree mostly
+ * What `canHold` reckons for a key in the table or in the tree: so much, and its bytes. The tree mostly
  * takes less than a key's own bytes; should it take more than reckoned, it moves to a larger arena.
  */
 const KEY_OVERHEAD_BYTES = 64;
-const KEY_BYTES_FACTOR = 2;
 
 /** A filter is begun with at most so many keys, which takes 0.3 ms. Those that follow are added. */
 const MAX_FIRST_FILTERED_KEYS = 2048;
@@ -64,45 +66,48 @@ const EMPTY_BYTES = 2 * MIN_ARENA_BYTES;
 /**
  * A memtable that is full at `capacityBytes`, or has room for one batch if that needs more; a large
  * group may take it to half as much again. Unless a batch needs more, it lies in the memory of another
- * that nobody reads any more, if `takeSpare` has such. Throws InvalidArgumentError where the batch is
- * too large for any memtable.
+ * that nobody reads any more, if `kind.takeSpare` has such. Throws InvalidArgumentError where the batch
+ * is too large for any memtable.
  */
 export function createMemtable(
   capacityBytes: number,
   operationCount: number,
   keyBytes: number,
   valueBytes: number,
-  takeSpare: () => MemtableBuffers | undefined = () => undefined,
+  kind: MemtableKind = {},
 ): Memtable {
-  if (EMPTY_HEAP_BYTES + heapBytesFor(operationCount, valueBytes) > MAX_HEAP_BYTES) {
+  const contentBytes = keyBytes + valueBytes;
+  if (EMPTY_HEAP_BYTES + heapBytesFor(operationCount, contentBytes) > MAX_HEAP_BYTES) {
     throw new InvalidArgumentError(
-      `a batch of ${operationCount} operations with ${valueBytes} bytes of values is too large: ` +
-        `a memtable holds ${MAX_HEAP_BYTES} bytes, ${ENTRY_OVERHEAD_BYTES} of them for each operation`,
+      `a batch of ${operationCount} operations with ${contentBytes} bytes of keys and values is too ` +
+        `large: a memtable holds ${MAX_HEAP_BYTES} bytes, ${ENTRY_OVERHEAD_BYTES} of them for each ` +
+        `operation`,
     );
   }
   const batchBytes = EMPTY_BYTES + bytesFor(operationCount, keyBytes, valueBytes);
   const usualBytes = capacityBytes * MAX_STRETCH;
-  if (batchBytes > usualBytes) return new Memtable(capacityBytes, batchBytes);
-  return new Memtable(capacityBytes, usualBytes, undefined, takeSpare());
+  if (batchBytes > usualBytes) return new Memtable(capacityBytes, batchBytes, kind);
+  const spare = kind.takeSpare?.();
+  // A table that has grown is as large from the beginning, and must leave room for the batch.
+  const hasRoom = batchBytes + (spare?.table?.byteLength ?? 0) <= usualBytes;
+  const used = spare === undefined || hasRoom ? spare : { ...spare, table: undefined };
+  return new Memtable(capacityBytes, usualBytes, kind, used);
 }
 
-/** The keys of a memtable that are not in its tree yet. */
-export interface PendingKeys {
-  readonly count: number;
-  /** What the tree will take, at least. */
-  readonly treeBytes: number;
-  /** Reference of the newest entry of key[0, length), or NO_VALUE. */
-  find(key: Uint8Array, length: number): number;
-  /** Brings the tree on for some milliseconds; false once all keys are in it. */
-  step(tree: Tree): boolean;
-  /** Says that the next step begins anew, with an empty tree. */
-  restart(): void;
+export interface MemtableKind {
+  /** Of the hash of its keys: nobody who chooses these must know it. */
+  readonly hashSeed?: number;
+  /** Whether it has its keys in order from the beginning. */
+  readonly hasTree?: boolean;
+  readonly takeSpare?: () => MemtableBuffers | undefined;
 }
 
 /** The memory of a memtable. */
 export interface MemtableBuffers {
-  readonly arena: SharedArrayBuffer;
   readonly heap: SharedArrayBuffer;
+  /** Of a tree or of a table, whichever it had at the end. */
+  readonly arena: SharedArrayBuffer | undefined;
+  readonly table: SharedArrayBuffer | undefined;
   /** Bytes that the system has given them: those that some memtable has used. */
   readonly byteLength: number;
 }
@@ -111,10 +116,15 @@ export interface MemtableBuffers {
 export interface SharedMemtable extends SeqnoRange {
   readonly capacityBytes: number;
   readonly reservedBytes: number;
-  readonly arena: SharedArrayBuffer;
+  /** Of its two indexes the one that it has. */
+  readonly arena: SharedArrayBuffer | undefined;
+  readonly table: SharedKeyTable | undefined;
   readonly heap: SharedHeap;
   readonly rangeTombstones: SharedRangeTombstones;
 }
+
+/** Has no use for a closed cursor. */
+const NOBODY: CursorOwner = { giveBack: () => {} };
 
 export class Memtable {
   /** Sequence numbers of the first and last entry; 0 while there is none. */
@@ -125,14 +135,19 @@ export class Memtable {
 
   readonly capacityBytes: number;
   private readonly reservedBytes: number;
-  /** Without the keys that are pending: `tree` has them. */
-  private ownTree: Tree;
-  private pending: PendingKeys | undefined;
-  /** Whether a step of the tree is under way, or failed half way. */
-  private isSettling: boolean;
+  /** Has the keys, unless the tree has them. */
+  private table: KeyTable | undefined;
+  /** Made of the keys of the table, step by step. */
+  private load: TreeLoad | undefined;
+  /** Whether a step of the load is under way, or failed half way. */
+  private isLoading: boolean;
+  /** Empty while there is a table. */
+  private ownTree: Tree | undefined;
+  /** Whether anybody has asked for the order of the keys. */
+  isWalked: boolean;
   /** Of all keys in the tree, once somebody has asked with a hash. */
   private filter: MemtableFilter | undefined;
-  /** A closed cursor, for who asks for one next. */
+  /** A closed cursor over the tree, for who asks for one next. */
   private spareCursor: MemtableCursor | undefined;
   /** Bytes of its memory that memtables before it have used. */
   private readonly usedBefore: number;
@@ -145,8 +160,9 @@ export class Memtable {
   constructor(
     capacityBytes: number,
     reservedBytes: number = capacityBytes,
-    shared?: SharedMemtable,
+    { hashSeed = 0, hasTree = false }: MemtableKind = {},
     spare?: MemtableBuffers,
+    shared?: SharedMemtable,
   ) {
     this.firstSeqno = shared?.firstSeqno ?? 0;
     this.lastSeqno = shared?.lastSeqno ?? 0;
@@ -155,64 +171,92 @@ export class Memtable {
     this.usedBefore = spare?.byteLength ?? 0;
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
-    this.pending = undefined;
-    this.isSettling = false;
+    this.load = undefined;
+    this.isLoading = false;
+    this.isWalked = false;
     this.filter = undefined;
-    this.ownTree =
-      shared === undefined ? createTree(reservedBytes, spare?.arena) : Tree.attach(shared.arena);
-    this.versions =
-      shared === undefined
-        ? VersionHeap.create(Math.max(reservedBytes, MIN_ARENA_BYTES), spare?.heap)
-        : VersionHeap.attach(shared.heap);
-  }
-
-  /** Says that the memtable, which is new, gets its keys from a load. */
-  pend(keys: PendingKeys): void {
-    assert(this.ownTree.size === 0, "only a new memtable is loaded");
-    this.pending = keys;
-  }
-
-  /** Whether keys are pending: what needs the tree takes longer then. */
-  get isPending(): boolean {
-    return this.pending !== undefined;
-  }
-
-  /** Brings the tree on for some milliseconds, where keys are pending. */
-  settleStep(): void {
-    const { pending } = this;
-    if (pending === undefined) return;
-    if (this.isSettling) {
-      // A step failed, be it that the stack of a reader who needs the tree was full. What is there of
-      // the tree may be half of a change.
-      this.ownTree = createTree(this.reservedBytes);
-      pending.restart();
+    if (shared !== undefined) {
+      const { arena, table, heap } = shared;
+      this.versions = VersionHeap.attach(heap);
+      this.ownTree = arena && Tree.attach(arena);
+      this.table = table && KeyTable.attach(this.versions, table);
+      return;
     }
-    this.isSettling = true;
-    if (!pending.step(this.ownTree)) this.pending = undefined;
-    this.isSettling = false;
+    this.versions = VersionHeap.create(Math.max(reservedBytes, MIN_ARENA_BYTES), spare?.heap);
+    this.table = hasTree ? undefined : KeyTable.create(this.versions, hashSeed, spare?.table);
+    this.ownTree = hasTree ? createTree(reservedBytes, spare?.arena) : undefined;
   }
 
-  /** The tree, which is finished first where keys are pending. */
+  /** Whether it has no tree: what needs the order of the keys takes longer then. */
+  get isUnordered(): boolean {
+    return this.table !== undefined;
+  }
+
+  /** Brings the tree on for some milliseconds, where there is none. Writes may come between steps. */
+  orderStep(): void {
+    const { table } = this;
+    if (table === undefined) return;
+    // Where a step failed, be it that the stack of a reader who needs the tree was full, what is there
+    // of the tree may be half of a change.
+    if (this.isLoading) this.dropLoad();
+    if (this.load === undefined) {
+      const order = new KeyOrder(this.versions, table);
+      this.ownTree = createTree(this.reservedBytes);
+      this.load = new TreeLoad(order, this.ownTree);
+    }
+    this.isLoading = true;
+    if (!this.load.step()) {
+      assert(this.ownTree?.size === table.count, "the tree has all keys");
+      this.table = undefined;
+      this.load = undefined;
+    }
+    this.isLoading = false;
+  }
+
+  /** Lets go of a tree that is not whole. */
+  private dropLoad(): void {
+    this.ownTree = undefined;
+    this.load = undefined;
+    this.isLoading = false;
+  }
+
+  /** The tree, which is made first where there is none. */
   private get tree(): Tree {
-    while (this.pending !== undefined) this.settleStep();
-    return this.ownTree;
+    while (this.table !== undefined) this.orderStep();
+    const { ownTree } = this;
+    assert(ownTree !== undefined, "the keys are in a table or in a tree");
+    return ownTree;
   }
 
   /** Its memory, for another memtable, if it is as large as that of any other. */
   get buffers(): MemtableBuffers | undefined {
-    const { ownTree, versions, capacityBytes, reservedBytes } = this;
+    const { ownTree, table, versions, capacityBytes, reservedBytes } = this;
     if (reservedBytes > capacityBytes * MAX_STRETCH) return undefined;
-    const byteLength = Math.max(ownTree.byteLength + versions.byteLength, this.usedBefore);
-    return { arena: ownTree.arena.buffer, heap: versions.buffer, byteLength };
+    return {
+      heap: versions.buffer,
+      arena: ownTree?.arena.buffer,
+      table: table?.buffer,
+      byteLength: Math.max(this.indexBytes + versions.byteLength, this.usedBefore),
+    };
   }
 
   /** What another thread needs to read this memtable, which must be sealed. Nothing is copied. */
   share(): SharedMemtable {
     const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
-    const arena = this.tree.arena.buffer;
+    const table = this.table?.share();
+    const arena = table === undefined ? this.tree.arena.buffer : undefined;
     const heap = this.versions.share();
     const rangeTombstones = this.rangeTombstones.share(MAX_SEQNO);
-    return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap, rangeTombstones };
+    return {
+      firstSeqno,
+      lastSeqno,
+      capacityBytes,
+      reservedBytes,
+      arena,
+      table,
+      heap,
+      rangeTombstones,
+    };
   }
 
   /**
@@ -222,15 +266,25 @@ export class Memtable {
    */
   shareCopy(seqno: number): SharedMemtable {
     const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
-    const arena = this.tree.arena.copy();
+    const table = this.table?.share();
+    const arena = table === undefined ? this.tree.arena.copy() : undefined;
     const heap = this.versions.shareCopy();
     const rangeTombstones = this.rangeTombstones.share(seqno);
-    return { firstSeqno, lastSeqno, capacityBytes, reservedBytes, arena, heap, rangeTombstones };
+    return {
+      firstSeqno,
+      lastSeqno,
+      capacityBytes,
+      reservedBytes,
+      arena,
+      table,
+      heap,
+      rangeTombstones,
+    };
   }
 
   /** A memtable that another thread shared, to be read. */
   static from(shared: SharedMemtable): Memtable {
-    return new Memtable(shared.capacityBytes, shared.reservedBytes, shared);
+    return new Memtable(shared.capacityBytes, shared.reservedBytes, {}, undefined, shared);
   }
 
   /** Whether there is nothing to read or to flush. */
@@ -244,14 +298,19 @@ export class Memtable {
 
   /** Keys with entries, deleted ones included. */
   get keyCount(): number {
-    return this.pending?.count ?? this.ownTree.size;
+    return this.table?.count ?? this.tree.size;
   }
 
   /** Bytes of memory in use by keys, structure, entries and values. */
   get byteLength(): number {
-    const treeBytes = this.ownTree.byteLength + (this.pending?.treeBytes ?? 0);
     const filterBytes = this.filter?.byteLength ?? 0;
-    return treeBytes + filterBytes + this.versions.byteLength + this.rangeTombstones.byteLength;
+    const { indexBytes, versions, rangeTombstones } = this;
+    return indexBytes + filterBytes + versions.byteLength + rangeTombstones.byteLength;
+  }
+
+  /** Bytes of the tree, or of the table, or of both while there is a load. */
+  private get indexBytes(): number {
+    return (this.ownTree?.byteLength ?? 0) + (this.table?.byteLength ?? 0);
   }
 
   /**
@@ -269,7 +328,7 @@ export class Memtable {
     }
     return (
       byteLength + bytesFor(operationCount, keyBytes, valueBytes) <= limit &&
-      this.versions.hasRoom(heapBytesFor(operationCount, valueBytes))
+      this.versions.hasRoom(heapBytesFor(operationCount, keyBytes + valueBytes))
     );
   }
 
@@ -289,33 +348,30 @@ export class Memtable {
     valueEnd: number,
     expiry: number = NEVER,
   ): void {
-    this.filter?.add(key, keyStart, keyEnd);
-    const previous = this.tree.locate(key, keyStart, keyEnd);
-    const ref = this.appendEntry(seqno, kind, value, valueStart, valueEnd, expiry);
-    if (previous !== NO_VALUE) this.versions.link(ref, previous);
-    this.tree.assign(ref);
-    if (!this.rangeTombstones.isEmpty) this.noteEntry(key, keyStart, keyEnd);
-  }
-
-  /**
-   * As `add`, but no key leads to the entry yet, whose reference is returned. For MemtableLoad, which
-   * calls `noteEntry`, and puts the key into the tree later.
-   */
-  appendEntry(
-    seqno: number,
-    kind: EntryKind,
-    value: Uint8Array,
-    valueStart: number,
-    valueEnd: number,
-    expiry: number,
-  ): number {
     this.noteSeqno(seqno);
-    return this.versions.append(seqno, kind, value, valueStart, valueEnd, expiry);
-  }
-
-  /** Tells the range tombstones, if there are any, of a newer entry. */
-  noteEntry(key: Uint8Array, keyStart: number, keyEnd: number): void {
-    this.rangeTombstones.noteEntry(key, keyStart, keyEnd);
+    const { versions, table } = this;
+    if (table !== undefined) {
+      const ref = versions.appendWithKey(
+        key,
+        keyStart,
+        keyEnd,
+        seqno,
+        kind,
+        value,
+        valueStart,
+        valueEnd,
+        expiry,
+      );
+      table.add(key, keyStart, keyEnd, ref);
+    } else {
+      this.filter?.add(key, keyStart, keyEnd);
+      const { tree } = this;
+      const previous = tree.locate(key, keyStart, keyEnd);
+      const ref = versions.append(seqno, kind, value, valueStart, valueEnd, expiry);
+      if (previous !== NO_VALUE) versions.link(ref, previous);
+      tree.assign(ref);
+    }
+    if (!this.rangeTombstones.isEmpty) this.rangeTombstones.noteEntry(key, keyStart, keyEnd);
   }
 
   /**
@@ -366,7 +422,8 @@ export class Memtable {
     if (isEmptyRange(bounds)) return false;
     const deleted = this.deletedRanges(MAX_SEQNO);
     if (deleted?.isWrittenSince(seqno, bounds)) return true;
-    const cursor = new MemtableCursor(this, new TreeCursor(this.tree), this.versions);
+    this.isWalked = true;
+    const cursor = new MemtableCursor(NOBODY, new TreeCursor(this.tree), this.versions);
     seekToLower(cursor, bounds.lower);
     while (cursor.isValid && isWithinUpper(cursor, bounds.upper)) {
       if (cursor.entrySeqno > seqno) return true;
@@ -380,14 +437,14 @@ export class Memtable {
    * that who only writes need not keep one; unless there are many keys by then, so that no read pauses.
    */
   private mayContain(hash: number): boolean {
-    if (this.pending !== undefined) return true;
-    const { ownTree } = this;
-    if (ownTree.size === 0) return false;
+    if (this.table !== undefined) return this.table.count > 0;
+    const { tree } = this;
+    if (tree.size === 0) return false;
     if (this.filter === undefined) {
-      if (ownTree.size > MAX_FIRST_FILTERED_KEYS) return true;
+      if (tree.size > MAX_FIRST_FILTERED_KEYS) return true;
       // Kept once it has all keys: on a full stack of a reader it gets some.
       const filter = new MemtableFilter(this.capacityBytes);
-      const cursor = new TreeCursor(ownTree);
+      const cursor = new TreeCursor(tree);
       for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
         filter.add(cursor.key, 0, cursor.keyLength);
       }
@@ -396,11 +453,11 @@ export class Memtable {
     return this.filter.mayContain(hash);
   }
 
-  /** Reference of the newest entry of key[0, length), or NO_VALUE. */
+  /** Reference of the newest entry of key[0, length), or -1. */
   private headOf(key: Uint8Array, length: number): number {
-    return this.pending === undefined
-      ? this.ownTree.get(key, 0, length)
-      : this.pending.find(key, length);
+    const { table } = this;
+    if (table === undefined || !table.isSearchable) return this.tree.get(key, 0, length);
+    return table.find(key, 0, length);
   }
 
   /** What the entry is at a moment: a tombstone, if it has expired by then. */
@@ -434,10 +491,23 @@ export class Memtable {
    * while there are writes between its moves.
    */
   cursor(seqno: number, time: number): MemtableCursor {
+    this.isWalked = true;
     const cursor =
       this.spareCursor ?? new MemtableCursor(this, new TreeCursor(this.tree), this.versions);
     this.spareCursor = undefined;
     cursor.reopen(seqno, time, this.deletedRanges(seqno));
+    return cursor;
+  }
+
+  /** The order of the keys, for `orderedCursor`; undefined where the tree has it. */
+  order(): KeyOrder | undefined {
+    return this.table === undefined ? undefined : new KeyOrder(this.versions, this.table);
+  }
+
+  /** As `cursor` at the newest seqno, of a sealed memtable; `order` has no step left. */
+  orderedCursor(order: KeyOrder, time: number): MemtableCursor {
+    const cursor = new MemtableCursor(NOBODY, new SortedKeys(order), this.versions);
+    cursor.reopen(MAX_SEQNO, time, this.deletedRanges(MAX_SEQNO));
     return cursor;
   }
 
@@ -458,15 +528,12 @@ function createTree(reservedBytes: number, spare?: SharedArrayBuffer): Tree {
   return Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4, spare);
 }
 
-function heapBytesFor(operationCount: number, valueBytes: number): number {
-  return operationCount * ENTRY_OVERHEAD_BYTES + valueBytes;
+function heapBytesFor(operationCount: number, contentBytes: number): number {
+  return operationCount * ENTRY_OVERHEAD_BYTES + contentBytes;
 }
 
-/** Bytes that a batch takes in all, at most. */
+/** Bytes that a batch takes in all, at most: in the heap, and in the table or the tree. */
 function bytesFor(operationCount: number, keyBytes: number, valueBytes: number): number {
-  return (
-    heapBytesFor(operationCount, valueBytes) +
-    operationCount * KEY_OVERHEAD_BYTES +
-    keyBytes * KEY_BYTES_FACTOR
-  );
+  const heapBytes = heapBytesFor(operationCount, keyBytes + valueBytes);
+  return heapBytes + operationCount * KEY_OVERHEAD_BYTES + keyBytes;
 }

@@ -1,28 +1,31 @@
 /**
  * VersionHeap: the entries of a memtable, in one shared buffer that only grows.
  *
- * The entries of a key are its *version chain*, newest first; the tree of the memtable has a reference
- * to its head. A reader at a sequence number follows the chain to the first entry at or below it, and
- * so sees the moment it pinned, whatever was written since.
+ * The entries of a key are its *version chain*, newest first; the tree or the table of the memtable has
+ * a reference to its head. A reader at a sequence number follows the chain to the first entry at or
+ * below it, and so sees the moment it pinned, whatever was written since.
  *
  *   offset 0          4            8             12             16       16 or 24
- *          +----------+------------+-------------+--------------+--------+-------------+---------+
- *          | previous | seqno low  | seqno high, | value length | expiry | value bytes | 0 to 7  |
- *          | version  |            | flag, kind  |              |        |             | unused  |
- *          +----------+------------+-------------+--------------+--------+-------------+---------+
+ *          +----------+------------+-------------+--------------+--------+--------+-------+--------+
+ *          | previous | seqno low  | seqno high, | value length | expiry | key    | value | 0 to 7 |
+ *          | version  |            | flags, kind |              |        |        | bytes | unused |
+ *          +----------+------------+-------------+--------------+--------+--------+-------+--------+
  *   previous     u32   reference of the next older entry of the key; 0 is none
  *   seqno low    u32   the lower 32 bits of the seqno
- *   high, kind   u32   the upper 21 bits in bits 0-20, the kind in bits 24-31; bit 23 says that the
- *                      entry expires
+ *   high, kind   u32   the upper 21 bits in bits 0-20, flags in bits 21-23, the kind in bits 24-31
  *   value length u32   at most MAX_VALUE_BYTES; 0 for a tombstone
  *   expiry       u53   in 8 bytes, only where bit 23 is set
+ *   key                its length as u32 and its bytes, only where bit 22 is set: the tree of a
+ *                      memtable has the keys otherwise
+ * Bit 21 is set once a newer entry of the same key is there, if both have it.
  *
  * A reference is an offset in units of 8 bytes, so that 32 bits address 32 GiB. What limits a heap is
  * the platform: a SharedArrayBuffer of Node 20 ends at 4 GiB (MAX_HEAP_BYTES).
  *
  * Invariants:
  *   1. A chain descends strictly in seqnos from its head.
- *   2. An entry is written whole, and linked, before a reader is led to it, and never changed then.
+ *   2. An entry is written whole, and linked, before a reader is led to it, and never changed then but
+ *      for bit 21, which only `heads` reads.
  *   3. Unit 0 is unused, so that reference 0 is none. Behind it is a tombstone without a key,
  *      RANGE_DELETED, which stands for whatever a range tombstone deleted.
  *
@@ -50,8 +53,11 @@ const HEADER_BYTES = 16;
 /** What an entry that expires takes more. */
 const EXPIRY_BYTES = 8;
 
-/** What an entry takes beside its value, at most, if it does not expire. */
-export const ENTRY_OVERHEAD_BYTES: number = HEADER_BYTES + UNIT_BYTES - 1;
+/** Where an entry has its key: the length. */
+const KEY_LENGTH_BYTES = 4;
+
+/** What an entry takes beside its key and value, at most, if it does not expire. */
+export const ENTRY_OVERHEAD_BYTES: number = HEADER_BYTES + KEY_LENGTH_BYTES + UNIT_BYTES - 1;
 
 /** First unit that an entry may have. */
 const FIRST_UNIT: number = RANGE_DELETED + HEADER_BYTES / UNIT_BYTES;
@@ -60,6 +66,8 @@ const FIRST_UNIT: number = RANGE_DELETED + HEADER_BYTES / UNIT_BYTES;
 export const EMPTY_HEAP_BYTES: number = FIRST_UNIT * UNIT_BYTES;
 
 const EXPIRES: number = 1 << 23;
+const HAS_KEY: number = 1 << 22;
+const IS_SHADOWED: number = 1 << 21;
 const SEQNO_HIGH = 0x1f_ffff;
 
 /** A heap, as it is handed to another thread. */
@@ -150,27 +158,96 @@ export class VersionHeap {
     expiry: number,
   ): number {
     const ref = this.top;
-    const valueLength = valueEnd - valueStart;
-    const expires = expiry !== NEVER;
-    const headerBytes = HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
-    const end = ref * UNIT_BYTES + headerBytes + valueLength;
-    assert(end <= this.bytes.length, "the caller asked canHold");
+    const start = this.appendHeader(seqno, kind, 0, valueEnd - valueStart, expiry);
+    this.copy(start, value, valueStart, valueEnd);
+    return ref;
+  }
+
+  /** As `append`, of an entry that has its key, key[keyStart, keyEnd), which is copied too. */
+  appendWithKey(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    seqno: number,
+    kind: EntryKind,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    expiry: number,
+  ): number {
+    const ref = this.top;
+    const keyBytes = KEY_LENGTH_BYTES + keyEnd - keyStart;
+    const start = this.appendHeader(seqno, kind, keyBytes, valueEnd - valueStart, expiry);
     const { words } = this;
-    const word = ref * UNIT_WORDS;
+    words[ref * UNIT_WORDS + 2] |= HAS_KEY;
+    words[start / 4] = keyEnd - keyStart;
+    this.copy(start + KEY_LENGTH_BYTES, key, keyStart, keyEnd);
+    this.copy(start + keyBytes, value, valueStart, valueEnd);
+    return ref;
+  }
+
+  /** Begins an entry: returns where its key goes, if it has it, or else its value. */
+  private appendHeader(
+    seqno: number,
+    kind: EntryKind,
+    keyBytes: number,
+    valueLength: number,
+    expiry: number,
+  ): number {
+    const { words, top } = this;
+    const expires = expiry !== NEVER;
+    const start = top * UNIT_BYTES + HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
+    const end = start + keyBytes + valueLength;
+    assert(end <= this.bytes.length, "the caller asked canHold");
+    const word = top * UNIT_WORDS;
     words[word] = 0;
     words[word + 1] = seqno >>> 0;
     words[word + 2] = Math.floor(seqno / 0x1_0000_0000) | (kind << 24);
     words[word + 3] = valueLength;
     if (expires) this.noteExpiry(word, expiry);
-    this.copyValue(end - valueLength, value, valueStart, valueEnd);
     this.top = Math.ceil(end / UNIT_BYTES);
     this.entryCount++;
-    return ref;
+    return start;
   }
 
   /** Says that `previous` is the next older entry of the key of `ref`. */
   link(ref: number, previous: number): void {
     this.words[ref * UNIT_WORDS] = previous;
+  }
+
+  /** Says that an entry which has its key is not the newest of the key any more. */
+  shadow(ref: number): void {
+    this.words[ref * UNIT_WORDS + 2] |= IS_SHADOWED;
+  }
+
+  /**
+   * References of the newest entries of all keys, in the order in which they came: `count` of them.
+   * All entries have their keys.
+   */
+  heads(count: number): Uint32Array {
+    const { words, top } = this;
+    const heads = new Uint32Array(count);
+    let index = 0;
+    for (let ref = FIRST_UNIT; ref < top; ref = this.unitAfter(ref)) {
+      const flags = words[ref * UNIT_WORDS + 2];
+      if ((flags & IS_SHADOWED) === 0) heads[index++] = ref;
+    }
+    assert(index === count, "each key has one newest entry");
+    return heads;
+  }
+
+  /** What keys lie in: an entry that has its key has it at [keyStart, keyEnd). */
+  get keyBytes(): Uint8Array {
+    return this.bytes;
+  }
+
+  keyStart(ref: number): number {
+    return this.bodyStart(ref) + KEY_LENGTH_BYTES;
+  }
+
+  keyEnd(ref: number): number {
+    const start = this.bodyStart(ref);
+    return start + KEY_LENGTH_BYTES + this.words[start / 4];
   }
 
   seqnoOf(ref: number): number {
@@ -203,7 +280,7 @@ export class VersionHeap {
     if (time >= lastExpiry) return { ...ALWAYS, from: lastExpiry };
     let from = firstExpiry;
     let until = lastExpiry;
-    for (let ref = FIRST_UNIT; ref < top; ref = this.endOf(ref)) {
+    for (let ref = FIRST_UNIT; ref < top; ref = this.unitAfter(ref)) {
       const expiry = this.expiryOf(ref);
       if (expiry > time) until = Math.min(until, expiry);
       else from = Math.max(from, expiry);
@@ -228,13 +305,25 @@ export class VersionHeap {
     return this.words[ref * UNIT_WORDS];
   }
 
+  /** The unit behind the last entry: the reference of the next one. */
+  get end(): number {
+    return this.top;
+  }
+
   /** The unit behind the entry: the reference of the one that was written next. */
-  private endOf(ref: number): number {
+  unitAfter(ref: number): number {
     const end = this.valueStart(ref) + this.words[ref * UNIT_WORDS + 3];
     return Math.ceil(end / UNIT_BYTES);
   }
 
   private valueStart(ref: number): number {
+    const start = this.bodyStart(ref);
+    if ((this.words[ref * UNIT_WORDS + 2] & HAS_KEY) === 0) return start;
+    return start + KEY_LENGTH_BYTES + this.words[start / 4];
+  }
+
+  /** Where an entry has its key, or the value where it has none. */
+  private bodyStart(ref: number): number {
     const expires = (this.words[ref * UNIT_WORDS + 2] & EXPIRES) !== 0;
     return ref * UNIT_BYTES + HEADER_BYTES + (expires ? EXPIRY_BYTES : 0);
   }
@@ -255,12 +344,12 @@ export class VersionHeap {
     this.lastExpiry = Math.max(this.lastExpiry, expiry);
   }
 
-  private copyValue(target: number, value: Uint8Array, start: number, end: number): void {
+  private copy(target: number, source: Uint8Array, start: number, end: number): void {
     if (end - start < 64) {
       const { bytes } = this;
-      for (let i = start; i < end; i++) bytes[target + i - start] = value[i];
+      for (let i = start; i < end; i++) bytes[target + i - start] = source[i];
     } else {
-      copyRange(this.bytes, target, value, start, end);
+      copyRange(this.bytes, target, source, start, end);
     }
   }
 }

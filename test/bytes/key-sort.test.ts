@@ -3,7 +3,7 @@ import { compareBytes } from "../../src/bytes/compare.ts";
 import { KeySort } from "../../src/bytes/key-sort.ts";
 import { Random, SHAPES } from "../art/shapes.ts";
 
-/** The indexes of keys, in order. `watch` may put something in the place of their bytes. */
+/** The indexes of keys, in order: these are their references. `watch` may put something in the place of their bytes. */
 function sort(
   keys: readonly Uint8Array[],
   maxAtOnce?: number,
@@ -17,7 +17,16 @@ function sort(
     end += key.length;
     ends[i] = end;
   });
-  const sorting = new KeySort(watch(bytes), ends, keys.length, maxAtOnce);
+  const source = {
+    keyBytes: watch(bytes),
+    keyStart: (i: number) => (i === 0 ? 0 : ends[i - 1]),
+    keyEnd: (i: number) => ends[i],
+  };
+  const sorting = new KeySort(
+    source,
+    Uint32Array.from(keys, (_, i) => i),
+    maxAtOnce,
+  );
   while (sorting.step());
   return keys.map((_, i) => sorting.at(i));
 }

@@ -82,10 +82,13 @@ function randomEntry(random: Random, keys: Uint8Array[], seqno: number): ModelEn
 }
 
 /** The memory of a memtable, with whatever may be left in it. */
-function filledBuffers(capacityBytes: number, random: Random): MemtableBuffers {
-  const { buffers } = createMemtable(capacityBytes, 0, 0, 0);
-  if (buffers === undefined) throw new Error("a usual memtable has memory for others");
-  for (const buffer of [buffers.arena, buffers.heap]) {
+function filledBuffers(capacityBytes: number, hasTree: boolean, random: Random): MemtableBuffers {
+  const { buffers } = createMemtable(capacityBytes, 0, 0, 0, { hasTree });
+  const index = hasTree ? buffers?.arena : buffers?.table;
+  if (buffers === undefined || index === undefined) {
+    throw new Error("a usual memtable has memory for others");
+  }
+  for (const buffer of [index, buffers.heap]) {
     const bytes = new Uint8Array(buffer);
     for (let i = 0; i < bytes.length; i++) bytes[i] = random.below(256);
   }
@@ -193,25 +196,33 @@ describe("Memtable", () => {
   });
 
   it.each([
-    ["paths", 0, "new"],
-    ["keys that are prefixes of each other", 0, "new"],
-    ["binary UUIDs", 0, "new"],
-    ["paths", 15, "new"],
-    ["keys that are prefixes of each other", 40, "new"],
-    ["binary UUIDs", 4, "new"],
-    ["paths", 15, "spare"],
-    ["keys that are prefixes of each other", 0, "spare"],
-    ["binary UUIDs", 4, "spare"],
+    ["paths", 0, "table", "new"],
+    ["paths", 0, "tree", "new"],
+    ["keys that are prefixes of each other", 0, "table", "new"],
+    ["binary UUIDs", 0, "tree", "new"],
+    ["paths", 15, "table", "new"],
+    ["keys that are prefixes of each other", 40, "tree", "new"],
+    ["binary UUIDs", 4, "table", "new"],
+    ["binary UUIDs", 4, "table, then a tree", "new"],
+    ["paths", 15, "table", "spare"],
+    ["paths", 15, "tree", "spare"],
+    ["keys that are prefixes of each other", 0, "table, then a tree", "spare"],
+    ["binary UUIDs", 4, "tree", "spare"],
   ])(
-    "agrees at every seqno with a list of all entries: %s, one write in %i a range tombstone, %s memory",
-    (shape, rangeStride, memory) => {
+    "agrees at every seqno with a list of all entries: %s, one write in %i a range tombstone, a %s in %s memory",
+    (shape, rangeStride, index, memory) => {
       const random = new Random(7);
       const keys = SHAPES[shape](300, random);
-      const spare = memory === "spare" ? filledBuffers(2 ** 20, random) : undefined;
-      const memtable = createMemtable(2 ** 20, 0, 0, 0, () => spare);
+      const hasTree = index === "tree";
+      const spare = memory === "spare" ? filledBuffers(2 ** 20, hasTree, random) : undefined;
+      const memtable = createMemtable(2 ** 20, 0, 0, 0, {
+        hasTree,
+        takeSpare: () => spare,
+      });
       if (spare !== undefined) {
         expect(memtable.buffers?.arena).toBe(spare.arena);
         expect(memtable.buffers?.heap).toBe(spare.heap);
+        expect(memtable.buffers?.table).toBe(spare.table);
       }
       const model = new Model();
       for (let seqno = 1; seqno <= 1500; seqno++) {
@@ -220,10 +231,23 @@ describe("Memtable", () => {
         } else {
           add(memtable, model, randomEntry(random, keys, seqno));
         }
-        // From here on there is a filter, which is told of what follows.
+        // From here on there is a filter, if there is a tree, which is told of what follows.
         if (seqno === 200) memtable.find(keys[0], keys[0].length, seqno, hashOf(keys[0]));
+        if (seqno === 700 && index === "table, then a tree") {
+          memtable.cursor(seqno, BEFORE_EXPIRY).close();
+        }
       }
-      for (const seqno of [0, 1, 2, 100, 749, 1499, 1500, MAX_SEQNO]) {
+      expect(memtable.isUnordered).toBe(index === "table");
+      const moments = [0, 1, 2, 100, 749, 1499, 1500, MAX_SEQNO];
+      const foundIn = (reader: Memtable, seqno: number): number[] =>
+        keys.map((key) => reader.find(key, key.length, seqno, hashOf(key)));
+      const found = moments.map((seqno) => foundIn(memtable, seqno));
+      for (const [i, seqno] of moments.entries()) {
+        const copy = Memtable.from(memtable.shareCopy(seqno));
+        expect(foundIn(copy, seqno)).toEqual(found[i]);
+      }
+      expect(memtable.isUnordered).toBe(index === "table");
+      for (const seqno of moments) {
         const visible = model.at(seqno);
         const expected = visible.map((entry) => describeEntry(entry.key, entry.kind, entry.value));
         const cursor = memtable.cursor(seqno, BEFORE_EXPIRY);
@@ -261,13 +285,14 @@ describe("Memtable", () => {
           );
         }
       }
+      expect(moments.map((seqno) => foundIn(memtable, seqno))).toEqual(found);
     },
   );
 
-  it("has a filter once it was asked with a hash, unless there are many keys by then", () => {
+  it("with a tree has a filter once it was asked with a hash, unless there are many keys by then", () => {
     const key = (i: number): Uint8Array => encode(`key ${i}`);
     const filled = (count: number): Memtable => {
-      const memtable = new Memtable(2 ** 20);
+      const memtable = new Memtable(2 ** 20, 2 ** 20, { hasTree: true });
       for (let i = 0; i < count; i++) {
         memtable.add(key(i), 0, key(i).length, i + 1, EntryKind.put, EMPTY, 0, 0);
       }
@@ -296,7 +321,7 @@ describe("Memtable", () => {
   it("keeps no filter that was begun on a full stack", () => {
     const keys = Array.from({ length: 300 }, (_, i) => encode(`key ${i}`));
     for (let frames = 0; frames < 10; frames++) {
-      const memtable = new Memtable(2 ** 20);
+      const memtable = new Memtable(2 ** 20, 2 ** 20, { hasTree: true });
       for (const [i, key] of keys.entries()) {
         memtable.add(key, 0, key.length, i + 1, EntryKind.put, EMPTY, 0, 0);
       }

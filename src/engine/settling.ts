@@ -1,0 +1,79 @@
+/**
+ * Settling: brings the keys of memtables in order before anybody asks for that.
+ *
+ * A memtable that is written to has its keys in a hash table (memtable/key-table.ts), and a scan would
+ * have to wait until there is a tree, a quarter of a second for 64 MiB of names and URLs. So the tree is
+ * made as soon as few writes come, and after an open: in steps of some milliseconds, each in a turn of
+ * the event loop, between which writes go on. While many come it is not: who scans then waits once, and
+ * the memtables that follow have trees from the beginning (rotation.ts).
+ */
+import { setImmediate } from "node:timers/promises";
+import type { Memtable } from "../memtable/memtable.ts";
+
+/** What settling needs of the store. */
+export interface SettlingHost {
+  readonly sources: { readonly memtables: readonly Memtable[] };
+  readonly visibleSeqno: number;
+  /** Calls back once, unless what it returns is called first. */
+  callLater(milliseconds: number, callback: () => void): () => void;
+}
+
+/** Few writes are fewer than so many in so long a time: a tree takes them at a hundredth of its pace. */
+const QUIET_WRITES = 1024;
+const QUIET_MS = 100;
+
+export class Settling {
+  /** Whether it is waited for that few writes come. */
+  isAwake: boolean;
+  private readonly host: SettlingHost;
+  private readonly onFailure: (error: unknown) => void;
+  private cancel: () => void;
+  private isStopped: boolean;
+
+  /** `onFailure` is told why keys are not brought in order; whoever needs them so tries again. */
+  constructor(host: SettlingHost, onFailure: (error: unknown) => void) {
+    this.isAwake = false;
+    this.host = host;
+    this.onFailure = onFailure;
+    this.cancel = () => {};
+    this.isStopped = false;
+  }
+
+  /** Waits until few writes come, and then brings the keys in order. */
+  wake(): void {
+    this.isAwake = true;
+    const seen = this.host.visibleSeqno;
+    this.cancel = this.host.callLater(QUIET_MS, () => this.look(seen));
+  }
+
+  /** Resolves when all keys are in order, or those are gone that are not. */
+  async settle(): Promise<void> {
+    const { host } = this;
+    for (const memtable of host.sources.memtables) {
+      while (memtable.isUnordered && memtable.keyCount > 0) {
+        await setImmediate();
+        if (this.isStopped) return;
+        if (!host.sources.memtables.includes(memtable)) break;
+        memtable.orderStep();
+      }
+    }
+  }
+
+  /** Does no more. */
+  stop(): void {
+    this.isStopped = true;
+    this.cancel();
+  }
+
+  private look(seen: number): void {
+    if (this.host.visibleSeqno - seen >= QUIET_WRITES) {
+      this.wake();
+      return;
+    }
+    const done = this.settle().catch(this.onFailure);
+    // From then on writes wake it again: those to another memtable.
+    void done.then(() => {
+      this.isAwake = false;
+    });
+  }
+}
