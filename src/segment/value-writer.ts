@@ -17,7 +17,7 @@ import { ValueBlockBuilder } from "./value-block-builder.ts";
 
 export class ValueWriter {
   /** Bytes not yet taken to the file. */
-  output: ByteWriter;
+  readonly output: ByteWriter;
   /** Where the first byte of `output` belongs in the file. */
   outputOffset: number;
   private readonly block: ValueBlockBuilder;

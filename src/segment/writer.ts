@@ -93,9 +93,6 @@ export class SegmentWriter {
   private readonly expiries: ExpiryBuilder;
   private readonly rangeTombstones: ByteWriter;
   private rangeTombstoneCount: number;
-  /** The buffer that `drain` wrote last, for the output after the next. */
-  private spare: ByteWriter;
-  private isDraining: boolean;
   private count: number;
   private keyBytes: number;
   private valueBytes: number;
@@ -124,8 +121,6 @@ export class SegmentWriter {
     this.expiries = new ExpiryBuilder();
     this.rangeTombstones = new ByteWriter();
     this.rangeTombstoneCount = 0;
-    this.spare = new ByteWriter(0);
-    this.isDraining = false;
     this.count = 0;
     this.keyBytes = 0;
     this.valueBytes = 0;
@@ -185,25 +180,18 @@ export class SegmentWriter {
   }
 
   /**
-   * Writes what is pending. To be awaited before the next call of any method but `add`. After it or
-   * `finish` has rejected, there is nothing to do but `abandon`.
+   * Writes what is pending. To be awaited before the next call of any method. After it or `finish` has
+   * rejected, there is nothing to do but `abandon`.
    */
   async drain(): Promise<void> {
-    assert(!this.isDraining, "a segment is drained by one caller at a time");
     const { values } = this;
     const { output } = values;
-    if (output.length === 0) return;
-    this.isDraining = true;
-    const offset = values.outputOffset;
-    values.output = this.spare;
-    values.outputOffset = offset + output.length;
-    try {
-      await this.file.write(output.bytes, offset);
-    } finally {
-      this.isDraining = false;
-    }
+    const { length } = output;
+    if (length === 0) return;
+    await this.file.write(output.bytes, values.outputOffset);
+    assert(output.length === length, "nothing is added while a segment is drained");
+    values.outputOffset += length;
     output.reset();
-    this.spare = output;
   }
 
   /**

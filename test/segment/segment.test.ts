@@ -667,6 +667,15 @@ describe("SegmentWriter", () => {
     expect(await fileSystem.list("db")).toEqual([]);
   });
 
+  test("has nothing added while it is drained", async () => {
+    const writer = await create(new MemoryFileSystem());
+    const drained = writer.drain();
+    // As long as a block, which goes to the output at once.
+    writer.add(bytesOf("k"), 1, EntryKind.put, viewOf(new Uint8Array(4096)));
+    await expect(drained).rejects.toThrow("nothing is added");
+    await writer.abandon();
+  });
+
   test("foresees the size of its file", async () => {
     const entries = urlEntries(20_000);
     const fileSystem = new MemoryFileSystem();
