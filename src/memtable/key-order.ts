@@ -100,8 +100,10 @@ export class TreeLoad {
     const { versions } = order;
     for (let count = 0; count < STEP_INSERTIONS && this.next < versions.end; count++) {
       const ref = this.next;
-      tree.locate(versions.keyBytes, versions.keyStart(ref), versions.keyEnd(ref));
-      tree.assign(ref);
+      if (versions.leads(ref)) {
+        tree.locate(versions.keyBytes, versions.keyStart(ref), versions.keyEnd(ref));
+        tree.assign(ref);
+      }
       this.next = versions.unitAfter(ref);
     }
     return this.next < versions.end;

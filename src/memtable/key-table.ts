@@ -101,17 +101,14 @@ export class KeyTable {
     const hash = hashOf(key, start, end, this.seed);
     const slot = this.slotOf(key, start, end, hash);
     const previous = this.slots[slot];
-    if (previous !== FREE) {
-      versions.link(ref, previous);
-      versions.shadow(previous);
-      this.isAscending = false;
-      this.slots[slot] = ref;
-      return;
-    }
-    if (this.isAscending && !this.isAfterLast(key, start, end)) this.isAscending = false;
-    this.lastRef = ref;
+    const isNew = previous === FREE;
+    if (this.isAscending && !(isNew && this.isAfterLast(key, start, end))) this.isAscending = false;
+    // On a full stack of the writer this fails, and nothing after it.
+    versions.lead(ref, previous);
     this.slots[slot] = ref;
+    if (!isNew) return;
     this.slots[slot + 1] = hash;
+    this.lastRef = ref;
     this.count++;
     if (4 * this.count > 3 * (this.mask + 1)) this.grow();
   }

@@ -17,7 +17,7 @@
  *   expiry       u53   in 8 bytes, only where bit 23 is set
  *   key                its length as u32 and its bytes, only where bit 22 is set: the tree of a
  *                      memtable has the keys otherwise
- * Bit 21 is set once a newer entry of the same key is there, if both have it.
+ * Bit 21 is set where an entry that has its key is the newest of the key, among those that have it.
  *
  * A reference is an offset in units of 8 bytes, so that 32 bits address 32 GiB. What limits a heap is
  * the platform: a SharedArrayBuffer of Node 20 ends at 4 GiB (MAX_HEAP_BYTES).
@@ -25,7 +25,7 @@
  * Invariants:
  *   1. A chain descends strictly in seqnos from its head.
  *   2. An entry is written whole, and linked, before a reader is led to it, and never changed then but
- *      for bit 21, which only `heads` reads.
+ *      for bit 21, which only who orders the keys asks for.
  *   3. Unit 0 is unused, so that reference 0 is none. Behind it is a tombstone without a key,
  *      RANGE_DELETED, which stands for whatever a range tombstone deleted.
  *
@@ -67,7 +67,7 @@ export const EMPTY_HEAP_BYTES: number = FIRST_UNIT * UNIT_BYTES;
 
 const EXPIRES: number = 1 << 23;
 const HAS_KEY: number = 1 << 22;
-const IS_SHADOWED: number = 1 << 21;
+const IS_NEWEST: number = 1 << 21;
 const SEQNO_HIGH = 0x1f_ffff;
 
 /** A heap, as it is handed to another thread. */
@@ -215,9 +215,20 @@ export class VersionHeap {
     this.words[ref * UNIT_WORDS] = previous;
   }
 
-  /** Says that an entry which has its key is not the newest of the key any more. */
-  shadow(ref: number): void {
-    this.words[ref * UNIT_WORDS + 2] |= IS_SHADOWED;
+  /**
+   * Makes an entry that has its key the newest of it, after `previous`, or 0 if there is none. All is
+   * done or nothing, as nothing is called here: the stack of a writer may be full.
+   */
+  lead(ref: number, previous: number): void {
+    const { words } = this;
+    words[ref * UNIT_WORDS] = previous;
+    words[ref * UNIT_WORDS + 2] |= IS_NEWEST;
+    if (previous !== 0) words[previous * UNIT_WORDS + 2] &= ~IS_NEWEST;
+  }
+
+  /** Whether an entry that has its key is the newest of it: not one whose write failed half way. */
+  leads(ref: number): boolean {
+    return (this.words[ref * UNIT_WORDS + 2] & IS_NEWEST) !== 0;
   }
 
   /**
@@ -225,12 +236,11 @@ export class VersionHeap {
    * All entries have their keys.
    */
   heads(count: number): Uint32Array {
-    const { words, top } = this;
+    const { top } = this;
     const heads = new Uint32Array(count);
     let index = 0;
     for (let ref = FIRST_UNIT; ref < top; ref = this.unitAfter(ref)) {
-      const flags = words[ref * UNIT_WORDS + 2];
-      if ((flags & IS_SHADOWED) === 0) heads[index++] = ref;
+      if (this.leads(ref)) heads[index++] = ref;
     }
     assert(index === count, "each key has one newest entry");
     return heads;

@@ -273,6 +273,50 @@ describe("a memtable whose keys are in a table", () => {
     }
   });
 
+  it.each([false, true])(
+    "is put in order, begun before: %s, although a writer met a full stack",
+    (isBegun) => {
+      const keys = Array.from({ length: 20_000 }, (_, i) =>
+        Buffer.from(`key ${(i * 7919) % 20_000}`),
+      );
+      for (let frames = 0; frames < 10; frames++) {
+        const memtable = filled(keys);
+        if (isBegun) memtable.orderStep();
+        expect(memtable.isUnordered).toBe(true);
+        let seqno = keys.length;
+        let failures = 0;
+        const dive = (): void => {
+          try {
+            dive();
+          } catch {
+            // From here on there is more of the stack from frame to frame.
+          }
+          if (seqno > keys.length + 100) return;
+          const key = seqno % 2 === 0 ? keys[frames] : Buffer.from(`new ${seqno}`);
+          try {
+            memtable.add(key, 0, key.length, ++seqno, EntryKind.put, key, 0, key.length);
+          } catch {
+            failures++;
+          }
+        };
+        const diveFrom = (left: number): void => (left > 0 ? diveFrom(left - 1) : dive());
+        diveFrom(frames);
+        expect(failures).toBeGreaterThan(0);
+        const sealed = Memtable.from(memtable.share());
+        for (const cursor of [
+          memtable.cursor(keys.length, BEFORE_EXPIRY),
+          sealed.cursor(keys.length, BEFORE_EXPIRY),
+        ]) {
+          const found: string[] = [];
+          for (cursor.seekToFirst(); cursor.isValid; cursor.next()) {
+            found.push(Buffer.from(cursor.key.subarray(0, cursor.keyLength)).toString());
+          }
+          expect(found).toEqual(keys.toSorted(Buffer.compare).map(String));
+        }
+      }
+    },
+  );
+
   it("is put in order in several steps where it has many keys", () => {
     const keys = Array.from({ length: 50_000 }, (_, i) =>
       Buffer.from(`key ${(i * 7919) % 50_000}`),
