@@ -41,6 +41,8 @@ export class Settling {
 
   /** Waits until few writes come, and then brings the keys in order. */
   wake(): void {
+    // The writes that a close waits for wake it, too.
+    if (this.isStopped) return;
     this.isAwake = true;
     const seen = this.host.visibleSeqno;
     this.cancel = this.host.callLater(QUIET_MS, () => this.look(seen));
@@ -50,7 +52,7 @@ export class Settling {
   async settle(): Promise<void> {
     const { host } = this;
     for (const memtable of host.sources.memtables) {
-      while (memtable.isUnordered && memtable.keyCount > 0) {
+      while (isDue(memtable)) {
         await setImmediate();
         if (this.isStopped) return;
         if (!host.sources.memtables.includes(memtable)) break;
@@ -70,10 +72,25 @@ export class Settling {
       this.wake();
       return;
     }
-    const done = this.settle().catch(this.onFailure);
-    // From then on writes wake it again: those to another memtable.
-    void done.then(() => {
-      this.isAwake = false;
-    });
+    // `order` never rejects.
+    void this.order();
   }
+
+  private async order(): Promise<void> {
+    try {
+      await this.settle();
+    } catch (error) {
+      this.onFailure(error);
+      return;
+    } finally {
+      // From then on writes wake it again: those to another memtable.
+      this.isAwake = false;
+    }
+    // That may have come meanwhile, and no write after it.
+    if (isDue(this.host.sources.memtables[0])) this.wake();
+  }
+}
+
+function isDue(memtable: Memtable): boolean {
+  return memtable.isUnordered && memtable.keyCount > 0;
 }

@@ -3,7 +3,9 @@
  * and after writes; and when they are brought in order.
  */
 import { setImmediate } from "node:timers/promises";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { Settling } from "../../src/engine/settling.ts";
+import { EntryKind } from "../../src/entry.ts";
 import { type Database, type OpenOptions, open } from "../../src/index.ts";
 import { Memtable } from "../../src/memtable/memtable.ts";
 import { CrashFileSystem, type CrashPoint, MemoryFileSystem } from "../../src/testing/index.ts";
@@ -308,4 +310,63 @@ test("a database that is only read answers, and closes, as soon as it is open", 
     if (isWalked) expect([...database.entries()]).toEqual(sorted(content));
     await database.close();
   }
+});
+
+describe("Settling", () => {
+  function written(keyCount: number): Memtable {
+    const memtable = new Memtable(MEMTABLE_BYTES);
+    for (let i = 0; i < keyCount; i++) {
+      const key = Buffer.from(keyOf(i));
+      memtable.add(key, 0, key.length, i + 1, EntryKind.put, key, 0, 0);
+    }
+    return memtable;
+  }
+
+  /** What settles a host with these memtables, and who waits for time to pass. */
+  function settlingOf(memtables: readonly Memtable[]): {
+    settling: Settling;
+    waiting: (() => void)[];
+  } {
+    const waiting: (() => void)[] = [];
+    const host = {
+      sources: { memtables },
+      visibleSeqno: 0,
+      callLater: (_: number, callback: () => void) => {
+        waiting.push(callback);
+        return () => {};
+      },
+    };
+    const fail = (error: unknown): void => expect.fail(String(error));
+    return { settling: new Settling(host, fail), waiting };
+  }
+
+  test("a memtable that comes meanwhile is brought in order, too, though no write follows", async () => {
+    const memtables = [written(KEY_COUNT)];
+    const { settling, waiting } = settlingOf(memtables);
+    settling.wake();
+    waiting.shift()?.();
+    const [first] = memtables;
+    memtables.unshift(written(10));
+    while (settling.isAwake && waiting.length === 0) await setImmediate();
+    expect(first.isUnordered).toBe(false);
+    waiting.shift()?.();
+    while (settling.isAwake) await setImmediate();
+    expect(memtables[0].isUnordered).toBe(false);
+    expect(waiting).toEqual([]);
+  });
+
+  test("nothing waits for time to pass where there is nothing to bring in order", async () => {
+    const { settling, waiting } = settlingOf([written(0)]);
+    settling.wake();
+    waiting.shift()?.();
+    while (settling.isAwake) await setImmediate();
+    expect(waiting).toEqual([]);
+  });
+
+  test("writes that a close waits for do not wake it", () => {
+    const { settling, waiting } = settlingOf([written(10)]);
+    settling.stop();
+    settling.wake();
+    expect([settling.isAwake, waiting]).toEqual([false, []]);
+  });
 });
