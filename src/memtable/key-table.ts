@@ -78,8 +78,10 @@ export class KeyTable {
     return this.slots.buffer as SharedArrayBuffer;
   }
 
+  /** Bytes of the slots that its keys need. There may be more, where the memory is another table's. */
   get byteLength(): number {
-    return this.slots.byteLength;
+    const needed = 2 ** Math.ceil(Math.log2(Math.max(FIRST_SLOTS, (4 * this.count) / 3)));
+    return Math.min(this.slots.byteLength, needed * SLOT_BYTES);
   }
 
   share(): SharedKeyTable {

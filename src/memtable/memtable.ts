@@ -87,11 +87,7 @@ export function createMemtable(
   const batchBytes = EMPTY_BYTES + bytesFor(operationCount, keyBytes, valueBytes);
   const usualBytes = capacityBytes * MAX_STRETCH;
   if (batchBytes > usualBytes) return new Memtable(capacityBytes, batchBytes, kind);
-  const spare = kind.takeSpare?.();
-  // A table that has grown is as large from the beginning, and must leave room for the batch.
-  const hasRoom = batchBytes + (spare?.table?.byteLength ?? 0) <= usualBytes;
-  const used = spare === undefined || hasRoom ? spare : { ...spare, table: undefined };
-  return new Memtable(capacityBytes, usualBytes, kind, used);
+  return new Memtable(capacityBytes, usualBytes, kind, kind.takeSpare?.());
 }
 
 export interface MemtableKind {

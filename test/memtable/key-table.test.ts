@@ -99,7 +99,7 @@ describe("KeyTable", () => {
     expect(table.find(key, 0, 3)).toBe(ref);
   });
 
-  it("counts for what its memtable holds, which leaves a batch room beside a large one", () => {
+  it("counts for what its memtable holds, and no more in the memory of a large one", () => {
     const capacity = 2 ** 20;
     const memtable = createMemtable(capacity, 0, 0, 0);
     const key = new Uint8Array(8);
@@ -118,8 +118,17 @@ describe("KeyTable", () => {
       const next = createMemtable(capacity, 1, 8, valueBytes, { takeSpare: () => buffers });
       if (!next.canHold(1, 8, valueBytes)) expect.fail(`no room for ${valueBytes} bytes`);
     }
-    expect(createMemtable(capacity, 1, 8, 8, { takeSpare: () => buffers }).buffers?.table).toBe(
-      buffers?.table,
-    );
+    const next = createMemtable(capacity, 1, 8, 8, { takeSpare: () => buffers });
+    expect(next.buffers?.table).toBe(buffers?.table);
+    expect(next.buffers?.byteLength).toBe(buffers?.byteLength);
+    const fresh = createMemtable(capacity, 1, 8, 8);
+    for (seqno = 0; fresh.canHold(1, 8, 0); ) {
+      expect(next.byteLength).toBe(fresh.byteLength);
+      view.setUint32(0, ++seqno);
+      for (const target of [next, fresh]) {
+        target.add(key, 0, 8, seqno, EntryKind.tombstone, key, 0, 0);
+      }
+    }
+    expect(next.byteLength).toBe(fresh.byteLength);
   });
 });
