@@ -7,7 +7,7 @@
  *
  *   - a flush goes through them, in the background (SortedKeys), or
  *   - a tree is made of them (TreeLoad), for whoever needs their order on this thread and writes on.
- *     That takes about a third of the time of as many insertions. What was written since the beginning
+ *     That takes half the time of as many insertions. What was written since the beginning
  *     is inserted then, as the version heap has it behind all else.
  */
 import { KeyBuffer } from "../art/key-buffer.ts";

@@ -1,10 +1,11 @@
 /**
  * KeyTable: a hash table from the keys of a memtable to their newest entries, in no order.
  *
- * To add a key costs a third of what an insertion into a tree does, and to find one less than half. So
- * a memtable has its keys in a table until somebody asks for their order (memtable.ts). Most never
- * are: they are filled, asked by key, and flushed, and for that the keys are sorted once (key-order.ts),
- * in the background.
+ * To add a key costs a quarter of what an insertion into a tree does (83,000 npm names, 204 ns instead
+ * of 793), and to find one no more (609 instead of 670, one that is not there 359 instead of 606). So a
+ * memtable has its keys in a table until somebody asks for their order (memtable.ts). Most never are:
+ * they are filled, asked by key, and flushed, and for that the keys are sorted once (key-order.ts), in
+ * the background.
  *
  * The keys themselves lie in the version heap, each with its entry. A slot is two words, the reference
  * of the newest entry and the hash of its key, so that a look-up touches one cache line of the table
@@ -37,6 +38,8 @@ export class KeyTable {
   private readonly versions: VersionHeap;
   private readonly seed: number;
   private slots: Uint32Array;
+  /** As many as its keys need. There may be more, where the memory was another table's. */
+  private neededSlots: number;
   private mask: number;
   /** The newest key's entry. */
   private lastRef: number;
@@ -64,6 +67,7 @@ export class KeyTable {
     this.versions = versions;
     this.seed = seed;
     this.slots = slots;
+    this.neededSlots = FIRST_SLOTS;
     this.mask = slots.length / 2 - 1;
     this.lastRef = FREE;
   }
@@ -78,10 +82,9 @@ export class KeyTable {
     return this.slots.buffer as SharedArrayBuffer;
   }
 
-  /** Bytes of the slots that its keys need. There may be more, where the memory is another table's. */
+  /** Bytes of the slots that its keys need. */
   get byteLength(): number {
-    const needed = 2 ** Math.ceil(Math.log2(Math.max(FIRST_SLOTS, (4 * this.count) / 3)));
-    return Math.min(this.slots.byteLength, needed * SLOT_BYTES);
+    return this.neededSlots * SLOT_BYTES;
   }
 
   share(): SharedKeyTable {
@@ -112,7 +115,10 @@ export class KeyTable {
     this.slots[slot + 1] = hash;
     this.lastRef = ref;
     this.count++;
-    if (4 * this.count > 3 * (this.mask + 1)) this.grow();
+    if (4 * this.count <= 3 * this.neededSlots) return;
+    const needed = 2 * this.neededSlots;
+    if (needed > this.mask + 1) this.grow();
+    this.neededSlots = needed;
   }
 
   private isAfterLast(key: Uint8Array, start: number, end: number): boolean {

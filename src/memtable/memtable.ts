@@ -3,7 +3,7 @@
  *
  * A hash table (key-table.ts), or a tree (art/tree.ts), maps each key to the newest of its versions,
  * which lie in a heap (version-heap.ts) and lead to older ones. The table is what it begins with: to
- * write to it costs a third. Whoever asks for the order of the keys has a tree made of it
+ * write to it costs a quarter. Whoever asks for the order of the keys has a tree made of it
  * (key-order.ts), which the memtable has from then on; and so that who asks again and again need not
  * wait for that each time, the memtable after one that was asked has a tree from the beginning. A flush
  * sorts the keys of a table in the background.
