@@ -288,6 +288,22 @@ test("after a memtable that was walked comes one that has its keys in order", as
   }
 });
 
+test("a blocking write that finds such a memtable full begins one that has its keys in order", async () => {
+  const fileSystem = new MemoryFileSystem();
+  const options = { fileSystem, memtableBytes: MEMTABLE_BYTES, background: "inline" } as const;
+  const database = await open<string, string>("db", options);
+  onTestFinished(() => database.close());
+  database.putSync("first", "first");
+  expect([...database.keys()]).toEqual(["first"]);
+  const spy = vi.spyOn(Memtable.prototype, "orderStep");
+  onTestFinished(() => spy.mockRestore());
+  const value = "x".repeat(MEMTABLE_BYTES / 16);
+  for (let i = 0; i < 20; i++) database.putSync(keyOf(i), value);
+  expect([...database.keys()]).toHaveLength(21);
+  expect(database.stats().memtableKeyCount).toBe(21);
+  expect(spy).not.toHaveBeenCalled();
+});
+
 test("an ingest brings the keys of its source in order in turns of the event loop", async () => {
   const { crash, content } = await killed();
   const [fileSystem] = crash.states({ seed: 1, count: 1 });
@@ -353,6 +369,16 @@ describe("Settling", () => {
     while (settling.isAwake) await setImmediate();
     expect(memtables[0].isUnordered).toBe(false);
     expect(waiting).toEqual([]);
+  });
+
+  test("a memtable that is gone is left as it is: another may have its memory", async () => {
+    const memtables = [written(KEY_COUNT)];
+    const { settling, waiting } = settlingOf(memtables);
+    settling.wake();
+    waiting.shift()?.();
+    const [gone] = memtables.splice(0, 1, written(0));
+    while (settling.isAwake) await setImmediate();
+    expect(gone.isUnordered).toBe(true);
   });
 
   test("nothing waits for time to pass where there is nothing to bring in order", async () => {
