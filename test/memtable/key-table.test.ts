@@ -85,6 +85,18 @@ describe("KeyTable", () => {
     }
   });
 
+  it("has a key in a place that its seed decides", () => {
+    const heap = VersionHeap.create(2 ** 16);
+    const key = Buffer.from("key");
+    const ref = heap.appendWithKey(key, 0, 3, 1, EntryKind.tombstone, key, 0, 0, NEVER);
+    const places = [SEED, SEED + 1, SEED ^ (2 ** 31)].map((seed) => {
+      const table = KeyTable.create(heap, seed);
+      table.add(key, 0, 3, ref);
+      return new Uint32Array(table.buffer).indexOf(ref);
+    });
+    expect(new Set(places).size).toBe(places.length);
+  });
+
   it("takes the memory of another, whatever was in it", () => {
     const heap = VersionHeap.create(2 ** 16);
     const before = KeyTable.create(heap, SEED);
