@@ -134,7 +134,8 @@ export async function shareMoment(
  * }
  * ```
  *
- * Cost: opens the files of the snapshot; nothing is copied, and no key index is read again. Memory:
+ * Cost: opens the files of the snapshot; nothing is copied, and no key index is read again. The first
+ * read brings the keys of memtables in order, where the writing thread had not: 0.4 us each. Memory:
  * `blockCacheBytes` for this thread, and the symbol tables that it unpacks.
  *
  * @throws InvalidArgumentError for what `share` did not return, an unknown or ill-typed option, or an

@@ -34,11 +34,12 @@ export class KeyOrder {
   readonly end: number;
   private sort: KeySort | undefined;
 
-  constructor(versions: VersionHeap, { count, isAscending }: SharedKeyTable) {
+  /** `maxAtOnce`: how many keys are sorted in one step; as for KeySort. */
+  constructor(versions: VersionHeap, { count, isAscending }: SharedKeyTable, maxAtOnce?: number) {
     this.versions = versions;
     this.end = versions.end;
     this.refs = versions.heads(count);
-    this.sort = isAscending ? undefined : new KeySort(versions, this.refs);
+    this.sort = isAscending ? undefined : new KeySort(versions, this.refs, maxAtOnce);
   }
 
   /** Sorts on for some milliseconds; false once all are in order. */

@@ -87,6 +87,13 @@ export class KeyTable {
     return this.neededSlots * SLOT_BYTES;
   }
 
+  /** Bytes that as many more keys take beyond `byteLength`. */
+  growthBytesFor(count: number): number {
+    let needed = this.neededSlots;
+    while (4 * (this.count + count) > 3 * needed) needed *= 2;
+    return (needed - this.neededSlots) * SLOT_BYTES;
+  }
+
   share(): SharedKeyTable {
     const { count, isAscending } = this;
     return { count, isAscending };

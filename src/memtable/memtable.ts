@@ -48,6 +48,9 @@ import {
  */
 const KEY_OVERHEAD_BYTES = 64;
 
+/** Keys that are sorted in one step while a tree is made of them: seven milliseconds. */
+const MAX_SORTED_KEYS: number = 2 ** 16;
+
 /** A filter is begun with at most so many keys, which takes 0.3 ms. Those that follow are added. */
 const MAX_FIRST_FILTERED_KEYS = 2048;
 
@@ -101,7 +104,7 @@ export interface MemtableKind {
 /** The memory of a memtable. */
 export interface MemtableBuffers {
   readonly heap: SharedArrayBuffer;
-  /** Of a tree or of a table, whichever it had at the end. */
+  /** Of a tree, and of a table, if there ever was one. */
   readonly arena: SharedArrayBuffer | undefined;
   readonly table: SharedArrayBuffer | undefined;
   /** Bytes that the system has given them: those that some memtable has used. */
@@ -145,6 +148,9 @@ export class Memtable {
   private filter: MemtableFilter | undefined;
   /** A closed cursor over the tree, for who asks for one next. */
   private spareCursor: MemtableCursor | undefined;
+  /** Memory for the one of tree and table that it does not have. */
+  private spareArena: SharedArrayBuffer | undefined;
+  private spareTable: SharedArrayBuffer | undefined;
   /** Bytes of its memory that memtables before it have used. */
   private readonly usedBefore: number;
 
@@ -164,6 +170,8 @@ export class Memtable {
     this.lastSeqno = shared?.lastSeqno ?? 0;
     this.rangeTombstones = new RangeTombstones(shared?.rangeTombstones);
     this.spareCursor = undefined;
+    this.spareArena = spare?.arena;
+    this.spareTable = spare?.table;
     this.usedBefore = spare?.byteLength ?? 0;
     this.capacityBytes = capacityBytes;
     this.reservedBytes = reservedBytes;
@@ -180,7 +188,12 @@ export class Memtable {
     }
     this.versions = VersionHeap.create(Math.max(reservedBytes, MIN_ARENA_BYTES), spare?.heap);
     this.table = hasTree ? undefined : KeyTable.create(this.versions, hashSeed, spare?.table);
-    this.ownTree = hasTree ? createTree(reservedBytes, spare?.arena) : undefined;
+    this.ownTree = hasTree ? this.createTree() : undefined;
+  }
+
+  private createTree(): Tree {
+    const arenaBytes = Math.max(2 * this.reservedBytes, MIN_ARENA_BYTES);
+    return Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4, this.spareArena);
   }
 
   /** Whether it has no tree: what needs the order of the keys takes longer then. */
@@ -188,7 +201,10 @@ export class Memtable {
     return this.table !== undefined;
   }
 
-  /** Brings the tree on for some milliseconds, where there is none. Writes may come between steps. */
+  /**
+   * Brings the tree on, where there is none, for some milliseconds, or tens of them where there are
+   * millions of keys. Writes may come between steps.
+   */
   orderStep(): void {
     const { table } = this;
     if (table === undefined) return;
@@ -196,13 +212,15 @@ export class Memtable {
     // of the tree may be half of a change.
     if (this.isLoading) this.dropLoad();
     if (this.load === undefined) {
-      const order = new KeyOrder(this.versions, table);
-      this.ownTree = createTree(this.reservedBytes);
+      const order = new KeyOrder(this.versions, table, MAX_SORTED_KEYS);
+      this.ownTree = this.createTree();
       this.load = new TreeLoad(order, this.ownTree);
+      return;
     }
     this.isLoading = true;
     if (!this.load.step()) {
       assert(this.ownTree?.size === table.count, "the tree has all keys");
+      this.spareTable = table.buffer;
       this.table = undefined;
       this.load = undefined;
     }
@@ -211,6 +229,7 @@ export class Memtable {
 
   /** Lets go of a tree that is not whole. */
   private dropLoad(): void {
+    this.spareArena = this.ownTree?.arena.buffer;
     this.ownTree = undefined;
     this.load = undefined;
     this.isLoading = false;
@@ -226,33 +245,24 @@ export class Memtable {
 
   /** Its memory, for another memtable, if it is as large as that of any other. */
   get buffers(): MemtableBuffers | undefined {
-    const { ownTree, table, versions, capacityBytes, reservedBytes } = this;
+    const { ownTree, versions, capacityBytes, reservedBytes } = this;
     if (reservedBytes > capacityBytes * MAX_STRETCH) return undefined;
+    const table = this.table?.buffer ?? this.spareTable;
+    const arena = ownTree?.arena.buffer ?? this.spareArena;
+    const usedBytes = versions.byteLength + (ownTree?.byteLength ?? 0) + (table?.byteLength ?? 0);
     return {
       heap: versions.buffer,
-      arena: ownTree?.arena.buffer,
-      table: table?.buffer,
-      byteLength: Math.max(this.indexBytes + versions.byteLength, this.usedBefore),
+      arena,
+      table,
+      byteLength: Math.max(usedBytes, this.usedBefore),
     };
   }
 
   /** What another thread needs to read this memtable, which must be sealed. Nothing is copied. */
   share(): SharedMemtable {
-    const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
-    const table = this.table?.share();
-    const arena = table === undefined ? this.tree.arena.buffer : undefined;
     const heap = this.versions.share();
-    const rangeTombstones = this.rangeTombstones.share(MAX_SEQNO);
-    return {
-      firstSeqno,
-      lastSeqno,
-      capacityBytes,
-      reservedBytes,
-      arena,
-      table,
-      heap,
-      rangeTombstones,
-    };
+    const arena = this.table === undefined ? this.tree.arena.buffer : undefined;
+    return this.sharedAs(heap, arena, MAX_SEQNO);
   }
 
   /**
@@ -261,21 +271,21 @@ export class Memtable {
    * about a tenth of a millisecond for each mebibyte.
    */
   shareCopy(seqno: number): SharedMemtable {
+    const heap = this.versions.shareCopy();
+    const arena = this.table === undefined ? this.tree.arena.copy() : undefined;
+    return this.sharedAs(heap, arena, seqno);
+  }
+
+  private sharedAs(
+    heap: SharedHeap,
+    arena: SharedArrayBuffer | undefined,
+    seqno: number,
+  ): SharedMemtable {
     const { firstSeqno, lastSeqno, capacityBytes, reservedBytes } = this;
     const table = this.table?.share();
-    const arena = table === undefined ? this.tree.arena.copy() : undefined;
-    const heap = this.versions.shareCopy();
     const rangeTombstones = this.rangeTombstones.share(seqno);
-    return {
-      firstSeqno,
-      lastSeqno,
-      capacityBytes,
-      reservedBytes,
-      arena,
-      table,
-      heap,
-      rangeTombstones,
-    };
+    const limits = { capacityBytes, reservedBytes };
+    return { firstSeqno, lastSeqno, ...limits, arena, table, heap, rangeTombstones };
   }
 
   /** A memtable that another thread shared, to be read. */
@@ -316,6 +326,9 @@ export class Memtable {
    */
   canHold(operationCount: number, keyBytes: number, valueBytes: number): boolean {
     const { byteLength, capacityBytes, reservedBytes } = this;
+    // A table may have to double for a single key: what that takes more than is reckoned for each.
+    const tableBytes = this.table?.growthBytesFor(operationCount) ?? 0;
+    const growthBytes = Math.max(0, tableBytes - operationCount * KEY_OVERHEAD_BYTES);
     const isNew = this.versions.entryCount === 0 && this.rangeTombstones.isEmpty;
     let limit = capacityBytes;
     if (isNew) limit = reservedBytes;
@@ -323,7 +336,7 @@ export class Memtable {
       limit = Math.min(reservedBytes, capacityBytes * MAX_STRETCH);
     }
     return (
-      byteLength + bytesFor(operationCount, keyBytes, valueBytes) <= limit &&
+      byteLength + growthBytes + bytesFor(operationCount, keyBytes, valueBytes) <= limit &&
       this.versions.hasRoom(heapBytesFor(operationCount, keyBytes + valueBytes))
     );
   }
@@ -517,11 +530,6 @@ export class Memtable {
     if (this.lastSeqno === 0) this.firstSeqno = seqno;
     this.lastSeqno = seqno;
   }
-}
-
-function createTree(reservedBytes: number, spare?: SharedArrayBuffer): Tree {
-  const arenaBytes = Math.max(2 * reservedBytes, MIN_ARENA_BYTES);
-  return Tree.create(Math.min(arenaBytes, MAX_ARENA_BYTES), 4, spare);
 }
 
 function heapBytesFor(operationCount: number, contentBytes: number): number {

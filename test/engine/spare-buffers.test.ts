@@ -63,6 +63,14 @@ describe("SpareBuffers", () => {
     expect([equal.buffers?.arena, equal.buffers?.heap]).toEqual([spare?.arena, spare?.heap]);
     expect(large.buffers?.arena?.byteLength).toBeGreaterThan(8 * CAPACITY);
     expect(large.buffers?.heap.byteLength).toBeGreaterThan(8 * CAPACITY);
+    // A memtable with a table keeps the arena for the one after it, and the other way round.
+    for (const hasTree of [false, true]) {
+      const next = createMemtable(CAPACITY, 1, 1, 1, { hasTree, takeSpare: () => spare }).buffers;
+      expect(next?.table).toBe(spare?.table);
+      expect(next?.arena).toBe(spare?.arena);
+      expect(next?.byteLength).toBe(spare?.byteLength);
+    }
+    expect(spare?.table).toBeInstanceOf(SharedArrayBuffer);
     const asked = vi.fn();
     createMemtable(CAPACITY, 1, 1, 2 * CAPACITY, { takeSpare: asked });
     expect(asked).not.toHaveBeenCalled();

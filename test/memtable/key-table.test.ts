@@ -111,6 +111,23 @@ describe("KeyTable", () => {
     expect(table.find(key, 0, 3)).toBe(ref);
   });
 
+  it("grows within what its memtable may hold", () => {
+    const capacity = 2 ** 18;
+    const key = new Uint8Array(8);
+    const view = new DataView(key.buffer);
+    const value = new Uint8Array(200);
+    for (let valueBytes = 0; valueBytes <= value.length; valueBytes++) {
+      const memtable = createMemtable(capacity, 0, 0, 0);
+      let seqno = 0;
+      while (memtable.canHold(1, 8, valueBytes)) {
+        view.setUint32(0, ++seqno);
+        memtable.add(key, 0, 8, seqno, EntryKind.put, value, 0, valueBytes);
+      }
+      expect(memtable.byteLength).toBeLessThanOrEqual(capacity);
+      expect(memtable.byteLength).toBeGreaterThan(0.7 * capacity);
+    }
+  });
+
   it("counts for what its memtable holds, and no more in the memory of a large one", () => {
     const capacity = 2 ** 20;
     const memtable = createMemtable(capacity, 0, 0, 0);
