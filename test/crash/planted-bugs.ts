@@ -213,8 +213,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "a flush and a compaction forget when entries expire",
     "crash",
     "compaction/output.ts",
-    "this.writer.add(cursor.key, cursor.keyLength, kind, view, cursor.expiry);",
-    "this.writer.add(cursor.key, cursor.keyLength, kind, view);",
+    "writer.add(cursor.key, cursor.keyLength, kind, view, cursor.expiry);",
+    "writer.add(cursor.key, cursor.keyLength, kind, view);",
   ),
   bug(
     "a replay forgets when entries expire",
