@@ -23,8 +23,9 @@ const QUIET_WRITES = 1024;
 const QUIET_MS = 100;
 
 export class Settling {
-  /** Whether it is waited for that few writes come. */
+  /** Whether it waits until few writes come, or brings keys in order. */
   isAwake: boolean;
+  private underWay: Promise<void> | undefined;
   private readonly host: SettlingHost;
   private readonly onFailure: (error: unknown) => void;
   private cancel: () => void;
@@ -33,10 +34,18 @@ export class Settling {
   /** `onFailure` is told why keys are not brought in order; whoever needs them so tries again. */
   constructor(host: SettlingHost, onFailure: (error: unknown) => void) {
     this.isAwake = false;
+    this.underWay = undefined;
     this.host = host;
     this.onFailure = onFailure;
     this.cancel = () => {};
     this.isStopped = false;
+  }
+
+  /** Brings the keys in order that an open left in none. */
+  start(): void {
+    this.isAwake = true;
+    // `order` never rejects.
+    void this.order();
   }
 
   /** Waits until few writes come, and then brings the keys in order. */
@@ -48,8 +57,15 @@ export class Settling {
     this.cancel = this.host.callLater(QUIET_MS, () => this.look(seen));
   }
 
-  /** Resolves when all keys are in order, or those are gone that are not. */
-  async settle(): Promise<void> {
+  /** Resolves when all keys are in order, or those are gone that are not. One at a time does that. */
+  settle(): Promise<void> {
+    this.underWay ??= this.takeSteps().finally(() => {
+      this.underWay = undefined;
+    });
+    return this.underWay;
+  }
+
+  private async takeSteps(): Promise<void> {
     const { host } = this;
     for (const memtable of host.sources.memtables) {
       while (isDue(memtable)) {
@@ -72,7 +88,6 @@ export class Settling {
       this.wake();
       return;
     }
-    // `order` never rejects.
     void this.order();
   }
 

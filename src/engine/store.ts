@@ -228,7 +228,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
 
   /** Sees to what recovery left to do: the last step of an open. */
   async start(recovered: Recovered): Promise<void> {
-    this.settling.settle().catch((error) => this.events.error(error));
+    this.settling.start();
     if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
       // What is due may wait until the open has resolved: to start the thread alone takes longer.
       void setImmediate().then(() => this.background.wake());
