@@ -133,15 +133,13 @@ export async function flushMemtable(
   control: JobControl,
 ): Promise<RunOutput> {
   if (memtable.isEmpty) return { run: [], valueLogs: [] };
+  const output = outputOf(context, pause, control);
   const writer = new RunWriter({
-    ...outputOf(context, pause, control),
+    ...output,
     boundaries: { keys: boundaries, minBytes: context.segmentBytes * MIN_SHARE },
   });
   const order = memtable.order();
-  while (order?.step() === true) {
-    await pause();
-    if (control.isCancelled) throw new ClosedError();
-  }
+  while (order?.step() === true) await output.pause(0);
   const cursor =
     order === undefined ? memtable.cursor(MAX_SEQNO, time) : memtable.orderedCursor(order, time);
   // Empty where a range tombstone deleted all that there is.

@@ -15,12 +15,11 @@ import { NO_VERSION, type VersionHeap } from "./version-heap.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
+type KeyMoves = "seekToFirst" | "seekToLast" | "seek" | "seekForPrev" | "next" | "prev";
+
 /** A walk over the keys of a memtable, each with the reference of its newest entry. */
-export interface KeyWalk {
+export interface KeyWalk extends Pick<Cursor, "key" | "keyLength" | KeyMoves> {
   isValid: boolean;
-  /** Buffer whose first `keyLength` bytes are the key; valid until the next move. */
-  readonly key: Uint8Array;
-  readonly keyLength: number;
   /** Reference of the key's newest entry. */
   readonly value: number;
   /** Keys come in buckets of a few dozen. */
@@ -28,14 +27,6 @@ export interface KeyWalk {
   leftInBucket(isReverse: boolean): number;
   /** The value of the key that is `count` after the current one in its bucket. */
   valueAfter(count: number): number;
-  seekToFirst(): void;
-  seekToLast(): void;
-  /** Moves to the first key at or after key[0, length). */
-  seek(key: Uint8Array, length: number): void;
-  /** Moves to the last key at or before key[0, length). */
-  seekForPrev(key: Uint8Array, length: number): void;
-  next(): void;
-  prev(): void;
 }
 
 /** Who takes a closed cursor back. */

@@ -140,7 +140,7 @@ export class Memtable {
   private load: TreeLoad | undefined;
   /** Whether a step of the load is under way, or failed half way. */
   private isLoading: boolean;
-  /** Empty while there is a table. */
+  /** While there is a table, what the load has made of it so far. */
   private ownTree: Tree | undefined;
   /** Whether anybody has asked for the order of the keys. */
   isWalked: boolean;
