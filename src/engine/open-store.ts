@@ -151,6 +151,7 @@ async function openLocked(
     recovered,
     events,
   });
+  if (options.memtableIndex === "tree") await store.settling.start();
   if (!options.readOnly) await store.start(recovered);
   return store;
 }

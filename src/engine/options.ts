@@ -68,6 +68,14 @@ export interface OpenOptions<K = string, V = unknown> {
    */
   readonly memtableBytes?: number | undefined;
   /**
+   * What finds the keys of a memtable. Default `"hash"`: a hash table, until somebody asks for the
+   * order of the keys. Where many writes came without a pause before that, an iteration, count or
+   * search waits while it is made, once, for as long as half a second with memtables of 64 MiB.
+   * `"tree"`: an adaptive radix tree from the beginning. Nobody waits, but many writes take up to twice
+   * as long, and an open brings what it recovered in order before it resolves.
+   */
+  readonly memtableIndex?: "hash" | "tree" | undefined;
+  /**
    * Hard budget for what reads keep in memory: value blocks, and rows, which are keys and values that
    * `get` and `getMany` found lately and that never expire. How much each has of it follows from what
    * is read. Default 48 MiB; 0 for none; at most 4 GiB.
@@ -201,6 +209,7 @@ export interface ResolvedOptions<K, V> {
   readonly ttl: number;
   readonly recovery: RecoveryMode;
   readonly memtableBytes: number;
+  readonly memtableIndex: "hash" | "tree";
   readonly blockCacheBytes: number;
   readonly segmentBytes: number;
   readonly largeValueBytes: number;
@@ -295,6 +304,7 @@ const CHECKS: Record<keyof OpenOptions, Check> = {
   ttl: duration,
   recovery: oneOf("tolerate-tail", "absolute", "point-in-time", "salvage"),
   memtableBytes: wholeNumber(2 ** 17, 2 ** 30),
+  memtableIndex: oneOf("hash", "tree"),
   blockCacheBytes: wholeNumber(0, 2 ** 32),
   segmentBytes: wholeNumber(512, 2 ** 30),
   largeValueBytes: wholeNumber(64, VALUE_LIMIT_BYTES),
@@ -335,6 +345,7 @@ export function resolveOptions<K, V>(options: OpenOptions<K, V> = {}): ResolvedO
     ttl: options.ttl ?? Number.POSITIVE_INFINITY,
     recovery: options.recovery ?? "tolerate-tail",
     memtableBytes: options.memtableBytes ?? 64 * MEBIBYTE,
+    memtableIndex: options.memtableIndex ?? "hash",
     blockCacheBytes: options.blockCacheBytes ?? 48 * MEBIBYTE,
     segmentBytes,
     largeValueBytes: options.largeValueBytes ?? 4096,

@@ -18,11 +18,12 @@ import type { Logs } from "./logs.ts";
 import type { RecoveredMemtable } from "./recovery.ts";
 import type { Sources } from "./sources.ts";
 import type { SpareBuffers } from "./spare-buffers.ts";
+import type { StoreOptions } from "./store.ts";
 import type { WriteGuard } from "./write-guard.ts";
 
 /** What the rotation needs of the store. */
 export interface RotationHost {
-  readonly options: { readonly memtableBytes: number };
+  readonly options: Pick<StoreOptions, "memtableBytes" | "memtableIndex">;
   /** Of memtables: as random as the database's id. */
   readonly hashSeed: number;
   /** `memtables[0]` is the one being written. */
@@ -142,9 +143,10 @@ export class Rotation {
     host.sources = { ...host.sources, memtables: host.sources.memtables.with(0, memtable) };
   }
 
-  /** `hasTree`: whether there is much to say that the order of its keys will be asked for. */
-  private nextMemtable(hasTree: boolean, record?: RecordBuilder): Memtable {
+  /** `isOrdered`: whether there is much to say that the order of its keys will be asked for. */
+  private nextMemtable(isOrdered: boolean, record?: RecordBuilder): Memtable {
     const { options, hashSeed, spareBuffers } = this.host;
+    const hasTree = isOrdered || options.memtableIndex === "tree";
     const { operationCount = 0, keyBytes = 0, valueBytes = 0 } = record ?? {};
     const takeSpare = (): MemtableBuffers | undefined => spareBuffers.take();
     const kind = { hashSeed, hasTree, takeSpare };

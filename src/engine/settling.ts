@@ -5,7 +5,8 @@
  * have to wait until there is a tree, a quarter of a second for 64 MiB of names and URLs. So the tree is
  * made as soon as few writes come, and after an open: in steps of some milliseconds, each in a turn of
  * the event loop, between which writes go on. While many come it is not: who scans then waits once, and
- * the memtables that follow have trees from the beginning (rotation.ts).
+ * the memtables that follow have trees from the beginning (rotation.ts). With the option
+ * `memtableIndex: "tree"` all have, but for those of an open, which are settled before it resolves.
  */
 import { setImmediate } from "node:timers/promises";
 import type { Memtable } from "../memtable/memtable.ts";
@@ -41,11 +42,10 @@ export class Settling {
     this.isStopped = false;
   }
 
-  /** Brings the keys in order that an open left in none. */
-  start(): void {
+  /** Brings the keys in order that an open left in none. Never rejects. */
+  start(): Promise<void> {
     this.isAwake = true;
-    // `order` never rejects.
-    void this.order();
+    return this.order();
   }
 
   /** Waits until few writes come, and then brings the keys in order. */

@@ -160,7 +160,8 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
     this.hashSeed = hashSeed;
     const memtables = recovered.memtables.map(({ memtable }) => memtable);
     if (memtables.length === 0) {
-      memtables.push(createMemtable(options.memtableBytes, 0, 0, 0, { hashSeed }));
+      const hasTree = options.memtableIndex === "tree";
+      memtables.push(createMemtable(options.memtableBytes, 0, 0, 0, { hashSeed, hasTree }));
     }
     this.sources = { memtables, version: versions.current };
     this.visibleSeqno = recovered.lastSeqno;
@@ -228,7 +229,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
 
   /** Sees to what recovery left to do: the last step of an open. */
   async start(recovered: Recovered): Promise<void> {
-    this.settling.start();
+    void this.settling.start();
     if (!recovered.mustRebase && recovered.logs.length <= MAX_LOGS_AT_OPEN) {
       // What is due may wait until the open has resolved: to start the thread alone takes longer.
       void setImmediate().then(() => this.background.wake());

@@ -65,6 +65,7 @@ const OPEN_OPTIONS: Record<keyof OwnOptions, true> = {
   ttl: true,
   recovery: true,
   memtableBytes: true,
+  memtableIndex: true,
   blockCacheBytes: true,
   segmentBytes: true,
   largeValueBytes: true,

@@ -342,6 +342,7 @@ describe("an option", () => {
     ["memtableBytes", 1000, /a whole number from \d+ to \d+, not number 1000/],
     ["memtableBytes", 2 ** 20 + 0.5, /whole number/],
     ["memtableBytes", "64MB", /whole number.*, not string 64MB/],
+    ["memtableIndex", "art", /"hash" or "tree", not string art/],
     ["blockCacheBytes", -1, /whole number from 0/],
     ["blockCacheBytes", 2 ** 32 + 1, /whole number from 0/],
     ["segmentBytes", Number.NaN, /whole number/],

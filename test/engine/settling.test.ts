@@ -304,6 +304,49 @@ test("a blocking write that finds such a memtable full begins one that has its k
   expect(spy).not.toHaveBeenCalled();
 });
 
+test('with memtableIndex "tree" nobody waits for the order of keys', async () => {
+  const fileSystem = new MemoryFileSystem();
+  const options = {
+    fileSystem,
+    memtableBytes: MEMTABLE_BYTES,
+    memtableIndex: "tree",
+    background: "inline",
+  } as const;
+  const database = await open<string, string>("db", options);
+  onTestFinished(() => database.close());
+  const spy = vi.spyOn(Memtable.prototype, "orderStep");
+  onTestFinished(() => spy.mockRestore());
+  const content: Content = new Map();
+  let flushCount = 0;
+  database.on("flush", () => flushCount++);
+  for (let i = 0; flushCount < 2; i++) {
+    const key = keyOf(i);
+    await database.put(key, "first");
+    content.set(key, "first");
+  }
+  expect(database.stats().memtableKeyCount).toBeGreaterThan(0);
+  // Larger than a memtable, which is replaced by one with room for it.
+  const long = "x".repeat(2 * MEMTABLE_BYTES);
+  await database.put("long", long);
+  content.set("long", long);
+  expect([...database.entries()]).toEqual(sorted(content));
+  expect(spy).not.toHaveBeenCalled();
+});
+
+test.each([false, true])(
+  'with memtableIndex "tree" an open brings keys in order first, in turns (readOnly: %s)',
+  async (readOnly) => {
+    const turns = watchSteps();
+    const { database, content } = await openKilled({ memtableIndex: "tree", readOnly });
+    const steps = stepsOf(turns);
+    expect(steps.length).toBeGreaterThan(1);
+    expect(Math.max(...steps)).toBe(1);
+    expect([...database.entries()]).toEqual(sorted(content));
+    await turnsOfLoop(20);
+    expect(stepsOf(turns)).toEqual(steps);
+  },
+);
+
 test("an ingest brings the keys of its source in order in turns of the event loop", async () => {
   const { crash, content } = await killed();
   const [fileSystem] = crash.states({ seed: 1, count: 1 });

@@ -93,6 +93,7 @@ export const anyOptions: fc.Arbitrary<SystemOptions> = fc.record({
   compactionTrigger: fc.integer({ min: 2, max: 4 }),
   blockCacheBytes: fc.constantFrom(undefined, 0, 2 ** 10, 2 ** 12, 2 ** 14, 2 ** 15, 2 ** 16),
   memtableBytes: fc.constant(2 ** 17),
+  memtableIndex: fc.constantFrom("hash", "tree"),
   segmentBytes: fc.constantFrom(512, 2 ** 12, 2 ** 16),
   maxCompactionBytes: fc.constantFrom(512, 2 ** 13, undefined),
   largeValueBytes: fc.constantFrom(64, 1000, 8192),
