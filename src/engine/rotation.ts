@@ -21,6 +21,13 @@ import type { SpareBuffers } from "./spare-buffers.ts";
 import type { StoreOptions } from "./store.ts";
 import type { WriteGuard } from "./write-guard.ts";
 
+/**
+ * A memtable has a tree from the beginning if any of so many before it was asked for the order of its
+ * keys. Whoever asks again would wait half a second for that; a tree that nobody asks makes writes
+ * take up to twice as long.
+ */
+const ORDERED_AFTER_WALK = 8;
+
 /** What the rotation needs of the store. */
 export interface RotationHost {
   readonly options: Pick<StoreOptions, "memtableBytes" | "memtableIndex">;
@@ -40,10 +47,13 @@ export class Rotation {
   private readonly host: RotationHost;
   /** File number of the oldest log that holds writes of a memtable. */
   private readonly firstLogs: WeakMap<Memtable, number>;
+  /** Of the next memtables so many have a tree from the beginning. */
+  private orderedCount: number;
 
   constructor(host: RotationHost, recovered: readonly RecoveredMemtable[]) {
     this.host = host;
     this.firstLogs = new WeakMap();
+    this.orderedCount = 0;
     for (const { memtable, firstLog } of recovered) this.firstLogs.set(memtable, firstLog);
   }
 
@@ -100,7 +110,7 @@ export class Rotation {
     }
     await host.background.waitForRoom();
     await host.spareBuffers.looked;
-    const memtable = this.nextMemtable(this.memtable.isWalked, record);
+    const memtable = this.followingMemtable(record);
     this.firstLogs.set(memtable, await host.logs.startNext());
     this.seal(memtable);
   }
@@ -124,7 +134,7 @@ export class Rotation {
       this.enlarge(record);
       return;
     }
-    const memtable = this.nextMemtable(this.memtable.isWalked, record);
+    const memtable = this.followingMemtable(record);
     this.firstLogs.set(memtable, this.host.logs.startNextSync());
     this.seal(memtable);
   }
@@ -141,6 +151,14 @@ export class Rotation {
     this.firstLogs.set(memtable, this.firstLogOf(this.memtable));
     host.spareBuffers.retire(this.memtable);
     host.sources = { ...host.sources, memtables: host.sources.memtables.with(0, memtable) };
+  }
+
+  /** What comes after the memtable that is sealed. */
+  private followingMemtable(record?: RecordBuilder): Memtable {
+    if (this.memtable.isWalked) this.orderedCount = ORDERED_AFTER_WALK;
+    const isOrdered = this.orderedCount > 0;
+    if (isOrdered) this.orderedCount--;
+    return this.nextMemtable(isOrdered, record);
   }
 
   /** `isOrdered`: whether there is much to say that the order of its keys will be asked for. */

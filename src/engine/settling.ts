@@ -5,7 +5,7 @@
  * have to wait until there is a tree, a quarter of a second for 64 MiB of names and URLs. So the tree is
  * made as soon as few writes come, and after an open: in steps of some milliseconds, each in a turn of
  * the event loop, between which writes go on. While many come it is not: who scans then waits once, and
- * the memtables that follow have trees from the beginning (rotation.ts). With the option
+ * the eight memtables that follow have trees from the beginning (rotation.ts). With the option
  * `memtableIndex: "tree"` all have, but for those of an open, which are settled before it resolves.
  */
 import { setImmediate } from "node:timers/promises";
