@@ -57,7 +57,7 @@ try {
   checkEntryPoints(project, ENTRY_POINTS);
   installLevel(project);
   checkEntryPoints(project, LEVEL_ENTRY_POINT);
-  await checkBundle(project);
+  await checkBundles(project);
   checkExamples(project, "README.md");
   checkExamples(project, "docs/api.md");
   run("npx", ["publint", "--strict", tarball], root);
@@ -171,54 +171,67 @@ function installLevel(project: string): void {
 }
 
 /** As docs/tuning.md says: the background thread is an entry point of its own. */
-async function checkBundle(project: string): Promise<void> {
-  const code = [
-    'import { open } from "memkv";',
-    'const db = await open("bundled", { durability: "os" });',
-    'db.putSync("a", 1);',
-    "await db.flush();",
-    "if (db.stats().runs.length !== 1) throw new Error();",
-    "await db.close();",
-  ];
-  writeFileSync(join(project, "app.js"), code.join("\n"));
+async function checkBundles(project: string): Promise<void> {
+  const code = (directory: string, outcome: string) => `
+    import { open } from "memkv";
+    async function main() {
+      const db = await open("${directory}", { durability: "os" });
+      db.on("error", () => {});
+      db.putSync("a", 1);
+      await db.flush();
+      if (db.stats().runs.length === 0) throw new Error("no run");
+      await db.close();
+      return "done";
+    }
+    main().catch((error) => error.message).then((outcome) => {
+      if (!outcome.includes("${outcome}")) throw new Error(outcome);
+    });`;
+  const common = {
+    absWorkingDir: project,
+    bundle: true,
+    platform: "node",
+    logLevel: "error",
+  } as const;
+  const worker = "memkv/worker";
+
+  writeFileSync(join(project, "app.js"), code("bundled", "done"));
   const require = 'import { createRequire } from "node:module";';
   await build({
-    absWorkingDir: project,
-    entryPoints: { app: "./app.js", worker: "memkv/worker" },
+    ...common,
+    entryPoints: { app: "./app.js", worker },
     outdir: "out",
-    bundle: true,
-    platform: "node",
     format: "esm",
     banner: { js: `${require} const require = createRequire(import.meta.url);` },
-    logLevel: "error",
   });
   run(process.execPath, ["out/app.js"], project);
-  await checkCommonJsBundle(project);
-}
 
-/** A bundle of CommonJS has no background thread, but all else works in it. */
-async function checkCommonJsBundle(project: string): Promise<void> {
-  const code = [
-    'import { open } from "memkv";',
-    "async function main() {",
-    '  const db = await open(":memory:", { background: "inline" });',
-    '  await db.put("a", 1);',
-    "  await db.flush();",
-    '  if (db.get("a") !== 1) throw new Error();',
-    "  await db.close();",
-    "}",
-    "main();",
-  ];
-  writeFileSync(join(project, "commonjs.js"), code.join("\n"));
-  await build({
-    absWorkingDir: project,
-    entryPoints: ["./commonjs.js"],
-    outfile: "out/commonjs.cjs",
-    bundle: true,
-    platform: "node",
-    logLevel: "error",
-  });
-  run(process.execPath, ["out/commonjs.cjs"], project);
+  const commonJs = { ...common, format: "cjs" } as const;
+  const defined = {
+    ...commonJs,
+    define: { "import.meta.url": "moduleUrl" },
+    banner: { js: 'const moduleUrl = require("node:url").pathToFileURL(__filename).href;' },
+  };
+  const outdir = "out/commonjs";
+  await build({ ...defined, entryPoints: { app: "./app.js", worker }, outdir });
+  writeFileSync(join(project, outdir, "package.json"), '{ "type": "commonjs" }');
+  run(process.execPath, [`${outdir}/app.js`], project);
+
+  // What is missing is said, and what to do about it.
+  writeFileSync(join(project, "no-worker.js"), code("no-worker", "memkv/worker"));
+  await build({ ...defined, entryPoints: ["./no-worker.js"], outdir: "out/no-worker" });
+  writeFileSync(join(project, "out/no-worker/package.json"), '{ "type": "commonjs" }');
+  run(process.execPath, ["out/no-worker/no-worker.js"], project);
+
+  writeFileSync(join(project, "no-url.js"), code("no-url", "define import.meta.url"));
+  await build({ ...commonJs, entryPoints: ["./no-url.js"], outdir });
+  run(process.execPath, [`${outdir}/no-url.js`], project);
+
+  writeFileSync(
+    join(project, "inline.js"),
+    code("inline", "done").replace("{ dur", '{ background: "inline", dur'),
+  );
+  await build({ ...commonJs, entryPoints: ["./inline.js"], outdir });
+  run(process.execPath, [`${outdir}/inline.js`], project);
 }
 
 /** The TypeScript blocks of a page must work as they are pasted, one after the other. */

@@ -13,6 +13,7 @@ import type { ValueCodec, ValueEncodingOption } from "../encoding/value-codec.ts
 import { InvalidArgumentError } from "../errors.ts";
 import { MemoryFileSystem } from "../io/memory.ts";
 import { NodeFileSystem } from "../io/node.ts";
+import { checkThreadCanStart } from "../jobs/worker-runner.ts";
 import { unknownName } from "../names.ts";
 import { keyHash } from "../segment/filter.ts";
 import type { RecordBuilder } from "../wal/batch.ts";
@@ -746,6 +747,8 @@ export async function open<K, V>(
     });
   };
   const isInMemory = directory === ":memory:" && resolved.fileSystem === undefined;
+  const background = isInMemory ? "inline" : resolved.background;
+  if (background === "worker" && !resolved.readOnly) checkThreadCanStart();
   const fileSystem =
     resolved.fileSystem ?? (isInMemory ? new MemoryFileSystem() : new NodeFileSystem());
   const store = await withUserErrors("open", () =>
@@ -754,7 +757,7 @@ export async function open<K, V>(
       directory,
       {
         ...resolved,
-        background: isInMemory ? "inline" : resolved.background,
+        background,
         keyEncoding: codecs.key.name,
         valueEncoding: codecs.value.name,
       },

@@ -8,7 +8,7 @@
  * until its result is installed.
  */
 import { Worker, type WorkerOptions } from "node:worker_threads";
-import { DatabaseError } from "../errors.ts";
+import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { joinPath } from "../io/file-system.ts";
 import { parseFileName } from "../manifest/files.ts";
 import type { Memtable } from "../memtable/memtable.ts";
@@ -151,9 +151,7 @@ export class WorkerRunner implements JobRunner {
     if (jobs.length === 0) return;
     const first = Math.min(...jobs.map((job) => job.firstFileNumber));
     const end = this.context.fileNumbers.upcoming;
-    const error = new DatabaseError("MEMKV_IO", "the background thread died during its work", {
-      cause,
-    });
+    const error = new DatabaseError("MEMKV_IO", describeEnd(cause), { cause });
     // What cannot be removed now is removed at the next open.
     this.removeOutputs(first, end)
       .catch(() => {})
@@ -178,6 +176,27 @@ export class WorkerRunner implements JobRunner {
 
 function shareSegment(segment: Segment): SharedSegment {
   return { fileNumber: segment.meta.fileNumber, sections: segment.shareSections() };
+}
+
+/** Throws where modules have no address, so that the thread's file cannot be found: before any work. */
+export function checkThreadCanStart(): void {
+  const url: string | undefined = import.meta.url;
+  if (url !== undefined) return;
+  throw new InvalidArgumentError(
+    "memkv is in a CommonJS bundle, where its background thread cannot be found: define " +
+      'import.meta.url in the bundle, leave memkv out of it, or open with background: "inline" ' +
+      "(docs/tuning.md, Bundling)",
+  );
+}
+
+function describeEnd(cause: Error): string {
+  if ("code" in cause && cause.code === "MODULE_NOT_FOUND") {
+    return (
+      "the background thread could not start, since its file is not beside memkv's: a bundle " +
+      "needs memkv/worker as a second entry point (docs/tuning.md, Bundling)"
+    );
+  }
+  return "the background thread died during its work";
 }
 
 function startThread(workerData: WorkerSetup): Worker {
