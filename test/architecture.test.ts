@@ -55,7 +55,10 @@ const LAYERS: Record<string, readonly string[]> = {
   // 8: the surfaces users touch
   "index.ts": [".", "engine", "encoding", "io", "repair", "search", "segment/coders.ts"],
   level: [".", "index.ts"],
-  cli: [".", "index.ts", "fst/index.ts", "wal", "segment", "manifest", "testing/random.ts"],
+  cli: [
+    ...[".", "bytes/checksum.ts", "io/node.ts", "wal", "segment", "manifest"],
+    ...["index.ts", "fst/index.ts", "testing/random.ts"],
+  ],
   testing: [".", "index.ts", "io"],
 };
 

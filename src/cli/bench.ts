@@ -13,7 +13,7 @@ import { type Database, open } from "../index.ts";
 import { Random } from "../testing/random.ts";
 import { type Context, DataError, UsageError } from "./context.ts";
 import { interruptible } from "./interrupt.ts";
-import type { Key } from "./notation.ts";
+import { type Key, Notation } from "./notation.ts";
 import { startProgress } from "./progress.ts";
 import { addExamples, wholeNumber, withStore } from "./store.ts";
 import { formatBytes, formatCount, formatTable } from "./text.ts";
@@ -38,6 +38,7 @@ type Store = Database<Key, unknown>;
 
 /** What commands take for granted, so that they read what this one leaves. */
 const ENCODINGS = { keyEncoding: "utf8", valueEncoding: "msgpack" } as const;
+const NOTATION = new Notation(ENCODINGS.keyEncoding, ENCODINGS.valueEncoding);
 
 /** Distinct values: enough that their repetition is not what is measured. */
 const VALUE_COUNT = 4096;
@@ -115,7 +116,7 @@ class Bench {
       await this.measure("fillrandom", keys, batch, (i, end) => this.fill(store, i, end));
     });
     // Reads block the thread for as long as they take, so the store is opened without a lock to keep.
-    await withStore(this.directory, ENCODINGS, "read", this.context, async (store) => {
+    await withStore(this.directory, NOTATION, "read", this.context, async (store) => {
       await this.measure("readrandom", keys, STEP, (i, end) => {
         for (; i < end; i++) this.expect(store.get(keyOf(this.order[i])), this.order[i]);
       });

@@ -70,9 +70,10 @@ async function build(
   const source = openSource(input, context);
   const started = performance.now();
   try {
-    return await withStore(directory, options, "create", context, async (store) => {
+    const notation = await notationOf(directory, options);
+    return await withStore(directory, notation, "create", context, async (store) => {
       const format = options.format ?? formatOf(source.name);
-      const fill = new Fill(store, source, format, notationOf(options));
+      const fill = new Fill(store, source, format, notation);
       const signal = await runFill(fill, source, directory, options, context);
       if (signal !== undefined) {
         const written = `${formatCount(fill.entryCount)} entries are in ${directory}`;

@@ -4,7 +4,13 @@
 import type { Command } from "commander";
 import type { Context } from "./context.ts";
 import { announce } from "./progress.ts";
-import { addExamples, addStoreCommand, type EncodingOptions, withStore } from "./store.ts";
+import {
+  addExamples,
+  addStoreCommand,
+  type EncodingOptions,
+  notationOf,
+  withStore,
+} from "./store.ts";
 import { formatBytes } from "./text.ts";
 
 export function addCompact(program: Command, context: Context): void {
@@ -17,7 +23,7 @@ export function addCompact(program: Command, context: Context): void {
     .action(async (directory: string, options: EncodingOptions & { json?: true }) => {
       const { before, after } = await withStore(
         directory,
-        options,
+        await notationOf(directory, options),
         "write",
         context,
         async (store) => {

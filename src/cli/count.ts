@@ -24,8 +24,9 @@ export function addCount(program: Command, context: Context): void {
         directory: string,
         options: EncodingOptions & RangeOptions & { readonly json?: true },
       ) => {
-        const range = rangeOf(options, notationOf(options));
-        const count = await withStore(directory, options, "read", context, (store) =>
+        const notation = await notationOf(directory, options);
+        const range = rangeOf(options, notation);
+        const count = await withStore(directory, notation, "read", context, (store) =>
           store.count(range),
         );
         context.stdout.write(`${options.json === true ? JSON.stringify({ count }) : count}\n`);

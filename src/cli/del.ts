@@ -28,7 +28,7 @@ export function addDel(program: Command, context: Context): void {
   )
     .option("--all", "every key of the store")
     .action(async (directory: string, keys: readonly string[], options: DelOptions) => {
-      const notation = notationOf(options);
+      const notation = await notationOf(directory, options);
       const range = rangeOf(options, notation);
       const isRange = Object.keys(range).length > 0 || options.all === true;
       if (isRange === keys.length > 0) {
@@ -37,7 +37,7 @@ export function addDel(program: Command, context: Context): void {
       const operations: BatchOperation<Key, unknown>[] = isRange
         ? [{ type: "deleteRange", ...range }]
         : keys.map((key) => ({ type: "delete", key: notation.keyFromArgument(key) }));
-      await withStore(directory, options, "write", context, (store) =>
+      await withStore(directory, notation, "write", context, (store) =>
         store.batch(operations, { durability: "sync" }),
       );
     });

@@ -71,12 +71,12 @@ async function exportStore(
   options: ExportOptions,
   context: Context,
 ): Promise<void> {
-  const notation = notationOf(options);
+  const notation = await notationOf(directory, options);
   const range = rangeOf(options, notation);
   const isFile = path !== "-";
   const format = options.format ?? (isFile && namesFormat(path) ? formatOf(path) : "jsonl");
   const encoding = format === "jsonl" ? "utf8" : notation.textEncoding;
-  await withStore(directory, options, "read", context, async (store) => {
+  await withStore(directory, notation, "read", context, async (store) => {
     const total = store.count(range);
     const output = isFile ? Output.toFile(path, encoding) : Output.to(context.stdout, encoding);
     const isShown = isFile && options.quiet !== true && options.json !== true;
@@ -128,7 +128,7 @@ function formatLine(key: Key, value: unknown, format: Format, notation: Notation
   if (/[\n\r]/.test(keyText)) throw unsuited(keyText, "has a line break", format);
   if (format === "lines") return keyText;
   if (keyText.includes("\t")) throw unsuited(keyText, "has a tab", format);
-  const isText = typeof value === "string" || notation.valueEncoding === "binary";
+  const isText = typeof value === "string" || notation.hasByteValues;
   if (!isText) throw unsuited(keyText, "has a value that is not a string", format);
   const valueText = notation.valueToText(value);
   if (/[\n\r]/.test(valueText)) throw unsuited(keyText, "has a line break in its value", format);

@@ -21,9 +21,10 @@ export function addGet(program: Command, context: Context, outcome: Outcome): vo
   )
     .option("--json", "print { found, key, value } as JSON")
     .action(async (directory: string, key: string, options: EncodingOptions & { json?: true }) => {
-      const notation = notationOf(options);
-      const value = await withStore(directory, options, "read", context, (store) =>
-        store.get(notation.keyFromArgument(key)),
+      const notation = await notationOf(directory, options);
+      const storeKey = notation.keyFromArgument(key);
+      const value = await withStore(directory, notation, "read", context, (store) =>
+        store.get(storeKey),
       );
       const isFound = value !== undefined;
       if (!isFound) outcome.exitCode = EXIT_DATA;
@@ -34,7 +35,9 @@ export function addGet(program: Command, context: Context, outcome: Outcome): vo
       const output = Output.to(context.stdout, notation.textEncoding);
       await output.line(
         options.json === true
-          ? toJson(isFound ? { found: true, key, value } : { found: false, key })
+          ? toJson(
+              isFound ? { found: true, key: storeKey, value } : { found: false, key: storeKey },
+            )
           : notation.valueToText(value),
       );
       await output.finish();

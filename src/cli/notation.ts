@@ -3,66 +3,103 @@
  *
  * Text is what it says: a string is written as it is, any other value as JSON. A store whose keys
  * or values are binary has its text written byte for byte, so all text of such a store travels as
- * "latin1" strings, one character a byte. In JSON, where there are no bytes, they are base64.
+ * "latin1" strings, one character a byte. In JSON, where there are no bytes, they are base64. Ordered
+ * keys are JSON wherever they are written.
+ *
+ * Of an encoding of the user's own, the bytes that it made are shown; only the program that has it can
+ * make others.
  */
-import { DataError } from "./context.ts";
+import type { OrderedKey } from "../index.ts";
+import { DataError, UsageError } from "./context.ts";
 
-export type Key = string | Uint8Array;
+export type Key = OrderedKey;
 
-export const KEY_ENCODINGS = ["utf8", "binary"] as const;
+export const KEY_ENCODINGS = ["utf8", "binary", "ordered"] as const;
 export const VALUE_ENCODINGS = ["msgpack", "json", "utf8", "binary"] as const;
 export type KeyEncodingName = (typeof KEY_ENCODINGS)[number];
 export type ValueEncodingName = (typeof VALUE_ENCODINGS)[number];
 
 export class Notation {
-  readonly keyEncoding: KeyEncodingName;
-  readonly valueEncoding: ValueEncodingName;
+  /** A name of the lists above, or that of an encoding of the user's own. */
+  readonly keyEncoding: string;
+  readonly valueEncoding: string;
+  /** Whether values are bytes, and not text or what JSON can say. */
+  readonly hasByteValues: boolean;
   /** How text is read from and written to files and pipes. */
   readonly textEncoding: "utf8" | "latin1";
 
-  constructor(keyEncoding: KeyEncodingName, valueEncoding: ValueEncodingName) {
+  constructor(keyEncoding: string, valueEncoding: string) {
     this.keyEncoding = keyEncoding;
     this.valueEncoding = valueEncoding;
-    const isBinary = keyEncoding === "binary" || valueEncoding === "binary";
-    this.textEncoding = isBinary ? "latin1" : "utf8";
+    this.hasByteValues = valueEncoding === "binary" || !isValueEncoding(valueEncoding);
+    const hasByteKeys = keyEncoding === "binary" || !isKeyEncoding(keyEncoding);
+    this.textEncoding = hasByteKeys || this.hasByteValues ? "latin1" : "utf8";
   }
 
   /** A key from the command line. */
   keyFromArgument(argument: string): Key {
-    return this.keyEncoding === "binary" ? Buffer.from(argument, "utf8") : argument;
+    if (this.keyEncoding === "utf8") return argument;
+    if (this.keyEncoding !== "ordered") return this.keyOfBytes(Buffer.from(argument, "utf8"));
+    try {
+      return JSON.parse(argument) as Key;
+    } catch (error) {
+      throw new UsageError(`the key ${argument} is not JSON, as ordered keys are to be`, {
+        cause: error,
+      });
+    }
   }
 
   /** A value from the command line. */
   valueFromArgument(argument: string): unknown {
-    return this.valueEncoding === "binary" ? Buffer.from(argument, "utf8") : argument;
+    return this.hasByteValues ? this.valueOfBytes(Buffer.from(argument, "utf8")) : argument;
   }
 
   keyFromText(text: string): Key {
-    return this.keyEncoding === "binary" ? Buffer.from(text, "latin1") : this.stringOf(text);
+    if (this.keyEncoding === "utf8") return this.stringOf(text);
+    if (this.keyEncoding !== "ordered") return this.keyOfBytes(Buffer.from(text, "latin1"));
+    try {
+      return JSON.parse(this.stringOf(text)) as Key;
+    } catch (error) {
+      throw new DataError("the key is not JSON, as ordered keys are to be", { cause: error });
+    }
   }
 
   valueFromText(text: string): unknown {
-    return this.valueEncoding === "binary" ? Buffer.from(text, "latin1") : this.stringOf(text);
+    return this.hasByteValues
+      ? this.valueOfBytes(Buffer.from(text, "latin1"))
+      : this.stringOf(text);
   }
 
   keyToText(key: Key): string {
-    return this.textOf(key);
+    return this.textOf(this.keyEncoding === "ordered" ? toJson(key) : (key as string | Uint8Array));
   }
 
   valueToText(value: unknown): string {
-    if (this.valueEncoding === "binary") return this.textOf(value as Uint8Array);
+    if (this.hasByteValues) return this.textOf(value as Uint8Array);
     return this.textOf(typeof value === "string" ? value : toJson(value));
   }
 
   keyFromJson(json: unknown): Key {
+    if (this.keyEncoding === "ordered") return json as Key;
     if (typeof json !== "string") throw new DataError("the key is not a string");
-    return this.keyEncoding === "binary" ? Buffer.from(json, "base64") : json;
+    return this.keyEncoding === "utf8" ? json : this.keyOfBytes(Buffer.from(json, "base64"));
   }
 
   valueFromJson(json: unknown): unknown {
-    if (this.valueEncoding !== "binary") return json;
+    if (!this.hasByteValues) return json;
     if (typeof json !== "string") throw new DataError("the value is not a string in base64");
-    return Buffer.from(json, "base64");
+    return this.valueOfBytes(Buffer.from(json, "base64"));
+  }
+
+  /** A value of a store whose values are bytes. */
+  valueOfBytes(bytes: Buffer): Buffer {
+    if (this.valueEncoding === "binary") return bytes;
+    throw onlyItsProgram("values", this.valueEncoding);
+  }
+
+  private keyOfBytes(bytes: Buffer): Buffer {
+    if (this.keyEncoding === "binary") return bytes;
+    throw onlyItsProgram("keys", this.keyEncoding);
   }
 
   private stringOf(text: string): string {
@@ -73,6 +110,20 @@ export class Notation {
     if (this.textEncoding === "utf8" && typeof content === "string") return content;
     return Buffer.from(content as string).toString(this.textEncoding);
   }
+}
+
+export function isKeyEncoding(name: string): name is KeyEncodingName {
+  return (KEY_ENCODINGS as readonly string[]).includes(name);
+}
+
+export function isValueEncoding(name: string): name is ValueEncodingName {
+  return (VALUE_ENCODINGS as readonly string[]).includes(name);
+}
+
+function onlyItsProgram(what: string, encoding: string): DataError {
+  return new DataError(
+    `the store's ${what} are encoded by its program's own "${encoding}": they can be shown, as bytes, but not made here`,
+  );
 }
 
 /** JSON of any value memkv can hold: bytes as base64, big integers as strings, sets as arrays. */

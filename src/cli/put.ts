@@ -28,12 +28,12 @@ export function addPut(program: Command, context: Context): void {
         argument: string | undefined,
         options: EncodingOptions & { json?: true; ttl?: number },
       ) => {
-        const notation = notationOf(options);
+        const notation = await notationOf(directory, options);
         const value =
           options.json === true
             ? notation.valueFromJson(parseJson(argument ?? (await readAll(context)).toString()))
             : textValue(argument ?? (await readAll(context)), notation);
-        await withStore(directory, options, "create", context, (store) =>
+        await withStore(directory, notation, "create", context, (store) =>
           store.put(notation.keyFromArgument(key), value, {
             durability: "sync",
             ttl: options.ttl,
@@ -51,7 +51,7 @@ export function addPut(program: Command, context: Context): void {
 
 function textValue(content: string | Buffer, notation: Notation): unknown {
   if (typeof content === "string") return notation.valueFromArgument(content);
-  return notation.valueEncoding === "binary" ? content : content.toString();
+  return notation.hasByteValues ? notation.valueOfBytes(content) : content.toString();
 }
 
 function parseJson(text: string): unknown {

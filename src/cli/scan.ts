@@ -63,14 +63,14 @@ export async function list(
   context: Context,
   listing: Listing,
 ): Promise<void> {
-  const notation = notationOf(options);
+  const notation = await notationOf(directory, options);
   const encoding = options.json === true ? "utf8" : notation.textEncoding;
   const range = {
     ...rangeOf(options, notation),
     reverse: options.reverse === true,
     limit: options.limit,
   };
-  await withStore(directory, options, "read", context, async (store) => {
+  await withStore(directory, notation, "read", context, async (store) => {
     const output = Output.to(context.stdout, encoding);
     await output.lines(linesOf(listing(store, range), options.json === true, notation));
     await output.finish();

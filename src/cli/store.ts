@@ -2,9 +2,21 @@
  * The options that commands share, and opening a store by them.
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type Database, DatabaseError, type IterationRange, open } from "../index.ts";
+import { loadChecksum } from "../bytes/checksum.ts";
+import {
+  type Database,
+  DatabaseError,
+  type IterationRange,
+  type KeyEncoding,
+  open,
+  type ValueEncoding,
+} from "../index.ts";
+import { NodeFileSystem } from "../io/node.ts";
+import { readManifest } from "../manifest/manifest.ts";
 import { type Context, DataError } from "./context.ts";
 import {
+  isKeyEncoding,
+  isValueEncoding,
   KEY_ENCODINGS,
   type Key,
   type KeyEncodingName,
@@ -14,8 +26,8 @@ import {
 } from "./notation.ts";
 
 export interface EncodingOptions {
-  readonly keyEncoding: KeyEncodingName;
-  readonly valueEncoding: ValueEncodingName;
+  readonly keyEncoding?: KeyEncodingName;
+  readonly valueEncoding?: ValueEncodingName;
 }
 
 export interface RangeOptions {
@@ -26,20 +38,22 @@ export interface RangeOptions {
   readonly prefix?: string;
 }
 
-/** A command on a store that exists, with the options that say how its keys and values are encoded. */
+/** A command on a store, with the options that say how its keys and values are encoded. */
 export function addStoreCommand(program: Command, usage: string, description: string): Command {
   return program
     .command(usage)
     .description(description)
     .addOption(
-      new Option("--key-encoding <name>", "how the store's keys are encoded")
-        .choices(KEY_ENCODINGS)
-        .default("utf8"),
+      new Option(
+        "--key-encoding <name>",
+        "default: as the store was created, and utf8 for a new one",
+      ).choices(KEY_ENCODINGS),
     )
     .addOption(
-      new Option("--value-encoding <name>", "how the store's values are encoded")
-        .choices(VALUE_ENCODINGS)
-        .default("msgpack"),
+      new Option(
+        "--value-encoding <name>",
+        "default: as the store was created, and msgpack for a new one",
+      ).choices(VALUE_ENCODINGS),
     );
 }
 
@@ -71,8 +85,15 @@ export function wholeNumber(text: string): number {
   return number;
 }
 
-export function notationOf(options: EncodingOptions): Notation {
-  return new Notation(options.keyEncoding, options.valueEncoding);
+/** The encodings that a command is told, or those that the store was created with. */
+export async function notationOf(directory: string, options: EncodingOptions): Promise<Notation> {
+  await loadChecksum();
+  // Whatever is wrong with the store, to open it tells.
+  const recorded = await readManifest(new NodeFileSystem(), directory).catch(() => undefined);
+  return new Notation(
+    options.keyEncoding ?? recorded?.keyEncoding ?? "utf8",
+    options.valueEncoding ?? recorded?.valueEncoding ?? "msgpack",
+  );
 }
 
 export function rangeOf(options: RangeOptions, notation: Notation): IterationRange<Key> {
@@ -90,14 +111,15 @@ export type Access = "read" | "write" | "create";
 /** Opens the store, hands it to `use`, and closes it whatever happens. */
 export async function withStore<T>(
   directory: string,
-  options: EncodingOptions,
+  notation: Notation,
   access: Access,
   context: Context,
   use: (store: Database<Key, unknown>) => T | Promise<T>,
 ): Promise<T> {
+  const { keyEncoding, valueEncoding } = notation;
   const store = await open<Key, unknown>(directory, {
-    keyEncoding: options.keyEncoding,
-    valueEncoding: options.valueEncoding,
+    keyEncoding: isKeyEncoding(keyEncoding) ? keyEncoding : bytesAs(keyEncoding),
+    valueEncoding: isValueEncoding(valueEncoding) ? valueEncoding : bytesAs(valueEncoding),
     createIfMissing: access === "create",
     readOnly: access === "read",
     background: context.background,
@@ -116,4 +138,9 @@ export async function withStore<T>(
   }
   await store.close();
   return result;
+}
+
+/** Stands in for an encoding of the user's own: of its bytes, nothing is made. */
+function bytesAs(name: string): KeyEncoding<Key> & ValueEncoding<unknown> {
+  return { name, encode: (bytes) => bytes as Uint8Array, decode: (bytes) => bytes };
 }

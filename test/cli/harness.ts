@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { afterAll } from "vitest";
+import { afterAll, expect } from "vitest";
 import { run } from "../../src/cli/run.ts";
 
 export interface Result {
@@ -49,6 +49,20 @@ export async function output(
     throw new Error(`memkv ${args.join(" ")} ended with ${exitCode}: ${stderr}`);
   }
   return stdout;
+}
+
+/** The command must fail so, with one line that says this. */
+export async function expectFailure(
+  args: readonly string[],
+  exitCode: 1 | 2,
+  complaint: string,
+  input?: string | Uint8Array,
+): Promise<void> {
+  const result = await memkv(args, input);
+  expect(result.stderr).toContain(complaint);
+  expect(result.stderr).not.toMatch(/^\s+at /m);
+  expect(result.stderr).not.toContain("a bug in memkv");
+  expect(result).toMatchObject({ exitCode, stdout: "" });
 }
 
 /** A process of its own. Its exit code is null if a signal ended it. */
