@@ -34,7 +34,7 @@
  * "Fast Serializable Multi-Version Concurrency Control" (SIGMOD 2015), section 2.1.
  */
 import { assert } from "../assert.ts";
-import { copyRange } from "../bytes/copy.ts";
+import { WordCopy } from "../bytes/word-copy.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import { ALWAYS, BEFORE_EXPIRY, EntryKind, NEVER, type Period } from "../entry.ts";
 
@@ -87,6 +87,8 @@ export class VersionHeap {
   lastExpiry: number;
   private readonly bytes: Uint8Array;
   private readonly words: Uint32Array;
+  /** From what writes come in, which mostly is one buffer. */
+  private readonly wordCopy: WordCopy;
   /** First free unit. */
   private top: number;
 
@@ -117,6 +119,7 @@ export class VersionHeap {
     this.lastExpiry = BEFORE_EXPIRY;
     this.bytes = new Uint8Array(buffer);
     this.words = new Uint32Array(buffer);
+    this.wordCopy = new WordCopy();
     this.top = FIRST_UNIT;
   }
 
@@ -159,7 +162,7 @@ export class VersionHeap {
   ): number {
     const ref = this.top;
     const start = this.appendHeader(seqno, kind, 0, valueEnd - valueStart, expiry);
-    this.copy(start, value, valueStart, valueEnd);
+    this.wordCopy.copy(this.bytes, start, value, valueStart, valueEnd);
     return ref;
   }
 
@@ -178,11 +181,11 @@ export class VersionHeap {
     const ref = this.top;
     const keyBytes = KEY_LENGTH_BYTES + keyEnd - keyStart;
     const start = this.appendHeader(seqno, kind, keyBytes, valueEnd - valueStart, expiry);
-    const { words } = this;
+    const { bytes, words, wordCopy } = this;
     words[ref * UNIT_WORDS + 2] |= HAS_KEY;
     words[start / 4] = keyEnd - keyStart;
-    this.copy(start + KEY_LENGTH_BYTES, key, keyStart, keyEnd);
-    this.copy(start + keyBytes, value, valueStart, valueEnd);
+    wordCopy.copy(bytes, start + KEY_LENGTH_BYTES, key, keyStart, keyEnd);
+    wordCopy.copy(bytes, start + keyBytes, value, valueStart, valueEnd);
     return ref;
   }
 
@@ -352,15 +355,6 @@ export class VersionHeap {
     words[word + 5] = Math.floor(expiry / 0x1_0000_0000);
     this.firstExpiry = Math.min(this.firstExpiry, expiry);
     this.lastExpiry = Math.max(this.lastExpiry, expiry);
-  }
-
-  private copy(target: number, source: Uint8Array, start: number, end: number): void {
-    if (end - start < 64) {
-      const { bytes } = this;
-      for (let i = start; i < end; i++) bytes[target + i - start] = source[i];
-    } else {
-      copyRange(this.bytes, target, source, start, end);
-    }
   }
 }
 

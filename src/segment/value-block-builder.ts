@@ -6,9 +6,11 @@
  * copied: coding is a third of the time of merging npm's names and URLs. The layout is drawn in
  * value-block.ts.
  */
+
 import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";
 import { writeU16, writeU32 } from "../bytes/fixed.ts";
+import { WordCopy } from "../bytes/word-copy.ts";
 import { ByteWriter } from "../bytes/writer.ts";
 import type { ValueView } from "../cursor/value-view.ts";
 import type { ValuePlace } from "../entry.ts";
@@ -37,9 +39,6 @@ const DEFLATE_TARGET_BYTES = 8192;
 
 /** Room for the value count of a block. */
 const COUNT_BYTES = 2;
-
-/** Shorter values are copied by a loop: to call `set` takes longer. */
-const LOOP_BYTES = 64;
 
 /** Gathers values until the block is full, then appends it to the output. */
 export class ValueBlockBuilder {
@@ -283,6 +282,8 @@ class BodyBuilder {
   private count: number;
   /** Where the last stored value begins. */
   private lastStart: number;
+  /** From a source of the merge, or the memtable of a flush. */
+  private readonly wordCopy: WordCopy;
 
   constructor() {
     this.buffer = new Uint8Array(2 * MAX_BLOCK_BYTES);
@@ -291,6 +292,7 @@ class BodyBuilder {
     this.groupStarts = new Uint32Array(64);
     this.count = 0;
     this.lastStart = 0;
+    this.wordCopy = new WordCopy();
   }
 
   /** Bytes of the body. */
@@ -328,10 +330,7 @@ class BodyBuilder {
   addCopy(source: Uint8Array, start: number, end: number): void {
     const length = end - start;
     const target = this.reserve(length);
-    const { buffer } = this;
-    if (length < LOOP_BYTES)
-      for (let i = 0; i < length; i++) buffer[target + i] = source[start + i];
-    else buffer.set(source.subarray(start, end), target);
+    this.wordCopy.copy(this.buffer, target, source, start, end);
     this.addStored(length, false);
   }
 
