@@ -63,7 +63,7 @@ const LINES: readonly Line[] = [
     unit: "% of keys",
     figures: SETS.map((set) => [`fst, ${set}`, "size, large registry"]),
   },
-  ...["", ", in batches", ", with filter"].map((way) => ({
+  ...["", ", with filter"].map((way) => ({
     name: `random hit / miss over all URLs, segment index${way}`,
     unit: "x Map.get",
     figures: ["hit", "miss"].map((row) => ["key index, urls", `${row}${way}`] as const),

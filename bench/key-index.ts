@@ -5,8 +5,7 @@
  *
  * For urls, names and paths: the size by part, in % of the keys' own bytes, and the build, training
  * included; it learns from windows of keys spread evenly, as the engine does. For each SET (default:
- * urls), lookups and scans: see key-workload.ts; `in batches` looks up 64 at
- * a time, and `with filter` asks the point-lookup filter first, as
+ * urls), lookups and scans: see key-workload.ts; `with filter` asks the point-lookup filter first, as
  * a segment does where a key is probably absent, and counts the hash of the key in. For paths: a
  * segment of all keys is opened, and the time of reading the bytes that it keeps is taken off.
  *
@@ -23,7 +22,6 @@ import { EntryKind } from "../src/entry.ts";
 import { NodeFileSystem } from "../src/io/node.ts";
 import { atOnce } from "../src/pieces.ts";
 import { Filter, FilterBuilder, keyHash } from "../src/segment/filter.ts";
-import { KeyBatch } from "../src/segment/key-batch.ts";
 import { KeyBuffer } from "../src/segment/key-buffer.ts";
 import { KeyIndex, KeyIndexBuilder } from "../src/segment/keys.ts";
 import { Segment } from "../src/segment/reader.ts";
@@ -51,9 +49,6 @@ import { type KeyBars, type KeyStructure, measureKeySpeeds, prepareKeys } from "
 /** Keys that training looks at: windows enough to fill its sample. */
 const SAMPLE_WINDOWS = 43_000;
 const WINDOW_KEYS = 16;
-
-/** Keys that `in batches` looks up together. */
-const BATCH_KEYS = 64;
 
 /** The bars, by set. */
 const SIZE_BARS: Record<DataSet, number> = { urls: 19, names: 27, paths: 10 };
@@ -138,20 +133,10 @@ function structureOf(keys: KeySet, index: KeyIndex): KeyStructure {
   }
   const filter = new Filter(filters.finish(DEFAULT_FILTER_BITS_PER_KEY));
   const target = new KeyBuffer();
-  const batch = new KeyBatch();
   return {
     lookups: {
       "": (views, from, to, ordinals) => {
         for (let i = from; i < to; i++) ordinals[i] = index.find(views[i], views[i].length);
-      },
-      ", in batches": (views, from, to, ordinals) => {
-        for (let start = from; start < to; start += BATCH_KEYS) {
-          const end = Math.min(to, start + BATCH_KEYS);
-          for (let i = start; i < end; i++) batch.push(views[i], views[i].length, 0, i);
-          index.findMany(batch);
-          for (let i = start; i < end; i++) ordinals[i] = batch.ordinals[i - start];
-          batch.clear();
-        }
       },
       ", with filter": (views, from, to, ordinals) => {
         for (let i = from; i < to; i++) {

@@ -55,9 +55,9 @@ const BLOCK_OFFSET: number = RECORD_BLOCK_OFFSET;
 export class KeyPageReader {
   /**
    * Bytes that the key sought shares with the last separator or key below it. `findKey` goes on from
-   * where `findBlock` left this and `blockStart`, or from where a caller puts them back to.
+   * where `findBlock` left this and `blockStart`.
    */
-  matched: number;
+  private matched: number;
   /** The block that `findBlock` or `openBlock` came to: its number in the page and its first byte. */
   blockIndex: number;
   blockStart: number;

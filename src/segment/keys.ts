@@ -37,7 +37,6 @@ import { MAX_KEY_BYTES } from "../entry.ts";
 import { CorruptionError } from "../errors.ts";
 import type { SymbolTable } from "../symbols/table.ts";
 import { SymbolTables } from "../symbols/tables.ts";
-import type { KeyBatch } from "./key-batch.ts";
 import { KeyBlock } from "./key-block.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 import { KeyCursor } from "./key-cursor.ts";
@@ -56,14 +55,6 @@ const PAGE_ENDS_OFFSET = CODE_BYTES_OFFSET + 4;
 
 /** Positions are u32. A segment is far smaller: runs are cut at about 64 MiB. */
 export const MAX_INDEX_BYTES = 0xffff_ffff;
-
-/** Lookups that `findMany` has under way at once. */
-const LANES = 16;
-
-/** Up to this size an index stays in the processor's cache, and nothing waits for memory. */
-const MAX_CACHED_BYTES = 1 << 18;
-const CACHE_LINE_BYTES = 64;
-const TOUCHED_BYTES: number = 4 * CACHE_LINE_BYTES;
 
 /** Pages wait in chunks of this size, so that gathering them never copies all that is there. */
 const CHUNK_BYTES = 1 << 20;
@@ -92,8 +83,6 @@ export class KeyIndex {
 
   /** What look-ups search pages with: after `locate`, what that came to. */
   readonly search: KeyPageReader;
-  /** Without a meaning: the compiler would leave out loads whose values go nowhere. */
-  touched: number;
 
   private readonly file: string;
   private readonly fileOffset: number;
@@ -107,10 +96,6 @@ export class KeyIndex {
   private checkedCodeBytes: number;
   /** The block that `keyAt` opened last. */
   private readonly block: KeyBlock;
-  /** Of each lookup that `findMany` has under way: a key of its page or block, its place, its match. */
-  private readonly laneKeys: Int32Array;
-  private readonly lanePositions: Uint32Array;
-  private readonly laneMatched: Int32Array;
 
   /**
    * Opens the index in `bytes`, which is read in place and must not change. `fileOffset` is where it
@@ -140,7 +125,6 @@ export class KeyIndex {
       file,
       fileOffset + symbolsStart,
     );
-    this.touched = 0;
     this.file = file;
     this.fileOffset = fileOffset;
     this.readPart = readPart;
@@ -151,9 +135,6 @@ export class KeyIndex {
     this.pageStarts = new Uint32Array(head.pageCount);
     this.checkedCodeBytes = 0;
     this.block = new KeyBlock(this);
-    this.laneKeys = new Int32Array(LANES);
-    this.lanePositions = new Uint32Array(LANES);
-    this.laneMatched = new Int32Array(LANES);
   }
 
   /** Bytes held in memory: the index as stored, and the symbols as decoding needs them. */
@@ -183,24 +164,6 @@ export class KeyIndex {
   find(key: Uint8Array, length: number): number {
     const place = this.locate(key, length);
     return place >= 0 ? place : -1;
-  }
-
-  /**
-   * Finds the ordinals of a batch's keys.
-   *
-   * A lookup waits for memory: for its page, then for its block. Here LANES lookups go step by step
-   * together, and before a step the cache lines that it begins with are touched for all of them, so
-   * that they wait together: a tenth less time than one by one (bench key-index).
-   */
-  findMany(batch: KeyBatch): void {
-    const { count, keys, lengths, ordinals } = batch;
-    if (this.bytes.length <= MAX_CACHED_BYTES) {
-      for (let i = 0; i < count; i++) ordinals[i] = this.find(keys[i], lengths[i]);
-      return;
-    }
-    for (let start = 0; start < count; start += LANES) {
-      this.findLanes(batch, start, Math.min(LANES, count - start));
-    }
   }
 
   /** Ordinal of key[0, length), or ~(number of keys below it). */
@@ -278,45 +241,6 @@ export class KeyIndex {
     }
   }
 
-  /** `findMany` of `laneCount` keys from `start` on. */
-  private findLanes(batch: KeyBatch, start: number, laneCount: number): void {
-    const { bytes, fst, search, keyCount, laneKeys, lanePositions, laneMatched } = this;
-    const { keys, lengths, ordinals } = batch;
-    const lastTouched = bytes.length - TOUCHED_BYTES;
-    let touched = 0;
-    for (let lane = 0; lane < laneCount; lane++) {
-      const i = start + lane;
-      const page = fst.floor(keys[i], lengths[i]);
-      laneKeys[lane] = page * PAGE_KEYS;
-      lanePositions[lane] = this.openPage(page);
-      laneMatched[lane] = fst.matched;
-    }
-    for (let lane = 0; lane < laneCount; lane++) {
-      touched += touchDirectory(bytes, Math.min(lanePositions[lane], lastTouched));
-    }
-    for (let lane = 0; lane < laneCount; lane++) {
-      const i = start + lane;
-      const pageKey = laneKeys[lane];
-      const blockCount = Math.min(PAGE_BLOCKS, Math.ceil((keyCount - pageKey) / BLOCK_KEYS));
-      search.findBlock(lanePositions[lane], blockCount, keys[i], lengths[i], laneMatched[lane]);
-      laneKeys[lane] = pageKey + search.blockIndex * BLOCK_KEYS;
-      lanePositions[lane] = search.blockStart;
-      laneMatched[lane] = search.matched;
-    }
-    for (let lane = 0; lane < laneCount; lane++) {
-      touched += touchBlock(bytes, Math.min(lanePositions[lane], lastTouched));
-    }
-    for (let lane = 0; lane < laneCount; lane++) {
-      const i = start + lane;
-      const blockKey = laneKeys[lane];
-      search.blockStart = lanePositions[lane];
-      search.matched = laneMatched[lane];
-      const place = search.findKey(Math.min(BLOCK_KEYS, keyCount - blockKey), keys[i], lengths[i]);
-      ordinals[i] = place >= 0 ? blockKey + place : -1;
-    }
-    this.touched = touched;
-  }
-
   private pageStart(page: number): number {
     if (page === 0) return this.pagesStart;
     return this.pagesStart + readU32(this.bytes, PAGE_ENDS_OFFSET + (page - 1) * 4);
@@ -350,16 +274,6 @@ export class KeyIndex {
       actual,
     });
   }
-}
-
-/** Loads a byte of each cache line that most directories take. A loop would take twice as long. */
-function touchDirectory(bytes: Uint8Array, pos: number): number {
-  return bytes[pos] + bytes[pos + CACHE_LINE_BYTES] + bytes[pos + 2 * CACHE_LINE_BYTES];
-}
-
-/** The same for a block. */
-function touchBlock(bytes: Uint8Array, pos: number): number {
-  return touchDirectory(bytes, pos) + bytes[pos + 3 * CACHE_LINE_BYTES];
 }
 
 /** The numbers that a key index begins with. */

@@ -37,7 +37,6 @@ import {
   Section,
   type SectionPlace,
 } from "./format.ts";
-import { KeyBatch } from "./key-batch.ts";
 import type { KeyBuffer } from "./key-buffer.ts";
 import { KeyIndex, type KeyIndexSizes, readKeyIndexHead } from "./keys.ts";
 import { OrdinalSet } from "./ordinal-set.ts";
@@ -122,8 +121,6 @@ export class Segment {
   /** Made at first use: see `keys` and `values`. */
   private keyIndex: KeyIndex | undefined;
   private valueReader: ValueReader | undefined;
-  /** Of a batch, the keys that the filter lets pass. */
-  private passed: KeyBatch | undefined;
   /** A cursor that was closed: making one costs more than a short scan. */
   private spareCursor: SegmentCursor | undefined;
 
@@ -170,7 +167,6 @@ export class Segment {
     this.resident = resident;
     this.keyIndex = undefined;
     this.valueReader = undefined;
-    this.passed = undefined;
     this.sections = places;
 
     const propertiesOffset = places[Section.properties].offset;
@@ -278,22 +274,6 @@ export class Segment {
     if (ordinal < 0) this.foundCount = 0;
     else if (this.foundCount < FOUND_IN_A_ROW) this.foundCount++;
     return ordinal;
-  }
-
-  /** `find` for all keys of a batch, with their hashes, in less time than one by one. */
-  findMany(batch: KeyBatch): void {
-    this.passed ??= new KeyBatch();
-    const { passed } = this;
-    // A lookup that met damage has left its keys.
-    passed.clear();
-    const { keys, lengths, hashes, ordinals } = batch;
-    for (let i = 0; i < batch.count; i++) {
-      ordinals[i] = -1;
-      if (this.mayContain(hashes[i])) passed.push(keys[i], lengths[i], hashes[i], i);
-    }
-    this.keys.findMany(passed);
-    for (let i = 0; i < passed.count; i++) ordinals[passed.places[i]] = passed.ordinals[i];
-    passed.clear();
   }
 
   /** False only if no key with this `keyHash` is here. */

@@ -6,7 +6,6 @@ import { readU32, writeU32 } from "../../src/bytes/fixed.ts";
 import { ByteWriter } from "../../src/bytes/writer.ts";
 import { CorruptionError, DatabaseError } from "../../src/errors.ts";
 import { atOnce } from "../../src/pieces.ts";
-import { KeyBatch } from "../../src/segment/key-batch.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
 import type { KeyCursor } from "../../src/segment/key-cursor.ts";
 import { KeyIndex, KeyIndexBuilder } from "../../src/segment/keys.ts";
@@ -127,12 +126,6 @@ describe.each([...keyShapes()])("KeyIndex of %s", (_name, keys) => {
     }
   });
 
-  it("answers a batch as its keys one by one", () => {
-    const random = seededRandom(11);
-    const queries = some(keys.length, 50).flatMap((i) => [keys[i], ...mutations(keys[i], random)]);
-    expectBatches(index, queries);
-  });
-
   it("walks forward and backward over all keys", () => {
     const cursor = index.cursor();
     expect(cursor.isValid).toBe(false);
@@ -188,21 +181,6 @@ describe.each([...keyShapes()])("KeyIndex of %s", (_name, keys) => {
     expect(transducer + symbols + headers + codes).toBe(index.byteLength);
   });
 });
-
-/** Expects of batches of several sizes what `find` says of each key. */
-function expectBatches(index: KeyIndex, queries: readonly Uint8Array[]): void {
-  const batch = new KeyBatch();
-  for (const size of [0, 1, 15, 16, 17, queries.length]) {
-    for (let start = 0; start < Math.max(1, queries.length); start += Math.max(100, size)) {
-      const asked = queries.slice(start, start + size);
-      batch.clear();
-      for (const [i, key] of asked.entries()) batch.push(key, key.length, 0, i);
-      index.findMany(batch);
-      const ordinals = Array.from(batch.ordinals.subarray(0, batch.count));
-      expect(ordinals).toEqual(asked.map((key) => index.find(key, key.length)));
-    }
-  }
-}
 
 /** Expects the cursor at keys[at], then where a few random steps lead. */
 function expectWalk(
@@ -281,19 +259,6 @@ describe("KeyIndex", () => {
     const index = open(Buffer.concat(parts));
     expect(index.keyCount).toBe(400_000);
     expect(index.find(key, 8)).toBe(399_999);
-  });
-
-  it("answers batches in an index that no cache holds", () => {
-    const random = seededRandom(9);
-    const bytes = (length: number): Uint8Array =>
-      Uint8Array.from({ length }, () => random(length < 12 ? 256 : 4));
-    const keys = sortedUnique(Array.from({ length: 60_000 }, (_, i) => bytes(i % 99 ? 9 : 400)));
-    const index = open(build(keys));
-    expect(index.byteLength).toBeGreaterThan(2 ** 19);
-    const queries = Array.from({ length: 3000 }, (_, i) =>
-      i % 3 === 0 ? bytes(9) : keys[random(keys.length)],
-    );
-    expectBatches(index, [...queries, keys[0], ...keys.slice(-40)]);
   });
 
   it("refuses keys that do not ascend", () => {

@@ -11,7 +11,6 @@ import { learnCoders, type ValueCompression } from "../../src/segment/coders.ts"
 import { EntrySample } from "../../src/segment/entry-sample.ts";
 import { keyHash } from "../../src/segment/filter.ts";
 import { HEADER_BYTES, Section } from "../../src/segment/format.ts";
-import { KeyBatch } from "../../src/segment/key-batch.ts";
 import { KeyBuffer } from "../../src/segment/key-buffer.ts";
 import { Segment } from "../../src/segment/reader.ts";
 import { SegmentWriter } from "../../src/segment/writer.ts";
@@ -52,24 +51,6 @@ function urlEntries(count: number): Entry[] {
     value:
       i % 97 === 5 ? undefined : pack(`https://github.com/owner-${i % 31}/${name(i - (i % 3))}`),
   }));
-}
-
-/** Expects a batch of all keys, and of as many that are not there, to find the former. */
-function expectBatch(segment: Segment, entries: readonly Entry[]): void {
-  const batch = new KeyBatch();
-  const expected: number[] = [];
-  const ask = (key: Uint8Array, ordinal: number): void => {
-    batch.push(key, key.length, keyHash(key, key.length), expected.length);
-    expected.push(ordinal);
-  };
-  for (const [i, { key }] of entries.entries()) {
-    ask(key, i);
-    const near = Uint8Array.of(...key.subarray(0, 100), 0, 1, 0);
-    ask(near, segment.find(near, near.length));
-  }
-  segment.findMany(batch);
-  expect(Array.from(batch.ordinals.subarray(0, batch.count))).toEqual(expected);
-  expect(Array.from(batch.places.subarray(0, batch.count))).toEqual([...expected.keys()]);
 }
 
 const SHAPES: [string, readonly Entry[]][] = [
@@ -149,7 +130,6 @@ describe.each(COMPRESSIONS)("a segment compressed by %s", (compression) => {
       expect(isSame(lookUp(segment, entry.key), entry)).toBe(true);
     }
     expect(segment.tombstonesBefore(entries.length)).toBe(before);
-    expectBatch(segment, entries);
     await segment.close();
   });
 
