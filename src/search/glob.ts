@@ -1,17 +1,7 @@
 /**
  * glob: patterns as a shell has for file names.
  *
- * A key matches if the whole of it does, read as UTF-8.
- *
- * | syntax | matches |
- * |---|---|
- * | `*` | any number of characters other than `/` |
- * | `**` | any number of characters |
- * | `?` | one character other than `/` |
- * | `[abc]`, `[a-z]` | one of the set |
- * | `[!a-z]`, `[^a-z]` | one character that is neither in the set nor `/` |
- * | `{a,b*,}` | one of the patterns, which may hold others |
- * | `\x` | the character x, whatever it is |
+ * The syntax is in the docstring of `glob`.
  */
 import type { Automaton } from "./automaton.ts";
 import { compile } from "./dfa.ts";
@@ -33,7 +23,17 @@ const NOT_SLASH: Pattern = { kind: "characters", ranges: complement([SLASH]) };
 const MAX_DEPTH = 200;
 
 /**
- * Matches the keys that the glob matches as a whole.
+ * Matches the keys that the glob matches as a whole, read as UTF-8.
+ *
+ * | syntax | matches |
+ * |---|---|
+ * | `*` | any number of characters other than `/` |
+ * | `**` | any number of characters |
+ * | `?` | one character other than `/` |
+ * | `[abc]`, `[a-z]` | one of the set |
+ * | `[!a-z]`, `[^a-z]` | one character that is neither in the set nor `/` |
+ * | `{a,b*,}` | one of the patterns, which may hold others |
+ * | `\x` | the character x, whatever it is |
  *
  * Throws InvalidArgumentError for a bracket or brace that is not closed, a backslash at the end,
  * and a pattern whose automaton would have more than 10,000 states.

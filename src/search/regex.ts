@@ -1,24 +1,8 @@
 /**
  * regex: regular expressions, in the part of JavaScript's syntax that a finite automaton can match.
  *
- * A key matches if the *whole* of it does: write `.*abc.*` for keys that contain abc. The text is
- * read as with the flags `u` and `s`: it consists of code points, and `.` is any of them. A key
- * that is not UTF-8 matches no pattern. Matching never backtracks: it takes one step a byte, and a
- * pattern whose automaton would be too large is refused (dfa.ts).
- *
- * | syntax | matches |
- * |---|---|
- * | `a`, `é`, `\.`, `\/` | the character; `\ ^ $ . * + ? ( ) [ ] { } \|` need the backslash |
- * | `\n \r \t \f \v \0 \xHH \uHHHH \u{H...}` | the character with that code |
- * | `.` | any character |
- * | `[abc]`, `[a-z_]`, `[^a-z]` | one of the set, or one not of it |
- * | `\d \w \s`, `\D \W \S` | a digit, word character or white space of ASCII; any other character |
- * | `x*`, `x+`, `x?`, `x{2}`, `x{2,}`, `x{2,5}` | repetition, at most 1,000 times; a `?` after it says nothing here |
- * | `xy`, `x\|y`, `(x)`, `(?:x)` | sequence, choice, grouping |
- * | `^`, `$` | nothing: allowed where the pattern begins and ends |
- *
- * Not part of it: back-references, look-around, `\b`, `\p{...}`, named groups. They are errors, as
- * is all that JavaScript refuses with the flag `u`.
+ * The syntax is in the docstring of `regex`. Matching never backtracks: it takes one step a byte, and
+ * a pattern whose automaton would be too large is refused (dfa.ts).
  */
 import type { Automaton } from "./automaton.ts";
 import { compile } from "./dfa.ts";
@@ -62,10 +46,26 @@ const CONTROLS: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, 
 const SYNTAX = "\\^$.*+?()[]{}|/";
 
 /**
- * Matches the keys that the regular expression matches as a whole.
+ * Matches the keys that the regular expression matches as a whole: write `.*abc.*` for keys that
+ * contain abc. The text is read as with the flags `u` and `s` of JavaScript: it consists of code
+ * points, and `.` is any of them. A key that is not UTF-8 matches no pattern.
  *
- * Throws InvalidArgumentError for what is not part of the syntax above, with the place, and for a
- * pattern whose automaton would have more than 10,000 states.
+ * | syntax | matches |
+ * |---|---|
+ * | `a`, `é`, `\.`, `\/` | the character; `\ ^ $ . * + ? ( ) [ ] { } \|` need the backslash |
+ * | `\n \r \t \f \v \0 \xHH \uHHHH \u{H...}` | the character with that code |
+ * | `.` | any character |
+ * | `[abc]`, `[a-z_]`, `[^a-z]` | one of the set, or one not of it |
+ * | `\d \w \s`, `\D \W \S` | a digit, word character or white space of ASCII; any other character |
+ * | `x*`, `x+`, `x?`, `x{2}`, `x{2,}`, `x{2,5}` | repetition, at most 1,000 times; a `?` after it says nothing here |
+ * | `xy`, `x\|y`, `(x)`, `(?:x)` | sequence, choice, grouping |
+ * | `^`, `$` | nothing: allowed where the pattern begins and ends |
+ *
+ * Not part of it: back-references, look-around, `\b`, `\p{...}`, named groups. They are errors, as
+ * is all that JavaScript refuses with the flag `u`.
+ *
+ * Throws InvalidArgumentError for what is not part of that, with the place, and for a pattern whose
+ * automaton would have more than 10,000 states.
  */
 export function regex(source: string): Automaton {
   return compile(new RegexParser(source).parse(), source);
