@@ -45,7 +45,7 @@ export async function openStore(
     );
   }
   if (facts === undefined && (!options.createIfMissing || options.readOnly)) {
-    throw notFound(directory);
+    throw notFound(directory, options);
   }
   if (options.readOnly) {
     await checksumLoaded;

@@ -129,19 +129,25 @@ export async function findManifest(
   }
   const strangers = await strangersIn(fileSystem, directory);
   if (strangers.length > 0) {
+    const held = `${strangers.slice(0, 3).join(", ")}${strangers.length > 3 ? ", ..." : ""}`;
+    const remedy = strangers.every((name) => parseFileName(name) !== undefined)
+      ? "if it was one, repair makes a new one of these files"
+      : "open an empty or a new directory";
     throw new DatabaseError(
       "MEMKV_NOT_A_DATABASE",
-      `${directory} is not a memkv database: it has no MANIFEST but holds ${strangers.slice(0, 3).join(", ")}${strangers.length > 3 ? ", ..." : ""}; open an empty or a new directory`,
+      `${directory} is not a memkv database: it has no MANIFEST but holds ${held}; ${remedy}`,
     );
   }
-  if (!mode.createIfMissing || mode.readOnly) throw notFound(directory);
+  if (!mode.createIfMissing || mode.readOnly) throw notFound(directory, mode);
   return { manifest: await createDatabase(fileSystem, directory, founding()), created: true };
 }
 
-export function notFound(directory: string): DatabaseError {
+/** Of a database that `mode`, if there is one, did not let come to be. */
+export function notFound(directory: string, mode?: Pick<OpenMode, "readOnly">): DatabaseError {
+  const remedy = mode?.readOnly === false ? ", or open it with createIfMissing: true" : "";
   return new DatabaseError(
     "MEMKV_NOT_FOUND",
-    `a database does not exist in ${directory}: check the path, or open it with createIfMissing: true`,
+    `a database does not exist in ${directory}: check the path${remedy}`,
   );
 }
 
