@@ -170,7 +170,7 @@ function decodeBlock(
   if (encoding === "utf8" && !isUtf8(bytes)) {
     throw new DataError(
       `${name}, line ${firstLineNumber + linesBeforeInvalid(bytes)}: not valid UTF-8; ` +
-        "--key-encoding binary takes any bytes",
+        "a new store with --key-encoding binary takes any bytes",
     );
   }
   let text = bytes.toString(encoding);
