@@ -145,7 +145,7 @@ export class Committer {
   writeSync(encode: (record: RecordBuilder) => void, durability: Durability): void {
     this.checkMayBegin();
     if (this.isWaiting || this.queue.some((entry) => !(entry instanceof Group))) {
-      throw busyError("another write or task is under way");
+      throw busyError("another write or task is under way (put, delete and batch wait)");
     }
     const group = this.open ?? this.newGroup();
     const { needsSync } = group;
@@ -157,7 +157,8 @@ export class Committer {
       group.record.rewind(mark);
       group.needsSync = needsSync;
       throw busyError(
-        "the memtables are full, the log is being synced, or the lock has to be confirmed",
+        "the memtables are full, the log is being synced, or the lock has to be confirmed " +
+          "(put, delete and batch wait)",
       );
     }
     const failure = this.commitNow(group);
@@ -197,7 +198,7 @@ export class Committer {
     if (this.pendingBytes >= this.host.maxPendingBytes) {
       this.commitQueued();
       if (this.pendingBytes >= this.host.maxPendingBytes) {
-        throw busyError("too many writes wait already");
+        throw busyError("too many writes wait already (await some of them)");
       }
     }
     const group = this.open ?? this.openGroup();

@@ -92,6 +92,14 @@ export interface DatabaseEvents {
   readonly error: [error: unknown];
 }
 
+const EVENTS = Object.keys({
+  flush: true,
+  compaction: true,
+  stall: true,
+  warning: true,
+  error: true,
+} satisfies Record<keyof DatabaseEvents, true>);
+
 /** Operations of a batch between two looks at its size. */
 const CHECK_INTERVAL = 1024;
 /** After so many operations a batch knows about how long it will be. */
@@ -480,11 +488,16 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     await this.close();
   }
 
-  /** Calls `listener` at every such event. */
+  /**
+   * Calls `listener` at every such event.
+   *
+   * @throws InvalidArgumentError for an event that there is not.
+   */
   on<E extends keyof DatabaseEvents>(
     event: E,
     listener: (...args: DatabaseEvents[E]) => void,
   ): this {
+    checkEvent(event);
     this.emitter.on(event, listener);
     return this;
   }
@@ -494,6 +507,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     event: E,
     listener: (...args: DatabaseEvents[E]) => void,
   ): this {
+    checkEvent(event);
     this.emitter.once(event, listener);
     return this;
   }
@@ -673,6 +687,11 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     const span = toDeletedSpan(range, this.codecs.key, accepted);
     if (span !== undefined) record.deleteRange(span);
   }
+}
+
+/** Throws for an event that there is not: it would never come. */
+function checkEvent(event: string): void {
+  if (!EVENTS.includes(event)) throw unknownName(event, "event", EVENTS);
 }
 
 /**

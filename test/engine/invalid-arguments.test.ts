@@ -498,3 +498,12 @@ describe("a read", () => {
     expect(() => database.getMany(["a", 5 as never])).toThrow(InvalidArgumentError);
   });
 });
+
+test("an event that there is not is refused", async () => {
+  const database = await openFor(":memory:");
+  for (const listen of ["on", "once"] as const) {
+    expect(() => database[listen]("compacted" as never, () => {})).toThrow(
+      /unknown event "compacted": accepted are flush, compaction, stall, warning, error/,
+    );
+  }
+});
