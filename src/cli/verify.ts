@@ -71,7 +71,8 @@ async function verify(
 
 function words(report: VerifyReport): string {
   return (
-    `sound: ${formatCount(report.keys)} keys in ${formatCount(report.segments)} segments, ` +
+    `sound: ${formatCount(report.keys)} entries in ${formatCount(report.segments)} segments, ` +
+    `${formatCount(report.logWrites)} writes in logs; ` +
     `${formatBytes(report.bytes)} read`
   );
 }

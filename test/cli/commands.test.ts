@@ -349,3 +349,12 @@ test("checkpoint makes a second store", async () => {
   expect(again.exitCode).toBe(1);
   expect(again.stderr).toContain("is not empty");
 });
+
+test("verify tells of what is in logs alone", async () => {
+  const directory = join(temporaryDirectory(), "store");
+  await output(["build", "-", directory], "a\nb\n");
+  await output(["del", directory, "a"]);
+  expect(await output(["verify", directory])).toMatch(
+    /^sound: 2 entries in 1 segments, 1 writes in logs; \d+ bytes read\n$/,
+  );
+});
