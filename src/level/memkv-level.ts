@@ -1,6 +1,6 @@
 /**
  * MemkvLevel: a memkv database behind the interface of abstract-level 3, for what is written for
- * Level (many-level, y-leveldb, sublevels, hooks and so on).
+ * Level (y-leveldb, sublevels, hooks and so on).
  *
  * abstract-level does the public part (encodings, events, hooks, sublevels, deferred open) and calls
  * the methods here, whose names begin with an underscore, with keys and values already in one of the
