@@ -355,7 +355,7 @@ function processSpace(): string {
 function notOurs(lockPath: string): DatabaseError {
   return new DatabaseError(
     "MEMKV_NOT_A_DATABASE",
-    `${path.dirname(lockPath)} is not a memkv database: its ${LOCK_NAME} is a file, as of LevelDB; open an empty or a new directory`,
+    `${path.dirname(lockPath)} is not a memkv database: its ${LOCK_NAME} is a file, as of LevelDB; open an empty or a new directory (memkv import fills it from LevelDB)`,
   );
 }
 

@@ -126,6 +126,7 @@ describe("a directory that is no memkv database", () => {
         const refusal = open(directory, options);
         await expect(refusal).rejects.toMatchObject({ code: "MEMKV_NOT_A_DATABASE" });
       }
+      await expect(open(directory)).rejects.toThrow(/memkv import/);
       expect(readdirSync(directory)).toEqual(names);
     },
   );
