@@ -10,11 +10,6 @@ export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new DatabaseError("MEMKV_ASSERTION", `bug in memkv: ${message}`);
 }
 
-/** For a branch that the types rule out. */
-export function unreachable(value: never): never {
-  throw new DatabaseError("MEMKV_ASSERTION", `bug in memkv: unreachable value ${String(value)}`);
-}
-
 const isVerifying = process.env["MEMKV_VERIFY"] === "1";
 
 /** Runs `check`, which throws when an invariant is broken, in test mode only. */

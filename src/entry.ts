@@ -12,13 +12,13 @@
 export const EntryKind = { put: 1, tombstone: 2 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
-/** Position of a write in the total order of writes. 0 is before the first write. */
-export type Seqno = number;
-
-/** The writes from the first to the last, both included. */
+/**
+ * The writes from the first to the last, both included. A sequence number is the position of a write in
+ * the total order of writes; 0 is before the first.
+ */
 export interface SeqnoRange {
-  readonly firstSeqno: Seqno;
-  readonly lastSeqno: Seqno;
+  readonly firstSeqno: number;
+  readonly lastSeqno: number;
 }
 
 /** The largest sequence number: numbers stay exact integers (u53). */

@@ -24,7 +24,7 @@ import { assert } from "../assert.ts";
 import { Pool } from "./pool.ts";
 
 /** Word indexes of the header's fields; every other part of the header is zero. */
-export const HEADER_MAGIC = 0;
+const HEADER_MAGIC = 0;
 export const HEADER_ROOT = 1;
 export const HEADER_VALUE_BYTES = 2;
 export const HEADER_SIZE = 3;
@@ -44,7 +44,7 @@ export const MAX_READERS = 32;
 export const HEADER_BYTES: number = 4 * (HEADER_READERS + MAX_READERS * READER_STRIDE_WORDS);
 
 /** Bytes of the buffer after `capacity`, so that whatever reads ahead of a block stays inside. */
-export const MARGIN_BYTES = 1024;
+const MARGIN_BYTES = 1024;
 
 /** "ART1" read as a little-endian word. */
 const MAGIC = 0x31545241;
@@ -134,7 +134,7 @@ export function isArena(buffer: SharedArrayBuffer): boolean {
 }
 
 /** Small beside any tree of interest, large beside any block. */
-export const REGION_BYTES = 16_384;
+const REGION_BYTES = 16_384;
 
 /** From this many bytes on copyWithin is faster than the loop: bench/art.ts. */
 const COPY_WITHIN_MIN_BYTES = 1024;

@@ -42,7 +42,7 @@ import { CacheTable, NOWHERE, SET_BYTES } from "./table.ts";
 export const UNIT_BYTES = 4;
 
 export const ROW_HEADER_UNITS = 1;
-export const KEY_LENGTH_BITS = 12;
+const KEY_LENGTH_BITS = 12;
 export const KEY_LENGTH_MASK: number = 2 ** KEY_LENGTH_BITS - 1;
 const VALUE_LENGTH_MASK: number = 2 ** 17 - 1;
 

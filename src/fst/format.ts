@@ -104,7 +104,7 @@ import { CorruptionError, UnsupportedVersionError } from "../errors.ts";
 /** "memkvFST". On disk: never change. */
 const MAGIC: readonly number[] = [0x6d, 0x65, 0x6d, 0x6b, 0x76, 0x46, 0x53, 0x54];
 
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 const VERSION_OFFSET = 8;
 const FLAGS_OFFSET = 12;

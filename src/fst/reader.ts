@@ -7,8 +7,11 @@
  * key sought, so that one of the two is its rank: a miss costs no more than a hit.
  */
 import { BRANCH, COUNT_WIDTHS, damaged, END, ESCAPE, FINAL, GOTO } from "./format.ts";
-import { gotoTarget, LINEAR_SEARCH_LABELS, readInteger } from "./state-reader.ts";
+import { gotoTarget, readInteger } from "./state-reader.ts";
 import type { SymbolTable } from "./symbols.ts";
+
+/** Up to here a linear search of labels beats a binary one (bench frozen-layer). */
+const LINEAR_SEARCH_LABELS = 8;
 
 export class StateReader {
   readonly states: Uint8Array;

@@ -53,24 +53,6 @@ export class Branch {
     this.end = labels + count + (count - 1) * stride;
   }
 
-  /** The first transition whose label is at or above `label`; `count` if there is none. */
-  firstAtOrAbove(states: Uint8Array, label: number): number {
-    const { labels, count } = this;
-    let low = 0;
-    // Few labels are searched fastest one by one; most branches have two.
-    if (count <= LINEAR_SEARCH_LABELS) {
-      while (low < count && states[labels + low] < label) low++;
-      return low;
-    }
-    let high = count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (states[labels + middle] < label) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
   /** Where transition `index` leads: a position, or END_TARGET. */
   target(states: Uint8Array, index: number): number {
     if (index === this.count - 1) return this.end;
@@ -97,9 +79,6 @@ export class Branch {
     return low;
   }
 }
-
-/** Up to here a linear search beats a binary one (bench frozen-layer). */
-export const LINEAR_SEARCH_LABELS = 8;
 
 /** Whether an element is a GOTO. */
 export function isGoto(element: number): boolean {

@@ -54,7 +54,7 @@ import { HEADER_BYTES } from "../wal/format.ts";
 import { type Run, type SegmentMeta, usesOf, type ValueLogMeta, type Version } from "./version.ts";
 
 /** On disk: never change or reuse a number. */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 /** Room for a million segments with keys of a hundred bytes. */
 export const MAX_MANIFEST_BYTES: number = 2 ** 28;

@@ -54,7 +54,7 @@ const CODE_BYTES_OFFSET = FST_BYTES_OFFSET + 4;
 const PAGE_ENDS_OFFSET = CODE_BYTES_OFFSET + 4;
 
 /** Positions are u32. A segment is far smaller: runs are cut at about 64 MiB. */
-export const MAX_INDEX_BYTES = 0xffff_ffff;
+const MAX_INDEX_BYTES = 0xffff_ffff;
 
 /** Pages wait in chunks of this size, so that gathering them never copies all that is there. */
 const CHUNK_BYTES = 1 << 20;

@@ -77,7 +77,7 @@ export const VALUE_LIMIT_BYTES = 8192;
 export const MAX_BLOCK_BYTES = 32_768;
 
 export const BLOCK_HEADER_BYTES: number = 4 + 4 + 1;
-export const ENCODING_OFFSET = 8;
+const ENCODING_OFFSET = 8;
 export const GROUP_SHIFT = 4;
 export const GROUP_MASK = 15;
 export const SIZE_SAME = 253;

@@ -112,10 +112,6 @@ export class SymbolTable implements SymbolList {
     this.token = new KeyToken();
   }
 
-  get symbolCount(): number {
-    return this.count;
-  }
-
   /** The same bytes as words: symbol c is words[c * 4, c * 4 + 4), zeros behind its end. All are unpacked. */
   get words(): Int32Array {
     if (this.packed !== undefined) this.unpackAll();

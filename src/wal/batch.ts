@@ -47,8 +47,8 @@ const EXPIRY_BYTES = 8;
 const MAX_RECORD_BYTES: number = MAX_VALUE_BYTES + 2 ** 20;
 
 /** Operations of one batch, and bytes of its keys: what a memtable can certainly hold. */
-export const MAX_BATCH_OPERATIONS: number = 2 ** 22;
-export const MAX_BATCH_KEY_BYTES: number = 2 ** 28;
+const MAX_BATCH_OPERATIONS: number = 2 ** 22;
+const MAX_BATCH_KEY_BYTES: number = 2 ** 28;
 
 /** Of a longer text its bytes are counted first: three times its units would be a lot of room. */
 const MAX_SHORT_UNITS = 2 ** 12;

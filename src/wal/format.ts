@@ -23,7 +23,7 @@
  *        | xxh32 | length | durable | type | check | payload         |
  *        +-------+--------+---------+------+-------+-----------------+
  * xxh32    u32 LE   of every byte after it, plus the record's salt, modulo 2^32
- * length   u32 LE   bytes of payload, 1 to MAX_PAYLOAD_BYTES
+ * length   u32 LE   bytes of payload, at least 1; a log has at most MAX_LOG_BYTES
  * durable  u32 LE   bytes of this log that were known to be synced when the record was written; at
  *                   most the record's own offset
  * type     u8       RECORD_TYPE; 0 is never written, so that zeroed space is not a record
@@ -69,9 +69,6 @@ const RECORD_TYPE = 1;
 
 /** A log is never longer, so that offsets in it fit a u32. */
 export const MAX_LOG_BYTES: number = 2 ** 32 - 1;
-
-/** A record of this size fits a log of its own. */
-export const MAX_PAYLOAD_BYTES: number = MAX_LOG_BYTES - HEADER_BYTES - RECORD_HEADER_BYTES;
 
 /** The log before another one, and how far its records went, synced, when that one was created. */
 export interface PreviousLog {
