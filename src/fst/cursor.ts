@@ -11,9 +11,10 @@
  * 1. `key[0, keyLength)` is the current key, and `ordinal` its rank.
  * 2. The stack has a place for every choice above the current key, none for the key's own end.
  */
+
+import { Branch, END_TARGET, gotoTarget } from "./elements.ts";
 import { BRANCH, END, ESCAPE, FINAL, GOTO, MAX_SYMBOL_BYTES } from "./format.ts";
-import type { StateReader } from "./reader.ts";
-import { Branch, END_TARGET, gotoTarget } from "./state-reader.ts";
+import type { StateReader } from "./state-reader.ts";
 
 /** Choices on the stack to begin with; the keys of a dictionary seldom have more than a dozen. */
 const INITIAL_DEPTH = 32;

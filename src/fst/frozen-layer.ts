@@ -16,8 +16,8 @@ import { checkNames } from "../names.ts";
 import type { Automaton } from "../search/automaton.ts";
 import { FrozenCursor } from "./cursor.ts";
 import { checkBody, damaged, HEADER_BYTES, type Header, readHeader } from "./format.ts";
-import { StateReader } from "./reader.ts";
 import { FrozenSearch } from "./search.ts";
+import { StateReader } from "./state-reader.ts";
 import { SymbolTable } from "./symbols.ts";
 import { ValuesReader } from "./values.ts";
 

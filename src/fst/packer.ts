@@ -16,9 +16,10 @@
  *
  * Memory: the marks, new addresses of about half of the states' size, and the result.
  */
+
+import { Branch, END_TARGET, gotoEnd, gotoTarget, isBranch, isGoto } from "./elements.ts";
 import { ESCAPE, GOTO } from "./format.ts";
 import type { StateMarks } from "./state-marks.ts";
-import { Branch, END_TARGET, gotoEnd, gotoTarget, isBranch, isGoto } from "./state-reader.ts";
 import { END_ADDRESS, StateWriter, Transitions } from "./state-writer.ts";
 import { SymbolCoder, type SymbolTable, trainSymbols } from "./symbols.ts";
 

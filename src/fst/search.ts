@@ -10,9 +10,9 @@
  * the walk goes backward, also one for every final state, whose key comes after all that go on.
  */
 import { type Automaton, DEAD } from "../search/automaton.ts";
+import { Branch, END_TARGET, gotoTarget } from "./elements.ts";
 import { BRANCH, END, ESCAPE, FINAL, GOTO, MAX_SYMBOL_BYTES, MAX_SYMBOLS } from "./format.ts";
-import type { StateReader } from "./reader.ts";
-import { Branch, END_TARGET, gotoTarget } from "./state-reader.ts";
+import type { StateReader } from "./state-reader.ts";
 
 /** What a walk returns when nothing below matches. */
 const NOWHERE = -2;
