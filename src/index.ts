@@ -8,16 +8,10 @@ export type { IterationRange, KeyRange } from "./encoding/range.ts";
 export type { ValueEncoding, ValueEncodingOption } from "./encoding/value-codec.ts";
 export type { CompactionEvent, FlushEvent } from "./engine/background.ts";
 export type { CheckpointProgress, CheckpointReport } from "./engine/checkpoint.ts";
-export {
-  type BatchOperation,
-  Database,
-  type DatabaseEvents,
-  type DeleteRangeOperation,
-  open,
-  type PutOperation,
-} from "./engine/database.ts";
+export { Database, type DatabaseEvents } from "./engine/database.ts";
 export type { IngestReport } from "./engine/ingest.ts";
 export type { EntryIterable, EntryIterator } from "./engine/iteration.ts";
+export { open } from "./engine/open.ts";
 export type {
   AttachOptions,
   Durability,
@@ -42,6 +36,11 @@ export type { StallEvent } from "./engine/stalls.ts";
 export type { DatabaseStats, RunStats } from "./engine/stats.ts";
 export type { Transaction } from "./engine/transaction.ts";
 export type { VerifyProgress, VerifyReport } from "./engine/verify.ts";
+export type {
+  BatchOperation,
+  DeleteRangeOperation,
+  PutOperation,
+} from "./engine/write-encoder.ts";
 export {
   ClosedError,
   ConflictError,

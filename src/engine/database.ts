@@ -4,28 +4,19 @@
  * Reads are synchronous and see every write that was acknowledged. Writes return a promise that
  * resolves when the write is as durable as asked; a rejected write did not happen. `open` makes one.
  */
-import { EventEmitter } from "node:events";
-import { compareBytes, compareRanges } from "../bytes/compare.ts";
-import { ValueView } from "../cursor/value-view.ts";
+import type { EventEmitter } from "node:events";
 import { describe, type KeyEncodingOption } from "../encoding/key-codec.ts";
-import { type KeyRange, toBounds, toDeletedSpan } from "../encoding/range.ts";
-import type { ValueCodec, ValueEncodingOption } from "../encoding/value-codec.ts";
+import { type KeyRange, toBounds } from "../encoding/range.ts";
+import type { ValueEncodingOption } from "../encoding/value-codec.ts";
 import { InvalidArgumentError } from "../errors.ts";
-import { MemoryFileSystem } from "../io/memory.ts";
-import { NodeFileSystem } from "../io/node.ts";
-import { checkThreadCanStart } from "../jobs/worker-runner.ts";
 import { unknownName } from "../names.ts";
-import { keyHash } from "../segment/filter.ts";
 import type { RecordBuilder } from "../wal/batch.ts";
 import type { CompactionEvent, FlushEvent } from "./background.ts";
 import { type CheckpointProgress, type CheckpointReport, checkpointStore } from "./checkpoint.ts";
 import { type Codecs, createCodecs, type Encodings, type KeyOf, type ValueOf } from "./codecs.ts";
-import { publish } from "./diagnostics.ts";
-import { type Condition, toMapKey } from "./group-writes.ts";
 import { type IngestReport, ingestInto } from "./ingest.ts";
 import { toUserError, withUserErrors } from "./io-error.ts";
 import type { Pin } from "./iteration.ts";
-import { openStore } from "./open-store.ts";
 import {
   checkIngest,
   checkPath,
@@ -33,13 +24,10 @@ import {
   type IfAbsent,
   type IfValue,
   type IngestOptions,
-  type OpenOptions,
   type PutOptions,
   resolveDurability,
-  resolveOptions,
   resolvePut,
   resolveTransaction,
-  resolveTtl,
   resolveWrite,
   type TransactionOptions,
   type TtlOption,
@@ -47,7 +35,6 @@ import {
 } from "./options.ts";
 import type { PinKind, WarningEvent } from "./pins.ts";
 import { type Moment, ReadView } from "./read-view.ts";
-import { Found, findValue, hasKey } from "./reads.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import { shareMoment } from "./shared-snapshot.ts";
 import { Snapshot } from "./snapshot.ts";
@@ -55,25 +42,9 @@ import type { StallEvent } from "./stalls.ts";
 import { type DatabaseStats, readStats } from "./stats.ts";
 import type { Store } from "./store.ts";
 import { runTransaction, Transaction } from "./transaction.ts";
+import { hasValue } from "./value-condition.ts";
 import { type VerifyProgress, type VerifyReport, verifyStore } from "./verify.ts";
-
-/** One operation of a batch. */
-export type BatchOperation<K = string, V = unknown> =
-  | PutOperation<K, V>
-  | { readonly type: "delete"; readonly key: K }
-  | DeleteRangeOperation<K>;
-
-/** Stores a value under a key, as `put` does. */
-export interface PutOperation<K, V> extends TtlOption {
-  readonly type: "put";
-  readonly key: K;
-  readonly value: V;
-}
-
-/** Deletes every key of a range, as `deleteRange` does. */
-export interface DeleteRangeOperation<K> extends KeyRange<K> {
-  readonly type: "deleteRange";
-}
+import { type BatchOperation, WriteEncoder } from "./write-encoder.ts";
 
 /** What a database emits. */
 export interface DatabaseEvents {
@@ -100,13 +71,9 @@ const EVENTS = Object.keys({
   error: true,
 } satisfies Record<keyof DatabaseEvents, true>);
 
-/** Operations of a batch between two looks at its size. */
-const CHECK_INTERVAL = 1024;
-/** After so many operations a batch knows about how long it will be. */
-const FIRST_OPERATIONS = 16;
-
 export class Database<K = string, V = unknown> extends ReadView<K, V> {
   private readonly store: Store;
+  private readonly encoder: WriteEncoder<K, V>;
   private readonly emitter: EventEmitter;
   private closing: Promise<void> | undefined;
 
@@ -114,6 +81,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   constructor(store: Store, codecs: Codecs<K, V>, emitter: EventEmitter) {
     super(codecs);
     this.store = store;
+    this.encoder = new WriteEncoder(store, codecs);
     this.emitter = emitter;
     this.closing = undefined;
   }
@@ -192,10 +160,10 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   put(key: K, value: V, options?: PutOptions & Partial<IfAbsent & IfValue<V>>): Promise<unknown> {
     // Nearly every put: there is nothing to resolve.
     if (options === undefined) {
-      return this.write((record) => this.encodePut(record, key, value, undefined), undefined);
+      return this.write((record) => this.encoder.put(record, key, value, undefined), undefined);
     }
     return this.writeKey("put", key, options, (record, ttl) =>
-      this.encodePut(record, key, value, ttl),
+      this.encoder.put(record, key, value, ttl),
     );
   }
 
@@ -204,7 +172,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
   /** Removes a key if it has a value, as `put` with `ifValue`; resolves to whether it had. */
   delete(key: K, options: IfValue<V>): Promise<boolean>;
   delete(key: K, options?: WriteOptions & Partial<IfValue<V>>): Promise<unknown> {
-    return this.writeKey("delete", key, options, (record) => this.encodeDelete(record, key));
+    return this.writeKey("delete", key, options, (record) => this.encoder.delete(record, key));
   }
 
   /**
@@ -217,7 +185,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    *   is missing by mistake would delete more than was meant.
    */
   deleteRange(range: KeyRange<K>, options?: WriteOptions): Promise<void> {
-    return this.write((record) => this.encodeDeleteRange(record, range), options);
+    return this.write((record) => this.encoder.deleteRange(record, range), options);
   }
 
   /**
@@ -227,7 +195,7 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * A batch has at most 2^22 operations, 2^28 bytes of keys, and 2^30 bytes in all.
    */
   batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
-    return this.write((record) => this.encodeBatch(record, operations), options);
+    return this.write((record) => this.encoder.batch(record, operations), options);
   }
 
   /**
@@ -243,17 +211,17 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     const { store } = this;
     store.checkWritable();
     const { ttl, durability } = resolvePut(options, store.options.durability);
-    store.committer.writeSync((record) => this.encodePut(record, key, value, ttl), durability);
+    store.committer.writeSync((record) => this.encoder.put(record, key, value, ttl), durability);
   }
 
   /** As `delete`, blocking the thread. Durability and errors as for `putSync`. */
   deleteSync(key: K, options?: WriteOptions): void {
-    this.writeSync((record) => this.encodeDelete(record, key), options);
+    this.writeSync((record) => this.encoder.delete(record, key), options);
   }
 
   /** As `batch`, blocking the thread. Durability and errors as for `putSync`. */
   batchSync(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): void {
-    this.writeSync((record) => this.encodeBatch(record, operations), options);
+    this.writeSync((record) => this.encoder.batch(record, operations), options);
   }
 
   /**
@@ -481,7 +449,8 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
    * after it throw ClosedError. Idempotent: every call returns the same promise.
    */
   close(): Promise<void> {
-    return this.closing ?? this.beginClosing();
+    this.closing ??= withUserErrors("close", () => this.store.close());
+    return this.closing;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -531,11 +500,6 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     return this.store.pins.take(kind, sources, visibleSeqno, time);
   }
 
-  private beginClosing(): Promise<void> {
-    this.closing = withUserErrors("close", () => this.store.close());
-    return this.closing;
-  }
-
   private write(
     encode: (record: RecordBuilder) => void,
     options: WriteOptions | undefined,
@@ -558,22 +522,6 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
     this.store.committer.writeSync(encode, durability);
   }
 
-  private encodeBatch(record: RecordBuilder, operations: readonly BatchOperation<K, V>[]): void {
-    if (!Array.isArray(operations)) {
-      throw new InvalidArgumentError(`batch takes an array, not ${describe(operations)}`);
-    }
-    const start = record.mark();
-    // One moment for all, so that what is written at once expires at once.
-    const time = this.store.options.now();
-    for (let i = 0; i < operations.length; i++) {
-      this.encodeOperation(record, operations[i], i, time);
-      // Before a batch that is far too large fills the memory.
-      if (i % CHECK_INTERVAL === 0) record.checkBatch(start);
-      if (i === FIRST_OPERATIONS) record.expect(operations.length - i, start);
-    }
-    record.checkBatch(start);
-  }
-
   private writeKey(
     kind: "put" | "delete",
     key: K,
@@ -588,215 +536,17 @@ export class Database<K = string, V = unknown> extends ReadView<K, V> {
       const encode = (record: RecordBuilder): void => encodeKey(record, ttl);
       if (expectation === undefined) return store.committer.write(encode, durability);
       const condition =
-        expectation === "anything" ? () => true : this.isValueOf(key, expectation.value);
+        expectation === "anything"
+          ? () => true
+          : hasValue(store, this.codecs, key, expectation.value);
       return store.committer.writeIf(condition, encode, durability);
     } catch (error) {
       return Promise.reject(error);
     }
-  }
-
-  /** That the key has the value, or is not there if that is undefined. */
-  private isValueOf(key: K, value: V | undefined): Condition {
-    const { store } = this;
-    const { key: keyCodec, value: valueCodec } = this.codecs;
-    const expected = value === undefined ? undefined : new Uint8Array(valueCodec.encode(value));
-    const length = keyCodec.encode(key);
-    const bytes = new Uint8Array(keyCodec.buffer.subarray(0, length));
-    const mapKey = toMapKey(bytes, 0, length);
-    return (earlier) => {
-      const { sources, visibleSeqno } = store;
-      // What stands before the write in its group may be the first that expires.
-      const time = store.clockTime;
-      if (expected === undefined) {
-        if (earlier.has(mapKey)) return earlier.valueOf(mapKey, time) === undefined;
-        return !hasKey(sources, visibleSeqno, time, bytes, length);
-      }
-      if (earlier.has(mapKey)) {
-        const actual = earlier.valueOf(mapKey, time);
-        return actual !== undefined && isEncodedAs(actual, 0, actual.length, expected, valueCodec);
-      }
-      const found = new ValueView();
-      const hash = keyHash(bytes, length);
-      const outcome = findValue(sources, visibleSeqno, time, bytes, length, hash, found);
-      if (outcome === Found.nothing) return false;
-      return isEncodedAs(found.bytes, found.start, found.end, expected, valueCodec);
-    };
-  }
-
-  private encodeOperation(
-    record: RecordBuilder,
-    operation: BatchOperation<K, V>,
-    index: number,
-    time: number,
-  ): void {
-    try {
-      if (operation.type === "put") {
-        checkWriteFields(operation);
-        const { key, value, ttl } = operation;
-        if (ttl !== undefined) resolveTtl({ ttl });
-        this.encodePut(record, key, value, ttl, time);
-      } else if (operation.type === "delete") {
-        checkWriteFields(operation);
-        this.encodeDelete(record, operation.key);
-      } else if (operation.type === "deleteRange") {
-        this.encodeDeleteRange(record, operation, ["type"]);
-      } else {
-        const { type } = operation as { readonly type: unknown };
-        throw new InvalidArgumentError(
-          `type must be "put", "delete" or "deleteRange", not ${describe(type)}`,
-        );
-      }
-    } catch (error) {
-      const isObject = typeof operation === "object" && operation !== null;
-      const reason = error instanceof Error ? error.message : String(error);
-      const message = isObject ? reason : `must be an object, not ${describe(operation)}`;
-      throw new InvalidArgumentError(`operation ${index} of the batch: ${message}`, {
-        cause: error,
-      });
-    }
-  }
-
-  /** `time`: from which on the ttl counts. Default: now. */
-  private encodePut(
-    record: RecordBuilder,
-    key: K,
-    value: V,
-    ttl: number | undefined,
-    time?: number,
-  ): void {
-    const { key: keyCodec, value: valueCodec } = this.codecs;
-    // Clock and value first: they may run the user's code, which may read and so encode other keys.
-    const expiry = this.store.expiryAfter(ttl, time);
-    const content = valueCodec.toAppend(value);
-    // The length first: encoding a long key replaces the buffer.
-    const length = keyCodec.encode(key);
-    record.put(keyCodec.buffer, length, content, expiry);
-  }
-
-  private encodeDelete(record: RecordBuilder, key: K): void {
-    const keyCodec = this.codecs.key;
-    const length = keyCodec.encode(key);
-    record.delete(keyCodec.buffer, length);
-  }
-
-  private encodeDeleteRange(
-    record: RecordBuilder,
-    range: KeyRange<K>,
-    accepted?: readonly string[],
-  ): void {
-    const span = toDeletedSpan(range, this.codecs.key, accepted);
-    if (span !== undefined) record.deleteRange(span);
   }
 }
 
 /** Throws for an event that there is not: it would never come. */
 function checkEvent(event: string): void {
   if (!EVENTS.includes(event)) throw unknownName(event, "event", EVENTS);
-}
-
-/**
- * Throws for a field of a put or delete that is not known, such as `TTL`: its author meant something
- * by it. A value beside a delete is passed over. Takes 3 ns: no array of the names is made.
- */
-function checkWriteFields(operation: object): void {
-  for (const name in operation) {
-    const isKnown = name === "type" || name === "key" || name === "value" || name === "ttl";
-    if (!isKnown && Object.hasOwn(operation, name)) {
-      throw unknownName(name, "field", ["type", "key", "value", "ttl"]);
-    }
-  }
-}
-
-/**
- * Whether the value of bytes[start, end) is the one that is encoded as `expected`: be it because it is
- * stored as that, or because it comes back as that from `get`, which gives a Uint8Array for a Buffer.
- */
-function isEncodedAs<V>(
-  bytes: Uint8Array,
-  start: number,
-  end: number,
-  expected: Uint8Array,
-  codec: ValueCodec<V>,
-): boolean {
-  if (compareRanges(expected, 0, expected.length, bytes, start, end) === 0) return true;
-  // The user's code may do anything, so it is not called in the middle of a commit.
-  if (codec.runsUserCode) return false;
-  return compareBytes(expected, codec.encode(codec.decode(bytes, start, end))) === 0;
-}
-
-type WithEncodings<KE, VE> = Omit<OpenOptions<unknown, unknown>, "keyEncoding" | "valueEncoding"> &
-  Encodings<KE, VE>;
-
-/**
- * Opens the database in a directory, founding it if there is none.
- *
- * `":memory:"` is a database of its own in memory, gone when it is closed. The types of keys and
- * values follow from the encodings; `open<string, User>(...)` says them outright.
- *
- * Cost: reads the manifest, the key index of every segment, and replays the log; independent of the
- * amount of values.
- *
- * @throws InvalidArgumentError for an unknown or ill-typed option, or an encoding other than the one
- *   that the database was created with.
- * @throws LockedError (MEMKV_LOCKED): another open database has the directory.
- * @throws DatabaseError MEMKV_NOT_FOUND, MEMKV_EXISTS, MEMKV_NOT_A_DATABASE: see `createIfMissing`
- *   and `errorIfExists`, and the message.
- * @throws UnsupportedVersionError: a newer memkv wrote the files.
- * @throws CorruptionError: a file is damaged or missing.
- */
-export function open<
-  KE extends KeyEncodingOption<unknown> = "utf8",
-  VE extends ValueEncodingOption<unknown> = "msgpack",
->(directory: string, options?: WithEncodings<KE, VE>): Promise<Database<KeyOf<KE>, ValueOf<VE>>>;
-export function open<K, V>(directory: string, options?: OpenOptions<K, V>): Promise<Database<K, V>>;
-export async function open<K, V>(
-  directory: string,
-  options?: OpenOptions<K, V>,
-): Promise<Database<K, V>> {
-  checkPath("directory", directory);
-  const resolved = resolveOptions(options);
-  const codecs = createCodecs<K, V>(resolved);
-  const emitter = new EventEmitter();
-  // A listener that throws must not take the work that it is told of down with it, and one that
-  // writes must not do so in the middle of a write.
-  const emit = (name: keyof DatabaseEvents, payload: unknown): void => {
-    queueMicrotask(() => {
-      publish(name, { directory, [name === "error" ? "error" : "event"]: payload });
-      if (emitter.listenerCount(name) > 0) emitter.emit(name, payload);
-    });
-  };
-  const isInMemory = directory === ":memory:" && resolved.fileSystem === undefined;
-  const background = isInMemory ? "inline" : resolved.background;
-  if (background === "worker" && !resolved.readOnly) checkThreadCanStart();
-  const fileSystem =
-    resolved.fileSystem ?? (isInMemory ? new MemoryFileSystem() : new NodeFileSystem());
-  const store = await withUserErrors("open", () =>
-    openStore(
-      fileSystem,
-      directory,
-      {
-        ...resolved,
-        background,
-        keyEncoding: codecs.key.name,
-        valueEncoding: codecs.value.name,
-      },
-      {
-        flush: (event) => emit("flush", event),
-        compaction: (event) => emit("compaction", event),
-        stall: (event) => emit("stall", event),
-        warning: (event) => {
-          resolved.logger.warn?.(event.message);
-          emit("warning", event);
-        },
-        error: (cause) => {
-          const error = toUserError(cause, "background work");
-          resolved.logger.error?.(String(error));
-          emit("error", error);
-        },
-        closed: () => publish("close", { directory }),
-      },
-    ),
-  );
-  publish("open", { directory, recovery: store.recovery });
-  return new Database(store, codecs, emitter);
 }

@@ -182,8 +182,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     `batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
     return`,
     `async batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<void> {
-    for (const [i, operation] of operations.slice(1).entries()) {
-      await this.write((record) => this.encodeOperation(record, operation, i), options);
+    for (const operation of operations.slice(1)) {
+      await this.write((record) => this.encoder.batch(record, [operation]), options);
     }
     operations = operations.slice(0, 1);
     return`,
