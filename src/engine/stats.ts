@@ -4,10 +4,11 @@
  * process's resident size.
  */
 import { estimateSpace } from "../compaction/pick.ts";
+import type { JobProgress } from "../jobs/job-control.ts";
 import { type Run, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
 import type { SymbolTable } from "../symbols/table.ts";
-import type { CompactionProgress, JobProgress } from "./background.ts";
+import type { CompactionProgress } from "./compactions.ts";
 import type { PinStats } from "./pins.ts";
 import type { OpenVersion } from "./sources.ts";
 import type { Store } from "./store.ts";
@@ -174,7 +175,7 @@ export function readStats(store: Store): DatabaseStats {
     },
     background: {
       flush: store.background.flushProgress,
-      compaction: store.background.compactionProgress,
+      compaction: store.background.compactions.progress,
       sealedMemtables: memtables.length - 1,
     },
     pinned: store.pins.stats(store.sources),
@@ -200,7 +201,7 @@ function writtenBytes({ committer, background }: Store): DatabaseStats["written"
     user: committer.records.userBytes,
     log: committer.records.logBytes,
     flush: background.flushedBytes,
-    compaction: background.compactedBytes,
+    compaction: background.compactions.installedBytes,
     ingest: background.ingestedBytes,
   };
 }

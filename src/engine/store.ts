@@ -394,7 +394,7 @@ export class Store implements CommitHost, RotationHost, BackgroundHost {
   /** Flushes, and merges all runs into one if there is anything to gain within the bounds. */
   async compact(bounds: Bounds): Promise<void> {
     await this.flush();
-    await this.background.compactAll(bounds);
+    await this.background.compactions.compactAll(bounds);
   }
 
   /** Runs what reads other databases and ends with `attach`. The store is not closed before it ends. */

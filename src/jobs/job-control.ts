@@ -4,6 +4,14 @@
  * Three words of shared memory: whether the job is cancelled, how many entries it has gone through,
  * and whether it is urgent.
  */
+/** A flush or compaction under way. */
+export interface JobProgress {
+  /** Entries that go in. */
+  readonly entryCount: number;
+  /** How many of them have been gone through; those that newer ones hide are not counted. */
+  readonly entriesDone: number;
+}
+
 export class JobControl {
   /** Give it to another thread, and make a JobControl of it there. */
   readonly shared: SharedArrayBuffer;

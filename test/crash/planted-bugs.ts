@@ -75,7 +75,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     "a manifest calls a log the oldest needed that is not durable",
     "crash",
-    "engine/background.ts",
+    "engine/installer.ts",
     "if (progress.oldestWal !== undefined) await host.logFounded();",
     "",
   ),
@@ -148,9 +148,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     changes: [
       {
         file: "engine/background.ts",
-        find: "    await this.install(\n      output,\n      (older) => (run.length",
+        find: "    await this.installer.install(\n      output,\n      (older) => (run.length",
         replace:
-          "    await host.removeLogsBelow(oldestWal);\n    await this.install(\n      output,\n      (older) => (run.length",
+          "    await host.removeLogsBelow(oldestWal);\n    await this.installer.install(\n      output,\n      (older) => (run.length",
       },
     ],
   },
@@ -266,7 +266,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug(
     "segments are removed when it is unknown whether the manifest names them",
     "faults",
-    "engine/background.ts",
+    "engine/installer.ts",
     "if (isPoisoning(error)) host.poison(error);",
     "if (error === undefined) host.poison(error);",
   ),

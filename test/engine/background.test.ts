@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import type { CompactionEvent } from "../../src/engine/background.ts";
+import type { CompactionEvent } from "../../src/engine/compactions.ts";
 import { Store } from "../../src/engine/store.ts";
 import type { WriteGuard } from "../../src/engine/write-guard.ts";
 import type { Database, DatabaseError, OpenOptions } from "../../src/index.ts";
@@ -851,7 +851,9 @@ test("a merge that stopped writers wait for is not broken off for compact(), ste
     await database.flush();
   }
   const compacted = database.compact();
-  await until(() => Reflect.get(Reflect.get(database, "store").background, "manualWaiting") === 1);
+  await until(
+    () => Reflect.get(Reflect.get(database, "store").background.compactions, "manualWaiting") === 1,
+  );
   await database.put("key 0", noise(2 ** 17, 1));
   const stopped = database.put("key 1", "after the stop");
   await until(() => Reflect.get(database, "store").background.stalls.begun.has("stop"));
