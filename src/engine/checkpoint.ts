@@ -17,7 +17,8 @@ import { type DirectoryLock, type File, type FileSystem, joinPath } from "../io/
 import { isWithin } from "../io/within.ts";
 import { walFileName } from "../manifest/files.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
-import { foundDatabase, namesIn, strangersIn } from "./recovery.ts";
+import { foundDatabase, strangersIn } from "./founding.ts";
+import { namesIn } from "./recovery.ts";
 import type { Store } from "./store.ts";
 
 /** How far `checkpoint` has come. */

@@ -18,7 +18,8 @@ import { FileNumbers } from "../manifest/file-numbers.ts";
 import { hasManifest, readManifest } from "../manifest/manifest.ts";
 import { SymbolTables } from "../symbols/tables.ts";
 import { checkEncoding } from "./codecs.ts";
-import { findManifest, namesIn, notFound, recover } from "./recovery.ts";
+import { findManifest, notFound } from "./founding.ts";
+import { namesIn, recover } from "./recovery.ts";
 import { reportLeftover, Store, type StoreEvents, type StoreOptions } from "./store.ts";
 import { VersionStore } from "./versions.ts";
 

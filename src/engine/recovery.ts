@@ -1,10 +1,9 @@
 /**
- * What `open` does before the database can be used: find or found the manifest, replay the logs,
- * remove what no one needs.
+ * What `open` does once there is a manifest (founding.ts), before the database can be used: replay the
+ * logs, remove what no one needs.
  *
- * 1. The manifest names the live segments and value logs and the oldest log that is still needed. A
- *    directory without one is a new database if it holds nothing else (a log without a record may
- *    be there: founding was interrupted), and otherwise not a memkv database.
+ * 1. The manifest names the live segments and value logs, which must be there, and the oldest log that
+ *    is still needed.
  * 2. Logs from the oldest needed on are replayed in order into memtables. Each record's sequence
  *    numbers must follow on those before, so a log that is missing is noticed; what the runs hold
  *    already is skipped.
@@ -19,8 +18,8 @@
 import { setImmediate } from "node:timers/promises";
 import { readU32 } from "../bytes/fixed.ts";
 import type { SeqnoRange } from "../entry.ts";
-import { CorruptionError, DatabaseError } from "../errors.ts";
-import { type FileSystem, joinPath, LOCK_NAME } from "../io/file-system.ts";
+import { CorruptionError } from "../errors.ts";
+import { type FileSystem, joinPath } from "../io/file-system.ts";
 import { TEMPORARY_SUFFIX } from "../io/replace.ts";
 import {
   type NumberedFile,
@@ -29,29 +28,17 @@ import {
   valueLogFileName,
   walFileName,
 } from "../manifest/files.ts";
-import { type Manifest, readManifest, writeManifest } from "../manifest/manifest.ts";
+import type { Manifest } from "../manifest/manifest.ts";
 import { createMemtable, type Memtable } from "../memtable/memtable.ts";
 import { RecordReader } from "../wal/batch.ts";
 import { HEADER_BYTES, type PreviousLog } from "../wal/format.ts";
 import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/reader.ts";
-import { WalWriter } from "../wal/writer.ts";
 import type { LogExtent } from "./logs.ts";
 import type { ResolvedOptions } from "./options.ts";
 
-/** File number of a database's first log. */
-const FIRST_FILE_NUMBER = 1;
-
-/** What a database is founded with. */
-export interface Founding {
-  readonly keyEncoding: string;
-  readonly valueEncoding: string;
-  /** 16 random bytes. */
-  readonly databaseId: Uint8Array;
-}
-
-export type OpenMode = Pick<
+export type RecoverOptions = Pick<
   ResolvedOptions<unknown, unknown>,
-  "createIfMissing" | "errorIfExists" | "readOnly" | "recovery" | "memtableBytes" | "now"
+  "readOnly" | "recovery" | "memtableBytes" | "now"
 >;
 
 /** What the last open found and did. */
@@ -110,111 +97,6 @@ export interface Recovered {
   readonly report: RecoveryReport;
 }
 
-/** The manifest of the database in the directory; a new one where there is none and that is allowed. */
-export async function findManifest(
-  fileSystem: FileSystem,
-  directory: string,
-  mode: OpenMode,
-  founding: () => Founding,
-): Promise<{ readonly manifest: Manifest; readonly created: boolean }> {
-  const manifest = await readManifest(fileSystem, directory);
-  if (manifest !== undefined) {
-    if (mode.errorIfExists) {
-      throw new DatabaseError(
-        "MEMKV_EXISTS",
-        `a database exists in ${directory} already, and errorIfExists is true`,
-      );
-    }
-    return { manifest, created: false };
-  }
-  const strangers = await strangersIn(fileSystem, directory);
-  if (strangers.length > 0) {
-    const held = `${strangers.slice(0, 3).join(", ")}${strangers.length > 3 ? ", ..." : ""}`;
-    const remedy = strangers.every((name) => parseFileName(name) !== undefined)
-      ? "if it was one, repair makes a new one of these files"
-      : "open an empty or a new directory";
-    throw new DatabaseError(
-      "MEMKV_NOT_A_DATABASE",
-      `${directory} is not a memkv database: it has no MANIFEST but holds ${held}; ${remedy}`,
-    );
-  }
-  if (!mode.createIfMissing || mode.readOnly) throw notFound(directory, mode);
-  return { manifest: await createDatabase(fileSystem, directory, founding()), created: true };
-}
-
-/** Of a database that `mode`, if there is one, did not let come to be. */
-export function notFound(directory: string, mode?: Pick<OpenMode, "readOnly">): DatabaseError {
-  const remedy = mode?.readOnly === false ? ", or open it with createIfMissing: true" : "";
-  return new DatabaseError(
-    "MEMKV_NOT_FOUND",
-    `a database does not exist in ${directory}: check the path${remedy}`,
-  );
-}
-
-function createDatabase(
-  fileSystem: FileSystem,
-  directory: string,
-  founding: Founding,
-): Promise<Manifest> {
-  const version = { runs: [], valueLogs: [] };
-  return foundDatabase(
-    fileSystem,
-    directory,
-    { ...founding, lastSeqno: 0, version },
-    FIRST_FILE_NUMBER,
-  );
-}
-
-/**
- * Makes a directory a database whose segments and value logs, if any, are in it and synced. Writes
- * the first log, then the manifest: so there is no manifest without the log that it calls the
- * oldest needed, and a log that is missing is always noticed. `logNumber` is above all file numbers
- * in use.
- */
-export async function foundDatabase(
-  fileSystem: FileSystem,
-  directory: string,
-  content: Founding & Pick<Manifest, "lastSeqno" | "version">,
-  logNumber: number,
-): Promise<Manifest> {
-  const path = joinPath(directory, walFileName(logNumber));
-  if ((await fileSystem.stat(path)) !== undefined) await fileSystem.remove(path);
-  const identity = { databaseId: content.databaseId, fileNumber: logNumber };
-  const log = await WalWriter.create({ fileSystem, path, identity });
-  try {
-    await log.sync();
-  } finally {
-    await log.close();
-  }
-  await fileSystem.syncDirectory(directory);
-  const manifest: Manifest = {
-    ...content,
-    nextFileNumber: logNumber + 1,
-    oldestWal: logNumber,
-    newestWal: logNumber,
-    newestWalEnd: HEADER_BYTES,
-  };
-  await writeManifest(fileSystem, directory, manifest);
-  return manifest;
-}
-
-/** Names in the directory that neither a lock nor an interrupted founding accounts for. */
-export async function strangersIn(fileSystem: FileSystem, directory: string): Promise<string[]> {
-  const strangers: string[] = [];
-  for (const name of await fileSystem.list(directory)) {
-    if (isLockName(name) || name === `MANIFEST${TEMPORARY_SUFFIX}`) continue;
-    const isFirstLog = name === walFileName(FIRST_FILE_NUMBER);
-    const size = isFirstLog ? (await fileSystem.stat(joinPath(directory, name)))?.size : undefined;
-    if (size === undefined || size > HEADER_BYTES) strangers.push(name);
-  }
-  return strangers;
-}
-
-/** What locking leaves in the directory. */
-function isLockName(name: string): boolean {
-  return name === LOCK_NAME || name.startsWith(`${LOCK_NAME}.`);
-}
-
 /**
  * Replays the logs and cleans up. The files of the manifest's Version are opened by the caller.
  * `confirmLock` rejects once the directory may be another process's; it is asked before anything is
@@ -225,7 +107,7 @@ export async function recover(
   directory: string,
   manifest: Manifest,
   created: boolean,
-  mode: OpenMode,
+  mode: RecoverOptions,
   confirmLock: () => Promise<void>,
 ): Promise<Recovered> {
   const startMs = mode.now();
@@ -281,7 +163,7 @@ async function replayLogs(
   directory: string,
   manifest: Manifest,
   files: readonly NumberedFile[],
-  mode: OpenMode,
+  mode: RecoverOptions,
 ): Promise<ReplayedLogs> {
   const replay = new Replay(manifest, mode);
   const logs: LogExtent[] = [];
@@ -364,7 +246,7 @@ export function namesIn({ version }: Pick<Manifest, "version">): string[] {
 }
 
 /** Whether a mode may leave out records that others follow. */
-function allowsGaps(recovery: OpenMode["recovery"]): boolean {
+function allowsGaps(recovery: RecoverOptions["recovery"]): boolean {
   return recovery === "point-in-time" || recovery === "salvage";
 }
 
@@ -391,7 +273,7 @@ async function chainLogs(
   directory: string,
   manifest: Manifest,
   logs: readonly NumberedFile[],
-  mode: OpenMode,
+  mode: RecoverOptions,
 ): Promise<LogInChain[]> {
   const { databaseId, oldestWal, newestWal, newestWalEnd } = manifest;
   const chain: LogInChain[] = [];
@@ -482,10 +364,10 @@ class Replay {
   /** Writes that are missing in the middle: only in modes that allow it. */
   readonly gaps: SeqnoRange[] = [];
   private readonly flushedSeqno: number;
-  private readonly mode: OpenMode;
+  private readonly mode: RecoverOptions;
   private readonly hashSeed: number;
 
-  constructor(manifest: Manifest, mode: OpenMode) {
+  constructor(manifest: Manifest, mode: RecoverOptions) {
     this.hashSeed = hashSeedOf(manifest);
     this.flushedSeqno = manifest.lastSeqno;
     this.lastSeqno = manifest.lastSeqno;
