@@ -36,7 +36,7 @@
  * Source: RocksDB's db/compaction/compaction_picker_universal.cc, for the rules and their order.
  */
 import type { SeqnoRange } from "../entry.ts";
-import type { Version } from "../manifest/version.ts";
+import { total, type Version } from "../manifest/version.ts";
 import { clearingGain } from "./value-logs.ts";
 
 export interface PickOptions {
@@ -140,8 +140,8 @@ export function estimateSpace({ runs }: Version, { sizes, hiddenCount }: Content
   const newer = runs.slice(0, -1).flat();
   const newerBytes = sum(sizes, 0, sizes.length - 1);
   const oldestBytes = sizes[sizes.length - 1];
-  const tombstones = newer.reduce((total, { tombstoneCount }) => total + tombstoneCount, 0);
-  const keys = oldest.reduce((total, { keyCount }) => total + keyCount, 0);
+  const tombstones = total(newer, "tombstoneCount");
+  const keys = total(oldest, "keyCount");
   const deleted = tombstones + hiddenCount;
   const deletedBytes = oldestBytes * Math.min(1, deleted / Math.max(1, keys));
   return { newerBytes, deletedBytes, liveBytes: oldestBytes - deletedBytes };

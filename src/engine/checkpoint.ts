@@ -17,6 +17,7 @@ import { type DirectoryLock, type File, type FileSystem, joinPath } from "../io/
 import { isWithin } from "../io/within.ts";
 import { walFileName } from "../manifest/files.ts";
 import { MANIFEST_NAME } from "../manifest/manifest.ts";
+import { total } from "../manifest/version.ts";
 import { foundDatabase, strangersIn } from "./founding.ts";
 import { namesIn } from "./recovery.ts";
 import type { Store } from "./store.ts";
@@ -89,7 +90,7 @@ async function fillTarget(
   try {
     const { version, databaseId, keyEncoding, valueEncoding, lastSeqno } = manifest;
     const metas = [...version.runs.flat(), ...version.valueLogs];
-    const bytes = metas.reduce((total, meta) => total + meta.fileBytes, 0);
+    const bytes = total(metas, "fileBytes");
     let bytesDone = 0;
     let linkedBytes = 0;
     for (const [i, name] of namesIn(manifest).entries()) {

@@ -10,6 +10,7 @@ import { DatabaseError, InvalidArgumentError } from "../errors.ts";
 import { directoryOf, joinPath } from "../io/file-system.ts";
 import { realPathOf } from "../io/within.ts";
 import { valueLogFileName } from "../manifest/files.ts";
+import { total } from "../manifest/version.ts";
 import type { Pieces } from "../pieces.ts";
 import { learnCoders, type SegmentCoders } from "../segment/coders.ts";
 import { HEADER_BYTES, identityOf, readWhole } from "../segment/format.ts";
@@ -74,8 +75,8 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
   if (version.runs.length <= 1 && memtables.every((memtable) => memtable.isEmpty)) {
     return { parts: segments.map((segment) => segmentPart(segment, time)), valueLogs, close };
   }
-  const flushedCount = countKeys(segments.map(({ meta }) => meta));
-  const unflushedCount = countKeys(memtables);
+  const flushedCount = total(version.version.runs.flat(), "keyCount");
+  const unflushedCount = total(memtables, "keyCount");
   const keyCount = flushedCount + unflushedCount;
   const cursor = (): Cursor => cursorOver(sources, visibleSeqno, time);
   // All entries are gone through only where most of them are in memory.
@@ -84,10 +85,6 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
     return yield* learnCoders(yield* sampleOf(cursor(), keyCount, options), { keyCount }, options);
   };
   return { parts: [{ keyCount, segment: undefined, cursor, learn }], valueLogs, close };
-}
-
-function countKeys(parts: readonly { readonly keyCount: number }[]): number {
-  return parts.reduce((total, { keyCount }) => total + keyCount, 0);
 }
 
 /** A segment file by itself, with the value logs beside it that it refers to. */

@@ -40,6 +40,7 @@ import type { Cursor } from "../cursor/cursor.ts";
 import { eachSpan, endsAfter, Mask, type Span, type Spans, unionOf } from "../cursor/spans.ts";
 import { type Bounds, isEmptyRange } from "../encoding/range.ts";
 import { ALWAYS, EntryKind, type Period } from "../entry.ts";
+import { total } from "../manifest/version.ts";
 import { isWithin } from "../segment/expiries.ts";
 import { KeyBuffer } from "../segment/key-buffer.ts";
 import type { Segment } from "../segment/reader.ts";
@@ -84,7 +85,7 @@ export function orderOver(
   }
   const hiding = memtables.map((memtable) => memtable.deletedRanges(seqno));
   const { order, mask } = maskOrder(runs.order, hiding);
-  const entryCount = memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0);
+  const entryCount = total(memtables, "keyCount");
   const { isTrueAt } = runs;
   if (entryCount === 0) return { order, isTrueAt };
   const below = { memtables: [], version };

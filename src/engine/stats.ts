@@ -5,7 +5,7 @@
  */
 import { estimateSpace } from "../compaction/pick.ts";
 import type { JobProgress } from "../jobs/job-control.ts";
-import { type Run, usesOf, type Version } from "../manifest/version.ts";
+import { type Run, total, usesOf, type Version } from "../manifest/version.ts";
 import { Section } from "../segment/format.ts";
 import type { SymbolTable } from "../symbols/table.ts";
 import type { CompactionProgress } from "./compactions.ts";
@@ -153,7 +153,7 @@ export function readStats(store: Store): DatabaseStats {
   const valueLogs = statsOfValueLogs(version.version);
   return {
     runs: version.version.runs.map(statsOfRun),
-    memtableKeyCount: memtables.reduce((sum, memtable) => sum + memtable.keyCount, 0),
+    memtableKeyCount: total(memtables, "keyCount"),
     memory: { ...memory, blockCache: bytes, total: sum(memory) + bytes },
     disk: {
       log: store.logs.bytes,
@@ -192,7 +192,7 @@ function statsOfCache({ bytes, hits, misses }: CacheStats): CacheStats {
 function statsOfValueLogs({ runs, valueLogs }: Version): DatabaseStats["valueLogs"] {
   let usedBytes = 0;
   for (const bytes of usesOf(runs).values()) usedBytes += bytes;
-  const fileBytes = valueLogs.reduce((total, log) => total + log.fileBytes, 0);
+  const fileBytes = total(valueLogs, "fileBytes");
   return { count: valueLogs.length, fileBytes, usedBytes };
 }
 
@@ -221,10 +221,10 @@ function spaceAmplification(current: OpenVersion, time: number): number {
 function statsOfRun(run: Run): RunStats {
   return {
     segmentCount: run.length,
-    keyCount: run.reduce((total, meta) => total + meta.keyCount, 0),
-    tombstoneCount: run.reduce((total, meta) => total + meta.tombstoneCount, 0),
-    rangeTombstoneCount: run.reduce((total, meta) => total + meta.rangeTombstoneCount, 0),
-    fileBytes: run.reduce((total, meta) => total + meta.fileBytes, 0),
+    keyCount: total(run, "keyCount"),
+    tombstoneCount: total(run, "tombstoneCount"),
+    rangeTombstoneCount: total(run, "rangeTombstoneCount"),
+    fileBytes: total(run, "fileBytes"),
   };
 }
 

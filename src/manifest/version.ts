@@ -59,12 +59,11 @@ export function versionOf(runs: readonly Run[], valueLogs: readonly ValueLogMeta
   return { runs, valueLogs: live.sort((a, b) => a.fileNumber - b.fileNumber) };
 }
 
-/** What segments or value logs come to together. */
-export function total<F extends "keyCount" | "fileBytes">(
-  files: readonly Readonly<Record<F, number>>[],
-  field: F,
-): number {
-  return files.reduce((sum, meta) => sum + meta[field], 0);
+/** What segments, value logs or other parts come to together. */
+export function total<
+  F extends "keyCount" | "tombstoneCount" | "rangeTombstoneCount" | "fileBytes",
+>(parts: readonly Readonly<Record<F, number>>[], field: F): number {
+  return parts.reduce((sum, part) => sum + part[field], 0);
 }
 
 /** By file number of a value log, stored bytes of the values there that the runs refer to. */
