@@ -16,8 +16,7 @@
 import { readU32 } from "../bytes/fixed.ts";
 import { VarintReader } from "../bytes/varint.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
-import { CorruptionError } from "../errors.ts";
-import { expectNumber, HEADER_BYTES } from "./format.ts";
+import { expectNumber, HEADER_BYTES, throwDamage } from "./format.ts";
 import { BLOCK_HEADER_BYTES, MAX_BLOCK_BYTES } from "./value-block.ts";
 
 /** The least that a block takes in the index: two varints. */
@@ -54,12 +53,8 @@ export class BlockIndex {
     // A segment of range tombstones has no values.
     const least = Math.min(1, keyCount);
     if (blockCount < least || blockCount > possible || blockCount > keyCount) {
-      throwDamage(
-        `${least} to ${Math.min(possible, keyCount)} blocks`,
-        `${blockCount}`,
-        file,
-        fileOffset,
-      );
+      const expected = `${least} to ${Math.min(possible, keyCount)} blocks`;
+      throwDamage("block index", file, fileOffset, expected, `${blockCount}`);
     }
     this.blockCount = blockCount;
     this.keyCount = keyCount;
@@ -74,7 +69,7 @@ export class BlockIndex {
       const count = reader.read(bytes, end);
       const length = reader.read(bytes, end);
       if (count < 1 || length < BLOCK_HEADER_BYTES || length > MAX_BLOCK_BYTES) {
-        throwDamage("a block's entry", `${count}, ${length}`, file, fileOffset);
+        throwDamage("block index", file, fileOffset, "a block's entry", `${count}, ${length}`);
       }
       this.firstOrdinals[block] = ordinal;
       this.offsets[block] = offset;
@@ -122,8 +117,4 @@ export class BlockIndex {
     }
     return lo;
   }
-}
-
-function throwDamage(expected: string, actual: string, file: string, offset: number): never {
-  throw new CorruptionError("block index", { file, offset, expected, actual });
 }

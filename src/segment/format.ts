@@ -470,7 +470,7 @@ function expectMagic(
   expectText(hex(found), hex(magic), `magic of the ${what}`, file, fileOffset + pos);
 }
 
-function throwDamage(
+export function throwDamage(
   what: string,
   file: string,
   offset: number,

@@ -17,8 +17,7 @@ import { VarintReader } from "../bytes/varint.ts";
 import type { ByteWriter } from "../bytes/writer.ts";
 import type { Span, Spans } from "../cursor/spans.ts";
 import { MAX_KEY_BYTES } from "../entry.ts";
-import { CorruptionError } from "../errors.ts";
-import { expectAtMost, expectNumber } from "./format.ts";
+import { expectAtMost, expectNumber, throwDamage } from "./format.ts";
 
 /** The least that one takes: an empty start, and no end. */
 const MIN_BYTES = 2;
@@ -46,8 +45,9 @@ export class RangeTombstones implements Spans {
     this.positions = new Uint32Array(count * FIELDS);
     const reader = new VarintReader();
     for (let i = 0; i < count; i++) {
-      const isSound = this.readOne(reader, i) && this.isInOrder(i);
-      if (!isSound) throwDamage("a range tombstone", `other bytes in ${i}`, file, fileOffset);
+      if (this.readOne(reader, i) && this.isInOrder(i)) continue;
+      const actual = `other bytes in ${i}`;
+      throwDamage("range tombstones", file, fileOffset, "a range tombstone", actual);
     }
     expectNumber(reader.pos, bytes.length, "end of the range tombstones", file, fileOffset);
   }
@@ -133,7 +133,3 @@ const START_END = 1;
 const END_START = 2;
 const END_END = 3;
 const FIELDS = 4;
-
-function throwDamage(expected: string, actual: string, file: string, offset: number): never {
-  throw new CorruptionError("range tombstones", { file, offset, expected, actual });
-}
