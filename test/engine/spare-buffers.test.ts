@@ -150,9 +150,12 @@ describe("a database whose memtables lie in memory of earlier ones", () => {
   const value = (i: number, round: number): string => `${round}/${i} `.repeat(20);
   type Texts = Database<string, string>;
 
-  async function openDatabase(): Promise<Texts> {
-    return await open("data", { ...options, fileSystem: new MemoryFileSystem() });
+  async function openDatabase(memtableIndex: "hash" | "tree" = "hash"): Promise<Texts> {
+    return await open("data", { ...options, memtableIndex, fileSystem: new MemoryFileSystem() });
   }
+
+  /** One whose memory follows from what is written: another makes trees where a tenth of a second passes. */
+  const openMeasured = (): Promise<Texts> => openDatabase("tree");
 
   async function write(db: Texts, round: number): Promise<void> {
     const order = Array.from({ length: KEYS }, (_, i) => (i * 77 + round) % KEYS);
@@ -174,7 +177,7 @@ describe("a database whose memtables lie in memory of earlier ones", () => {
   const memoryOf = (db: Texts): number => db.stats().memory.memtables;
 
   it("has the memory of a flushed memtable in stats, and uses it for the next", async () => {
-    const db = await openDatabase();
+    const db = await openMeasured();
     const empty = memoryOf(db);
     await write(db, 1);
     const full = memoryOf(db);
@@ -211,7 +214,7 @@ describe("a database whose memtables lie in memory of earlier ones", () => {
   });
 
   it("keeps what a large batch has no use for", async () => {
-    const db = await openDatabase();
+    const db = await openMeasured();
     const empty = memoryOf(db);
     for (let round = 0; round < 2; round++) {
       await write(db, round);
@@ -239,7 +242,7 @@ describe("a database whose memtables lie in memory of earlier ones", () => {
   });
 
   it("waits a turn of the event loop for memory, where that is all it takes", async () => {
-    const db = await openDatabase();
+    const db = await openMeasured();
     const sizes: number[] = [];
     for (let round = 0; round < 4; round++) {
       await write(db, round);
