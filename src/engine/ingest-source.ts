@@ -65,8 +65,13 @@ async function openDatabase(store: Store, path: string): Promise<IngestSource> {
     recovery: "tolerate-tail",
   } as const;
   const source = await openStore(store.fileSystem, path, options, NO_EVENTS);
-  // A cursor over a log's keys that are not in order yet would bring them in order in one go.
-  await source.settling.settle();
+  try {
+    // A cursor over a log's keys that are not in order yet would bring them in order in one go.
+    await source.settling.settle();
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
   const { sources, visibleSeqno, time } = source;
   const { memtables, version } = sources;
   const { valueLogs } = version;

@@ -5,6 +5,7 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { Settling } from "../../src/engine/settling.ts";
+import { Store } from "../../src/engine/store.ts";
 import { EntryKind } from "../../src/entry.ts";
 import { type Database, type OpenOptions, open } from "../../src/index.ts";
 import { Memtable } from "../../src/memtable/memtable.ts";
@@ -361,6 +362,24 @@ test("an ingest brings the keys of its source in order in turns of the event loo
   expect(steps.length).toBeGreaterThan(1);
   expect(Math.max(...steps)).toBe(1);
   expect([...database.entries()]).toEqual(sorted(content));
+});
+
+test("an ingest whose source cannot be brought in order fails, and lets go of it", async () => {
+  const { crash } = await killed();
+  const [fileSystem] = crash.states({ seed: 1, count: 1 });
+  const database = await open<string, string>("other", { fileSystem });
+  onTestFinished(() => database.close());
+  const failure = new RangeError("no memory");
+  const step = vi.spyOn(Memtable.prototype, "orderStep").mockImplementation(() => {
+    throw failure;
+  });
+  const close = vi.spyOn(Store.prototype, "close");
+  onTestFinished(() => {
+    step.mockRestore();
+    close.mockRestore();
+  });
+  await expect(database.ingest(["db"])).rejects.toBe(failure);
+  expect(close).toHaveBeenCalledOnce();
 });
 
 test("a database that is only read answers, and closes, as soon as it is open", async () => {
