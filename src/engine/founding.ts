@@ -72,6 +72,13 @@ export function notFound(directory: string, mode?: Pick<FoundingMode, "readOnly"
   );
 }
 
+/** Whether the manifest may be the one that the database was founded with: nothing was written since. */
+export function isAsFounded(manifest: Manifest): boolean {
+  const { oldestWal, newestWal, newestWalEnd, nextFileNumber } = manifest;
+  const isOnlyLog = oldestWal === newestWal && nextFileNumber === newestWal + 1;
+  return isOnlyLog && newestWalEnd === HEADER_BYTES;
+}
+
 function createDatabase(
   fileSystem: FileSystem,
   directory: string,

@@ -33,6 +33,7 @@ import { createMemtable, type Memtable } from "../memtable/memtable.ts";
 import { RecordReader } from "../wal/batch.ts";
 import { HEADER_BYTES, type PreviousLog } from "../wal/format.ts";
 import { cutTail, readPreviousLog, replayWal, type WalReport } from "../wal/reader.ts";
+import { isAsFounded } from "./founding.ts";
 import type { LogExtent } from "./logs.ts";
 import type { ResolvedOptions } from "./options.ts";
 
@@ -120,9 +121,11 @@ export async function recover(
     await confirmLock();
     orphansRemoved = orphansAmong(names, manifest);
     // The manifest just read may have been renamed, but not synced, before a crash of the process. Its
-    // name must be durable before anything that only the manifest before it refers to is removed.
+    // name must be durable before anything that only the manifest before it refers to is removed; and
+    // where there was none before it, before there is a log that only a database has.
     const isChanged = replayed.ends.length > 0 || orphansRemoved.length > 0;
-    if (isChanged) await fileSystem.syncDirectory(directory);
+    const isNew = !created && isAsFounded(manifest);
+    if (isChanged || isNew) await fileSystem.syncDirectory(directory);
     for (const { path, report } of replayed.ends) await cutTail(fileSystem, path, report);
     await removeFiles(fileSystem, directory, orphansRemoved);
   }

@@ -172,7 +172,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "files are removed before the manifest that was found is durable",
     "crash",
     "engine/recovery.ts",
-    "if (isChanged) await fileSystem.syncDirectory(directory);",
+    "if (isChanged || isNew) await fileSystem.syncDirectory(directory);",
     "",
   ),
   bug(
