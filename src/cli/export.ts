@@ -123,7 +123,7 @@ function* exportLines(
 }
 
 function formatLine(key: Key, value: unknown, format: Format, notation: Notation): string {
-  if (format === "jsonl") return toJson({ key, value });
+  if (format === "jsonl") return toJson({ key: notation.keyToJson(key), value });
   const keyText = notation.keyToText(key);
   if (/[\n\r]/.test(keyText)) throw unsuited(keyText, "has a line break", format);
   if (format === "lines") return keyText;

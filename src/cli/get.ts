@@ -29,15 +29,14 @@ export function addGet(program: Command, context: Context, outcome: Outcome): vo
       const isFound = value !== undefined;
       if (!isFound) outcome.exitCode = EXIT_DATA;
       if (!isFound && options.json !== true) {
-        context.stderr.write(`memkv: there is no key ${JSON.stringify(key)} in ${directory}\n`);
+        const shown = notation.keyEncoding === "ordered" ? key : JSON.stringify(key);
+        context.stderr.write(`memkv: there is no key ${shown} in ${directory}\n`);
         return;
       }
       const output = Output.to(context.stdout, notation.textEncoding);
       await output.line(
         options.json === true
-          ? toJson(
-              isFound ? { found: true, key: storeKey, value } : { found: false, key: storeKey },
-            )
+          ? toJson({ found: isFound, key: notation.keyToJson(storeKey), ...(isFound && { value }) })
           : notation.valueToText(value),
       );
       await output.finish();

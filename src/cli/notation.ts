@@ -4,13 +4,14 @@
  * Text is what it says: a string is written as it is, any other value as JSON. A store whose keys
  * or values are binary has its text written byte for byte, so all text of such a store travels as
  * "latin1" strings, one character a byte. In JSON, where there are no bytes, they are base64. Ordered
- * keys are JSON wherever they are written.
+ * keys are JSON wherever they are written (ordered-json.ts).
  *
  * Of an encoding of the user's own, the bytes that it made are shown; only the program that has it can
  * make others.
  */
 import type { OrderedKey } from "../index.ts";
 import { DataError, UsageError } from "./context.ts";
+import { fromOrderedJson, toOrderedJson } from "./ordered-json.ts";
 
 export type Key = OrderedKey;
 
@@ -41,11 +42,9 @@ export class Notation {
     if (this.keyEncoding === "utf8") return argument;
     if (this.keyEncoding !== "ordered") return this.keyOfBytes(Buffer.from(argument, "utf8"));
     try {
-      return JSON.parse(argument) as Key;
+      return parseOrdered(argument);
     } catch (error) {
-      throw new UsageError(`the key ${argument} is not JSON, as ordered keys are to be`, {
-        cause: error,
-      });
+      throw new UsageError(`the key ${argument}: ${(error as Error).message}`, { cause: error });
     }
   }
 
@@ -58,9 +57,9 @@ export class Notation {
     if (this.keyEncoding === "utf8") return this.stringOf(text);
     if (this.keyEncoding !== "ordered") return this.keyOfBytes(Buffer.from(text, "latin1"));
     try {
-      return JSON.parse(this.stringOf(text)) as Key;
+      return parseOrdered(this.stringOf(text));
     } catch (error) {
-      throw new DataError("the key is not JSON, as ordered keys are to be", { cause: error });
+      throw new DataError(`the key: ${(error as Error).message}`, { cause: error });
     }
   }
 
@@ -71,7 +70,8 @@ export class Notation {
   }
 
   keyToText(key: Key): string {
-    return this.textOf(this.keyEncoding === "ordered" ? toJson(key) : (key as string | Uint8Array));
+    if (this.keyEncoding !== "ordered") return this.textOf(key as string | Uint8Array);
+    return this.textOf(JSON.stringify(toOrderedJson(key)));
   }
 
   valueToText(value: unknown): string {
@@ -79,8 +79,13 @@ export class Notation {
     return this.textOf(typeof value === "string" ? value : toJson(value));
   }
 
+  /** What `toJson` is to write for a key. */
+  keyToJson(key: Key): unknown {
+    return this.keyEncoding === "ordered" ? toOrderedJson(key) : key;
+  }
+
   keyFromJson(json: unknown): Key {
-    if (this.keyEncoding === "ordered") return json as Key;
+    if (this.keyEncoding === "ordered") return orderedOf(json);
     if (typeof json !== "string") throw new DataError("the key is not a string");
     return this.keyEncoding === "utf8" ? json : this.keyOfBytes(Buffer.from(json, "base64"));
   }
@@ -118,6 +123,24 @@ export function isKeyEncoding(name: string): name is KeyEncodingName {
 
 export function isValueEncoding(name: string): name is ValueEncodingName {
   return (VALUE_ENCODINGS as readonly string[]).includes(name);
+}
+
+function parseOrdered(text: string): Key {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new SyntaxError("not JSON, as ordered keys are to be", { cause: error });
+  }
+  return fromOrderedJson(json);
+}
+
+function orderedOf(json: unknown): Key {
+  try {
+    return fromOrderedJson(json);
+  } catch (error) {
+    throw new DataError(`the key: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function onlyItsProgram(what: string, encoding: string): DataError {

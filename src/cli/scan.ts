@@ -30,6 +30,7 @@ export interface ListOptions extends EncodingOptions, RangeOptions {
 export type Listing = (
   store: Database<Key, unknown>,
   range: IterationRange<Key>,
+  notation: Notation,
 ) => { readonly keys: Iterable<Key> } | { readonly entries: Iterable<[Key, unknown]> };
 
 export function addScan(program: Command, context: Context): void {
@@ -72,7 +73,7 @@ export async function list(
   };
   await withStore(directory, notation, "read", context, async (store) => {
     const output = Output.to(context.stdout, encoding);
-    await output.lines(linesOf(listing(store, range), options.json === true, notation));
+    await output.lines(linesOf(listing(store, range, notation), options.json === true, notation));
     await output.finish();
   });
 }
@@ -83,12 +84,13 @@ function* linesOf(
   notation: Notation,
 ): Generator<string> {
   if ("keys" in listed) {
-    for (const key of listed.keys) yield isJson ? toJson({ key }) : notation.keyToText(key);
+    for (const key of listed.keys)
+      yield isJson ? toJson({ key: notation.keyToJson(key) }) : notation.keyToText(key);
     return;
   }
   for (const [key, value] of listed.entries) {
     yield isJson
-      ? toJson({ key, value })
+      ? toJson({ key: notation.keyToJson(key), value })
       : `${notation.keyToText(key)}\t${notation.valueToText(value)}`;
   }
 }

@@ -27,7 +27,10 @@ export function addSearch(program: Command, context: Context): void {
     ),
   ).action((directory: string, options: ListOptions & PatternOptions) => {
     const pattern = patternOf(options);
-    return list(directory, options, context, (store, range) => {
+    return list(directory, options, context, (store, range, { keyEncoding }) => {
+      if (keyEncoding !== "utf8" && keyEncoding !== "binary") {
+        throw new UsageError(`a pattern is of text, and keys of ${directory} are "${keyEncoding}"`);
+      }
       const entries = store.search(pattern, range);
       return options.keys === true ? { keys: firstOf(entries) } : { entries };
     });

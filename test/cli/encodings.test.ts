@@ -40,10 +40,59 @@ describe("a store of ordered keys", () => {
     expect(await output(["export", copy])).toBe(lines);
   });
 
+  test("has each key as itself, whatever JSON has no notation for", async () => {
+    const keys: OrderedKey[] = [
+      null,
+      false,
+      Number.NEGATIVE_INFINITY,
+      1,
+      1n,
+      "1",
+      0.1,
+      2 ** 53,
+      1e300,
+      2n ** 64n,
+      new Date(0),
+      new Date(0).toISOString(),
+      Uint8Array.of(1, 2),
+      "AQI=",
+      [new Date(1), [2n, Uint8Array.of()], Number.POSITIVE_INFINITY],
+      '{"$bigint":"1"}',
+    ];
+    const store = join(temporaryDirectory(), "store");
+    const database = await open<OrderedKey, number>(store, { keyEncoding: "ordered" });
+    for (const [i, key] of keys.entries()) await database.put(key, i);
+    await database.close();
+    const lines = await output(["export", store]);
+    const copy = join(temporaryDirectory(), "copy");
+    await output(["build", "-", copy, "--format", "jsonl", "--key-encoding", "ordered"], lines);
+    const read = await open<OrderedKey, number>(copy, { keyEncoding: "ordered", readOnly: true });
+    for (const [i, key] of keys.entries()) expect([key, read.get(key)]).toEqual([key, i]);
+    expect(read.count()).toBe(keys.length);
+    await read.close();
+    for (const line of (await output(["scan", store])).trimEnd().split("\n")) {
+      const [key, value] = line.split("\t");
+      expect([key, await output(["get", copy, key])]).toEqual([key, `${value}\n`]);
+    }
+  });
+
+  test("says what is wrong with a key, and names the one that is not there", async () => {
+    await expectFailure(["get", directory, "9007199254740993"], 2, 'written {"$bigint":"..."}');
+    await expectFailure(["get", directory, '{"$date":"soon"}'], 2, "is no key");
+    await expectFailure(["get", directory, '[{"$bytes":"?"}]'], 2, "is no key");
+    await expectFailure(["get", directory, "-5"], 1, "there is no key -5 in");
+    const far = '{"key":9007199254740993,"value":1}\n';
+    await expectFailure(["build", "-", directory, "--format", "jsonl"], 1, "beyond 2^53", far);
+  });
+
+  test("is not searched by patterns, which are of text", async () => {
+    await expectFailure(["search", directory, "--starts-with", "k"], 2, "ordered");
+  });
+
   test("takes nothing else", async () => {
-    await expectFailure(["get", directory, "k"], 2, "the key k is not JSON");
+    await expectFailure(["get", directory, "k"], 2, "the key k: not JSON");
     await expectFailure(["get", directory, "{}"], 1, "an ordered key");
-    await expectFailure(["build", "-", directory], 1, "line 1: the key is not JSON", "k\n");
+    await expectFailure(["build", "-", directory], 1, "line 1: the key: not JSON", "k\n");
   });
 });
 
