@@ -13,6 +13,7 @@ import type { Memtable } from "../memtable/memtable.ts";
 
 /** What settling needs of the store. */
 export interface SettlingHost {
+  readonly options: { readonly memtableIndex: "hash" | "tree" };
   readonly sources: { readonly memtables: readonly Memtable[] };
   readonly visibleSeqno: number;
   /** Calls back once, unless what it returns is called first. */
@@ -68,7 +69,7 @@ export class Settling {
   private async takeSteps(): Promise<void> {
     const { host } = this;
     for (const memtable of host.sources.memtables) {
-      while (isDue(memtable)) {
+      while (this.isDue(memtable)) {
         await setImmediate();
         if (this.isStopped) return;
         if (!host.sources.memtables.includes(memtable)) break;
@@ -102,10 +103,11 @@ export class Settling {
       this.isAwake = false;
     }
     // That may have come meanwhile, and no write after it.
-    if (isDue(this.host.sources.memtables[0])) this.wake();
+    if (this.isDue(this.host.sources.memtables[0])) this.wake();
   }
-}
 
-function isDue(memtable: Memtable): boolean {
-  return memtable.isUnordered && memtable.keyCount > 0;
+  /** One without keys has nothing to bring in order, but keys may come, which are to find a tree. */
+  private isDue({ isUnordered, keyCount }: Memtable): boolean {
+    return isUnordered && (keyCount > 0 || this.host.options.memtableIndex === "tree");
+  }
 }

@@ -261,6 +261,9 @@ test("the eight memtables after one that was walked have their keys in order", a
   const options = { fileSystem, memtableBytes: MEMTABLE_BYTES, background: "inline" } as const;
   const database = await open<string, string>("db", options);
   onTestFinished(() => database.close());
+  // However long it takes, nothing is brought in order before it is asked for.
+  const callLater = vi.spyOn(Store.prototype, "callLater").mockReturnValue(() => {});
+  onTestFinished(() => callLater.mockRestore());
   const spy = vi.spyOn(Memtable.prototype, "orderStep");
   onTestFinished(() => spy.mockRestore());
   const content: Content = new Map();
@@ -337,6 +340,21 @@ test('with memtableIndex "tree" nobody waits for the order of keys', async () =>
   expect(spy).not.toHaveBeenCalled();
 });
 
+test('with memtableIndex "tree" keys that come after an open find a tree', async () => {
+  const fileSystem = new MemoryFileSystem();
+  const options = { fileSystem, memtableIndex: "tree", background: "inline" } as const;
+  const first = await open<string, string>("db", options);
+  await first.deleteRange({ gte: "a", lt: "b" });
+  await first.close();
+  const database = await open<string, string>("db", options);
+  onTestFinished(() => database.close());
+  const spy = vi.spyOn(Memtable.prototype, "orderStep");
+  onTestFinished(() => spy.mockRestore());
+  await database.put("key", "ordered");
+  expect([...database.keys()]).toEqual(["key"]);
+  expect(spy).not.toHaveBeenCalled();
+});
+
 test.each([false, true])(
   'with memtableIndex "tree" an open brings keys in order first, in turns (readOnly: %s)',
   async (readOnly) => {
@@ -410,6 +428,7 @@ describe("Settling", () => {
   } {
     const waiting: (() => void)[] = [];
     const host = {
+      options: { memtableIndex: "hash" } as const,
       sources: { memtables },
       visibleSeqno: 0,
       callLater: (_: number, callback: () => void) => {
