@@ -5,7 +5,8 @@
  * 60 bytes are copied in 23 ns instead of 59. The last word may overlap the one before it, so that no
  * byte beside the piece is touched. To read four bytes wherever they lie takes a DataView of the array,
  * and to make one takes longer than to copy: those of the last call are kept, and their arrays with
- * them. So a WordCopy is for pieces that mostly come from one array and go to one.
+ * them, unless the source is larger than was said. So a WordCopy is for pieces that mostly come from
+ * one array and go to one.
  */
 import { copyRange } from "./copy.ts";
 
@@ -22,8 +23,11 @@ export class WordCopy {
   private sourceView: DataView;
   private target: Uint8Array;
   private targetView: DataView;
+  private readonly maxSourceBytes: number;
 
-  constructor() {
+  /** A larger source is not kept, and its pieces are copied by `copyRange`. */
+  constructor(maxSourceBytes: number = Number.POSITIVE_INFINITY) {
+    this.maxSourceBytes = maxSourceBytes;
     this.source = NOTHING;
     this.sourceView = NO_VIEW;
     this.target = NOTHING;
@@ -40,7 +44,7 @@ export class WordCopy {
       for (let i = start; i < end; i++) target[pos + i - start] = source[i];
       return;
     }
-    if (end - start > MAX_BYTES) {
+    if (end - start > MAX_BYTES || source.length > this.maxSourceBytes) {
       copyRange(target, pos, source, start, end);
       return;
     }

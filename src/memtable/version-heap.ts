@@ -59,6 +59,9 @@ const KEY_LENGTH_BYTES = 4;
 /** What an entry takes beside its key and value, at most, if it does not expire. */
 export const ENTRY_OVERHEAD_BYTES: number = HEADER_BYTES + KEY_LENGTH_BYTES + UNIT_BYTES - 1;
 
+/** A buffer that writes came in is kept until others come in another, unless it is larger. */
+const MAX_KEPT_BYTES: number = 2 ** 22;
+
 /** First unit that an entry may have. */
 const FIRST_UNIT: number = RANGE_DELETED + HEADER_BYTES / UNIT_BYTES;
 
@@ -119,7 +122,7 @@ export class VersionHeap {
     this.lastExpiry = BEFORE_EXPIRY;
     this.bytes = new Uint8Array(buffer);
     this.words = new Uint32Array(buffer);
-    this.wordCopy = new WordCopy();
+    this.wordCopy = new WordCopy(MAX_KEPT_BYTES);
     this.top = FIRST_UNIT;
   }
 

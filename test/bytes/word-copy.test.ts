@@ -42,6 +42,22 @@ describe("WordCopy", () => {
     }
   }
 
+  it("keeps no source that is larger than was said", () => {
+    const [source] = arrays(own, 1);
+    const [target] = arrays(shared, 1);
+    for (const [maxSourceBytes, isKept] of [
+      [ROOM - 1, false],
+      [ROOM, true],
+    ] as const) {
+      const wordCopy = new WordCopy(maxSourceBytes);
+      for (const length of [3, 60]) {
+        wordCopy.copy(target, 5, source, 1, 1 + length);
+        expect(target.slice(5, 5 + length)).toEqual(source.slice(1, 1 + length));
+      }
+      expect(Reflect.get(wordCopy, "source") === source).toBe(isKept);
+    }
+  });
+
   it("follows when pieces come from other arrays, or go to others", () => {
     const copies = fc.array(
       fc.record({
