@@ -4,6 +4,7 @@
  * Three words of shared memory: whether the job is cancelled, how many entries it has gone through,
  * and whether it is urgent.
  */
+
 /** A flush or compaction under way. */
 export interface JobProgress {
   /** Entries that go in. */

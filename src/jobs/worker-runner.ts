@@ -189,14 +189,21 @@ export function checkThreadCanStart(): void {
   );
 }
 
+/** What a thread begins with: written out where it is begun, as bundlers look for. */
+const THREAD_FILE = "worker.js";
+
 function describeEnd(cause: Error): string {
-  if ("code" in cause && cause.code === "MODULE_NOT_FOUND") {
-    return (
-      "the background thread could not start, since its file is not beside memkv's: a bundle " +
-      "needs memkv/worker as a second entry point (docs/tuning.md, Bundling)"
-    );
+  const code = "code" in cause ? cause.code : undefined;
+  if (code !== "MODULE_NOT_FOUND" && code !== "ERR_MODULE_NOT_FOUND") {
+    return "the background thread died during its work";
   }
-  return "the background thread died during its work";
+  // What follows the first line says who asked for the module, which may be the thread's file.
+  const [problem] = cause.message.split("\n", 1);
+  if (!problem.includes(THREAD_FILE)) return `the background thread could not start: ${problem}`;
+  return (
+    "the background thread could not start, since its file is not beside memkv's: a bundle " +
+    "needs memkv/worker as a second entry point (docs/tuning.md, Bundling)"
+  );
 }
 
 function startThread(workerData: WorkerSetup): Worker {
