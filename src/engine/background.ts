@@ -1,5 +1,5 @@
 /**
- * Background work: when sealed memtables are flushed, and that runs are compacted (compactions.ts).
+ * Background work: flushes of sealed memtables, and compactions (compactions.ts), side by side.
  * Writers that outrun it are held back (stalls.ts).
  *
  * Two loops, at most one of each at a time, so that a long compaction never keeps a memtable from

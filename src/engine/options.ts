@@ -70,7 +70,7 @@ export interface OpenOptions<K = string, V = unknown> {
   /**
    * What finds the keys of a memtable. Default `"hash"`: a hash table, until somebody asks for the
    * order of the keys. Where many writes came without a pause before that, an iteration, count or
-   * search waits while it is made, once, for as long as half a second with memtables of 64 MiB.
+   * search waits while it is made, once: half a second for two or three memtables of 64 MiB.
    * `"tree"`: an adaptive radix tree from the beginning. Nobody waits, but many writes take up to twice
    * as long, and an open brings what it recovered in order before it resolves.
    */

@@ -23,8 +23,8 @@ import type { WriteGuard } from "./write-guard.ts";
 
 /**
  * A memtable has a tree from the beginning if any of so many before it was asked for the order of its
- * keys. Whoever asks again would wait half a second for that; a tree that nobody asks makes writes
- * take up to twice as long.
+ * keys. Whoever asks again would wait for that, a quarter of a second for each of 64 MiB; a tree that
+ * nobody asks makes writes take up to twice as long.
  */
 const ORDERED_AFTER_WALK = 8;
 

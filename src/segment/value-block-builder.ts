@@ -6,7 +6,6 @@
  * copied: coding is a third of the time of merging npm's names and URLs. The layout is drawn in
  * value-block.ts.
  */
-
 import { assert } from "../assert.ts";
 import { checksum } from "../bytes/checksum.ts";
 import { writeU16, writeU32 } from "../bytes/fixed.ts";
