@@ -14,8 +14,8 @@ import { makePairs, type Pairs } from "./compare/data.ts";
 import { describeMachine, median, printProgress, printTable, readOptions } from "./harness.ts";
 
 const BATCH = 1000;
-/** Batches between two iterations: 300,000 pairs, half of what a memtable holds. */
-const BATCHES_BETWEEN = 300;
+/** Batches between two iterations: a million pairs, more than two memtables hold. */
+const BATCHES_BETWEEN = 1000;
 const ITERATED_KEYS = 10;
 
 interface Contender {
