@@ -4,13 +4,7 @@
 import type { Command } from "commander";
 import type { Context } from "./context.ts";
 import { startProgress } from "./progress.ts";
-import {
-  addExamples,
-  addStoreCommand,
-  type EncodingOptions,
-  notationOf,
-  withStore,
-} from "./store.ts";
+import { addExamples, addStoreCommand, type EncodingOptions, withStore } from "./store.ts";
 import { formatBytes, formatCount } from "./text.ts";
 
 interface CheckpointOptions extends EncodingOptions {
@@ -27,8 +21,7 @@ export function addCheckpoint(program: Command, context: Context): void {
     .option("--json", "print { files, bytes, linkedBytes, lastSeqno } as JSON")
     .option("--quiet", "no progress bar")
     .action(async (directory: string, target: string, options: CheckpointOptions) => {
-      const notation = await notationOf(directory, options);
-      const report = await withStore(directory, notation, "write", context, async (store) => {
+      const report = await withStore(directory, options, "write", context, async (store) => {
         const { total } = store.stats().disk;
         const isShown = options.quiet !== true && options.json !== true;
         const progress = startProgress(context, total, "bytes", isShown);

@@ -4,13 +4,7 @@
 import type { Command } from "commander";
 import type { Context } from "./context.ts";
 import { announce } from "./progress.ts";
-import {
-  addExamples,
-  addStoreCommand,
-  type EncodingOptions,
-  notationOf,
-  withStore,
-} from "./store.ts";
+import { addExamples, addStoreCommand, type EncodingOptions, withStore } from "./store.ts";
 import { formatBytes } from "./text.ts";
 
 export function addCompact(program: Command, context: Context): void {
@@ -23,7 +17,7 @@ export function addCompact(program: Command, context: Context): void {
     .action(async (directory: string, options: EncodingOptions & { json?: true }) => {
       const { before, after } = await withStore(
         directory,
-        await notationOf(directory, options),
+        options,
         "write",
         context,
         async (store) => {

@@ -4,13 +4,7 @@
 import type { Command } from "commander";
 import type { Context } from "./context.ts";
 import { startProgress } from "./progress.ts";
-import {
-  addExamples,
-  addStoreCommand,
-  type EncodingOptions,
-  notationOf,
-  withStore,
-} from "./store.ts";
+import { addExamples, addStoreCommand, type EncodingOptions, withStore } from "./store.ts";
 import { formatBytes, formatCount } from "./text.ts";
 
 interface IngestCommandOptions extends EncodingOptions {
@@ -29,8 +23,7 @@ export function addIngest(program: Command, context: Context): void {
     .option("--json", "print { entries, segments, copiedSegments, bytes } as JSON")
     .option("--quiet", "no progress bar")
     .action(async (directory: string, sources: string[], options: IngestCommandOptions) => {
-      const notation = await notationOf(directory, options);
-      const report = await withStore(directory, notation, "create", context, async (store) => {
+      const report = await withStore(directory, options, "create", context, async (store) => {
         const isShown = options.quiet !== true && options.json !== true;
         const progress = startProgress(context, undefined, "keys", isShown);
         try {

@@ -4,13 +4,7 @@
 import type { Command } from "commander";
 import type { DatabaseStats } from "../index.ts";
 import type { Context } from "./context.ts";
-import {
-  addExamples,
-  addStoreCommand,
-  type EncodingOptions,
-  notationOf,
-  withStore,
-} from "./store.ts";
+import { addExamples, addStoreCommand, type EncodingOptions, withStore } from "./store.ts";
 import { formatCount, formatShare, formatTable } from "./text.ts";
 
 export function addStats(program: Command, context: Context): void {
@@ -23,7 +17,7 @@ export function addStats(program: Command, context: Context): void {
     .action(async (directory: string, options: EncodingOptions & { json?: true }) => {
       const [stats, keyCount] = await withStore(
         directory,
-        await notationOf(directory, options),
+        options,
         "read",
         context,
         (store) => [store.stats(), store.count()] as const,

@@ -108,15 +108,19 @@ export function rangeOf(options: RangeOptions, notation: Notation): IterationRan
 /** "read": must exist, and may be open elsewhere. "write": must exist. "create": may be new. */
 export type Access = "read" | "write" | "create";
 
-/** Opens the store, hands it to `use`, and closes it whatever happens. */
+/**
+ * Opens the store, hands it to `use`, and closes it whatever happens. `encodings`: as `notationOf` found
+ * them, or what it is to be asked.
+ */
 export async function withStore<T>(
   directory: string,
-  notation: Notation,
+  encodings: Notation | EncodingOptions,
   access: Access,
   context: Context,
   use: (store: Database<Key, unknown>) => T | Promise<T>,
 ): Promise<T> {
-  const { keyEncoding, valueEncoding } = notation;
+  const { keyEncoding, valueEncoding } =
+    encodings instanceof Notation ? encodings : await notationOf(directory, encodings);
   const store = await open<Key, unknown>(directory, {
     keyEncoding: isKeyEncoding(keyEncoding) ? keyEncoding : bytesAs(keyEncoding),
     valueEncoding: isValueEncoding(valueEncoding) ? valueEncoding : bytesAs(valueEncoding),

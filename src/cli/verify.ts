@@ -7,13 +7,7 @@ import type { Command } from "commander";
 import { CorruptionError, type VerifyReport } from "../index.ts";
 import { type Context, EXIT_DATA, type Outcome } from "./context.ts";
 import { startProgress } from "./progress.ts";
-import {
-  addExamples,
-  addStoreCommand,
-  type EncodingOptions,
-  notationOf,
-  withStore,
-} from "./store.ts";
+import { addExamples, addStoreCommand, type EncodingOptions, withStore } from "./store.ts";
 import { formatBytes, formatCount } from "./text.ts";
 
 interface VerifyOptions extends EncodingOptions {
@@ -54,8 +48,7 @@ async function verify(
   options: VerifyOptions,
   context: Context,
 ): Promise<VerifyReport> {
-  const notation = await notationOf(directory, options);
-  return await withStore(directory, notation, "read", context, async (store) => {
+  return await withStore(directory, options, "read", context, async (store) => {
     const isShown = options.quiet !== true && options.json !== true;
     const total = store.stats().disk.total;
     const progress = startProgress(context, total, "bytes", isShown);
