@@ -8,8 +8,6 @@
  */
 import type { OrderedKey } from "../index.ts";
 
-type Marked = Readonly<Record<string, string>>;
-
 /** What JSON.stringify is to write for a key, or a part of one. */
 export function toOrderedJson(key: OrderedKey): unknown {
   if (typeof key === "bigint") return { $bigint: String(key) };
@@ -31,12 +29,10 @@ export function fromOrderedJson(json: unknown): OrderedKey {
     );
   }
   if (typeof json !== "object" || json === null) return json as OrderedKey;
-  const [entry, ...more] = Object.entries(json as Marked);
-  if (entry === undefined || more.length > 0) return json as unknown as OrderedKey;
-  const [mark, text] = entry;
-  const parse = Object.hasOwn(MARKS, mark) ? MARKS[mark] : undefined;
-  if (parse === undefined) return json as unknown as OrderedKey;
-  const key = typeof text === "string" ? parse(text) : undefined;
+  const [mark = "", ...more] = Object.keys(json);
+  if (more.length > 0 || !Object.hasOwn(MARKS, mark)) return json as OrderedKey;
+  const text: unknown = Reflect.get(json, mark);
+  const key = typeof text === "string" ? MARKS[mark](text) : undefined;
   if (key === undefined) throw new SyntaxError(`${JSON.stringify(json)} is no key`);
   return key;
 }
