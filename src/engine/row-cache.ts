@@ -205,7 +205,7 @@ export class RowCache implements OperationTarget {
   }
 }
 
-/** Up to this many bytes a loop beats the view that `set` needs, as in Memtable. */
+/** Up to this many bytes a loop beats the view that `set` needs, as in ByteWriter. */
 const LOOP_MAX_BYTES = 64;
 
 function copy(

@@ -10,10 +10,11 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { Memtable } from "../memtable/memtable.ts";
+import type { StoreOptions } from "./store.ts";
 
 /** What settling needs of the store. */
 export interface SettlingHost {
-  readonly options: { readonly memtableIndex: "hash" | "tree" };
+  readonly options: Pick<StoreOptions, "memtableIndex">;
   readonly sources: { readonly memtables: readonly Memtable[] };
   readonly visibleSeqno: number;
   /** Calls back once, unless what it returns is called first. */
